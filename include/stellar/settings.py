@@ -1,0 +1,96 @@
+"""One Settings object: defaults < `.env` < environment (`STELLAR_*`)."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CONFIG = Path(__file__).parent / "config"
+EMBEDDED = "embedded"
+
+
+def project_root() -> Path:
+    """Folder that holds `airflow.cfg`, `dags/` and `sql/`: `STELLAR_ROOT`, or the checkout that this file lies in."""
+    root = os.environ.get("STELLAR_ROOT")
+    return Path(root).resolve() if root else Path(__file__).resolve().parents[2]
+
+
+class Settings(BaseSettings):
+    """Where things are and how to reach them. Every field is overridden by `STELLAR_<FIELD>`.
+
+    The four `*_service` settings take `embedded` (the archive of this home) or the public endpoint named in
+    their description.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="STELLAR_", env_file=project_root() / ".env", env_file_encoding="utf-8", extra="ignore"
+    )
+
+    root: Path = Field(default_factory=project_root, description="Project's root")
+    home: Path = Field(
+        default_factory=lambda: project_root() / ".stellar", description="Lake, database, artifacts, logs"
+    )
+    profile: str = Field("simulated", description="File name in include/stellar/config/profiles, without .yaml")
+    data: Path = Field(
+        default_factory=lambda: project_root().parent / "shared" / "real", description="Folder of real survey files"
+    )
+    postgres_url: SecretStr | None = Field(
+        None, description="postgresql://owner:password@host/stellar of an external server; embedded when not set"
+    )
+    gaia_service: str = Field(EMBEDDED, description="`embedded`, or https://gea.esac.esa.int")
+    sdss_service: str = Field(EMBEDDED, description="`embedded`, or https://skyserver.sdss.org")
+    sdss_sas_service: str = Field(EMBEDDED, description="`embedded`, or https://data.sdss.org")
+    mast_service: str = Field(EMBEDDED, description="`embedded`, or https://mast.stsci.edu")
+    simbad_service: str = Field(EMBEDDED, description="`embedded`, or https://simbad.cds.unistra.fr/simbad/sim-tap")
+    http_timeout_s: float = Field(30.0, gt=0, description="Longest wait for one answer of a survey's service, seconds")
+    http_retries: int = Field(6, ge=0, description="Retries per request before a unit fails")
+    http_concurrency: int = Field(4, ge=1, description="Requests under way at once, per survey")
+    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="Processes for local work")
+    seed: int = Field(20260101, description="Seed of everything random; recorded with every model")
+
+    @field_validator("root", "home", "data")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().resolve()
+
+    @cached_property
+    def lake(self) -> Path:
+        return self.home / "lake"
+
+    @cached_property
+    def artifacts(self) -> Path:
+        return self.home / "artifacts"
+
+    @cached_property
+    def postgres(self) -> Path:
+        return self.home / "postgres"
+
+    @cached_property
+    def archive(self) -> Path:
+        return self.home / "archive"
+
+    @cached_property
+    def cache(self) -> Path:
+        return self.home / "cache"
+
+    @cached_property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @cached_property
+    def run(self) -> Path:
+        """Ports, addresses and pids of what runs now."""
+        return self.home / "run"
+
+    @cached_property
+    def secrets(self) -> Path:
+        return self.home / "secrets"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment, with explicit overrides on top."""
+    return Settings(**overrides)  # type: ignore[arg-type]

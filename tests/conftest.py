@@ -1,0 +1,24 @@
+"""Fixtures that every suite shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL = Path(os.environ.get("STELLAR_DATA", ROOT.parent / "shared" / "real"))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real survey files; a user may not have it, CI must."""
+    if not REAL.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"real survey data missing in CI: {REAL}")
+        pytest.skip(f"no real survey data at {REAL}; set STELLAR_DATA")
+    return REAL
