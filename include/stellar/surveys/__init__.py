@@ -1,0 +1,1 @@
+"""Surveys: one module each, `plan(scope, done)` -> work units and `fetch(unit)` -> Arrow table with provenance."""

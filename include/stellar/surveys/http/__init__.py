@@ -1,0 +1,1 @@
+"""What every HTTP survey shares: transport, retries, checks of answers, cache, columns."""
