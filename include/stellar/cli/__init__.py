@@ -1,0 +1,106 @@
+"""The `stellar` command: one module of this package per sub-command, imported only when it is called.
+
+A command is a row of `COMMANDS`: its name, the line that `--help` shows, and optionally the module when it is not
+`stellar.cli.<name>`. The module has `app`, a `typer.Typer`: one function makes a plain command, several (or a callback)
+make a group.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+from stellar import __version__
+from stellar.errors import InputError, StellarError
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+class Entry(NamedTuple):
+    """One line of `stellar --help`."""
+
+    help: str
+    module: str | None = None
+
+
+COMMANDS: dict[str, Entry] = {
+    "run": Entry("Run the whole flow once: syncs to scores, summary, stop."),
+    "up": Entry("Start the platform and keep it: database, archive, Airflow and its UI."),
+    "doctor": Entry("What is installed, running, reachable and healthy, and what to do about what is not."),
+    "sync": Entry("Bring what is new from the surveys."),
+    "import": Entry("Import a catalogue file into the lake.", "stellar.cli.import_"),
+    "plan": Entry("What a stage would compute, and what it would carry over."),
+    "datasets": Entry("Datasets with their current snapshot, state, rows, bytes and folder."),
+    "crossmatch": Entry("Match two catalogues on the sky."),
+    "verify": Entry("Check stored files against the ledger's hashes."),
+    "export": Entry("Write a dataset as Parquet, CSV or FITS."),
+    "sql": Entry("Ask a question in SQL over the current datasets and the ledger."),
+    "lineage": Entry("Where a row, dataset or model came from, and what came of it."),
+    "gates": Entry("Gate results and failing rows."),
+    "models": Entry("Model versions: list, show, promote, rollback, card."),
+    "train": Entry("Train one model, or all."),
+    "predict": Entry("Predict for a file of objects."),
+    "score": Entry("Score the catalogue with the current models."),
+    "archive": Entry("The embedded archive: build, serve."),
+}
+
+
+def module_of(name: str) -> str:
+    """Module that holds a command."""
+    return COMMANDS[name].module or f"{__name__}.{name}"
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when they are called, so that `stellar --help` needs none of them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for name in COMMANDS if importlib.util.find_spec(module_of(name))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Name and help of a command: enough to list it."""
+        return typer.core.TyperCommand(cmd_name, help=COMMANDS[cmd_name].help) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command itself, with its options, at the time it is called."""
+        name, light, rest = super().resolve_command(ctx, args)
+        if light is None:
+            return name, light, rest
+        command = typer.main.get_command(importlib.import_module(module_of(light.name)).app)
+        command.name, command.help = light.name, command.help or light.help
+        return name, command, rest
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback(help="The Stellar Platform: from public sky surveys to scored, queryable, traceable star catalogues.")
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None: ...
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command; errors that are meant for a person are printed without a traceback."""
+    try:
+        app(args=argv, prog_name="stellar")
+    except StellarError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_USAGE if isinstance(error, InputError) else EXIT_FAILED)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # `stellar sql … | head`
+        sys.stderr.close()
+        sys.exit(EXIT_FAILED)

@@ -1,0 +1,1 @@
+"""What runs: the supervisor, its processes, Airflow for one home, the run driver and the doctor."""
