@@ -1,0 +1,1 @@
+"""Geometry on the sphere: HEALPix cells, proper motion, separations, the cross-match kernel. Arrays in, arrays out."""
