@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def slice_rows(values: np.ndarray, edges: Sequence[float]) -> list[tuple[str, np
     bins = np.digitize(v, edges) - 1
     bins[(bins < 0) | (bins >= len(edges) - 1)] = len(edges) - 1
     bins[~np.isfinite(v)] = len(edges)
-    labels = [f"[{low:g}, {high:g})" for low, high in zip(edges[:-1], edges[1:], strict=True)] + ["outside", "missing"]
+    labels = [f"[{low:g}, {high:g})" for low, high in pairwise(edges)] + ["outside", "missing"]
     found = ((label, np.flatnonzero(bins == number)) for number, label in enumerate(labels))
     return [(label, rows) for label, rows in found if len(rows)]
 

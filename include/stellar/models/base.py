@@ -220,15 +220,10 @@ def numeric_matrix(X: pa.Table, features: Sequence[str]) -> np.ndarray:
     matrix = np.empty((X.num_rows, len(features)), dtype=np.float32)
     for position, name in enumerate(features):
         column = X.column(name)
-        if not (
-            pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)
-        ):
-            raise InputError(f"column {name} is {column.type}; a tabular model reads numbers and booleans")
-        matrix[:, position] = (
-            column.cast(pa.float64()).to_numpy()
-            if column.null_count == 0
-            else (column.cast(pa.float64()).fill_null(float("nan")).to_numpy())
-        )
+        kind = column.type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+            raise InputError(f"column {name} is {kind}; a tabular model reads numbers and booleans")
+        matrix[:, position] = column.cast(pa.float64()).fill_null(float("nan")).to_numpy()
     # an infinity (a colour of a zero flux) is a missing value to a tree, not a huge number
     matrix[~np.isfinite(matrix)] = np.nan
     return matrix
