@@ -1,0 +1,156 @@
+"""A model's YAML file: what it learns from what, and when it may be promoted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from stellar.checked_yaml import load_yaml
+from stellar.errors import InputError
+from stellar.registry.policy import Rule
+from stellar.settings import CONFIG
+
+MODELS = CONFIG / "models"
+_DATASET = r"^[a-z]+\.[a-z0-9_]+$"
+_COLUMN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Target(_Section):
+    """What is learned: a class, or a quantity (with its unit as the name's last part) and classes by its range."""
+
+    name: str = Field(pattern=_COLUMN)
+    kind: Literal["class", "quantity"]
+    label: str | None = Field(None, description="`target` in features.labels; the name where not given")
+    class_name: str | None = Field(None, pattern=_COLUMN, description="Column of the class that `bands` give")
+    bands: dict[str, float] | None = Field(None, description="Class -> lower edge of its range, ascending")
+    min_count: int = Field(20, ge=2, description="Classes with fewer examples follow `rare`")
+    rare: str = Field("drop", description="`drop`, or the class into which rare classes are merged")
+
+    @model_validator(mode="after")
+    def _bands_of_a_quantity(self) -> Target:
+        if self.kind == "class" and (self.bands or self.class_name):
+            raise ValueError("`bands` and `class_name` belong to a target of kind `quantity`; remove them")
+        if bool(self.bands) != bool(self.class_name):
+            raise ValueError("`bands` and `class_name` go together; give both or neither")
+        edges = list((self.bands or {}).values())
+        if edges != sorted(set(edges)):
+            raise ValueError("the lower edges in `bands` must ascend; put them in order")
+        return self
+
+    @property
+    def class_column(self) -> str | None:
+        """Column that holds the predicted class, if this target has classes."""
+        return self.name if self.kind == "class" else self.class_name
+
+
+class Split(_Section):
+    """Sky cells of a HEALPix order go whole to one part; `fractions` are shares of examples."""
+
+    order: int = Field(ge=0, le=15)
+    fractions: dict[Literal["train", "validation", "calibration", "test"], float]
+
+    @field_validator("fractions")
+    @classmethod
+    def _all_four(cls, fractions: dict[str, float]) -> dict[str, float]:
+        missing = {"train", "validation", "calibration", "test"} - set(fractions)
+        if missing:
+            raise ValueError(f"a fraction is missing for {', '.join(sorted(missing))}; name all four parts")
+        if any(share <= 0 for share in fractions.values()) or abs(sum(fractions.values()) - 1) > 1e-6:
+            raise ValueError(f"the fractions must be above 0 and add up to 1, not {sum(fractions.values()):g}")
+        return fractions
+
+
+class Conformal(_Section):
+    alpha: float = Field(0.1, gt=0, lt=0.5, description="Sets and intervals miss the truth at most this often")
+
+
+class Slice(_Section):
+    """Test metrics by ranges of one column; `edges` are the inner borders."""
+
+    column: str = Field(pattern=_COLUMN)
+    edges: list[float] = Field(min_length=1)
+    absolute: bool = Field(False, description="Of the column's absolute value (a latitude)")
+
+
+class ModelConfig(_Section):
+    """One model. Its name is the file's name; its scores go to `scores.<name with _ for ->`."""
+
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    description: str = Field(min_length=10)
+    family: Literal["photometry", "spectra", "lightcurves"]
+    features: str = Field(pattern=_DATASET, description="Dataset that is scored, and trained from")
+    example: str = Field(pattern=_COLUMN, description="Column of `features` that identifies an example")
+    inputs: dict[str, str] = Field(
+        default_factory=dict, description="Further datasets for `frame`: name in the SQL -> dataset"
+    )
+    frame: str | None = Field(None, description="SQL of the training frame; features joined to labels where not given")
+    target: Target
+    columns: list[str] = Field(min_length=1, description="Columns of `features` that the model sees")
+    architecture: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    split: Split
+    calibration: Literal["temperature", "isotonic", "none"] = "temperature"
+    conformal: Conformal = Conformal()
+    slices: list[Slice] = Field(default_factory=list)
+    policy: list[Rule] = Field(min_length=1)
+    min_examples: int = Field(200, ge=20, description="With fewer labelled examples nothing is trained")
+    attributions: list[str] = Field(min_length=1)
+
+    @field_validator("columns")
+    @classmethod
+    def _once_each(cls, columns: list[str]) -> list[str]:
+        twice = sorted({column for column in columns if columns.count(column) > 1})
+        if twice:
+            raise ValueError(f"given twice: {', '.join(twice)}; keep one of each")
+        return columns
+
+    @property
+    def datasets(self) -> dict[str, str]:
+        """Name in the frame's SQL -> dataset."""
+        return {"features": self.features, "labels": "features.labels", **self.inputs}
+
+    @property
+    def scores(self) -> str:
+        """Dataset that holds this model's scores."""
+        return f"scores.{self.name.replace('-', '_')}"
+
+    def canonical(self) -> dict[str, Any]:
+        """What of this file decides the trained model: not the wording, nor the policy that judges it."""
+        decides = self.model_dump(mode="json", exclude={"description", "attributions", "policy", "slices"})
+        decides["frame"] = " ".join(self.frame.split()) if self.frame else None
+        return decides
+
+    def hash(self) -> str:
+        """SHA-256 of `canonical`."""
+        return hashlib.sha256(json.dumps(self.canonical(), sort_keys=True).encode()).hexdigest()
+
+
+def load_config(name_or_path: str | Path, *, profile: str | None = None) -> ModelConfig:
+    """A model's configuration by its name or its file, with the profile's overrides (section `profiles`) laid over.
+
+    Raises
+    ------
+    InputError
+        With file, line and remedy for each fault.
+    """
+    given = Path(name_or_path)
+    path = given if given.suffix in {".yaml", ".yml"} else MODELS / f"{name_or_path}.yaml"
+    config = load_yaml(path, ModelConfig, profile=profile)
+    if config.name != path.stem:
+        raise InputError(
+            f"{path}: name: a model's name is its file's name, but this says `{config.name}`; write `name: {path.stem}`"
+        )
+    return config
+
+
+def list_configs() -> list[str]:
+    """Names of the models that the platform comes with."""
+    return sorted(path.stem for path in MODELS.glob("*.yaml"))

@@ -1,0 +1,161 @@
+"""The training frame: one row per labelled example, taken by SQL from pinned snapshots of features and labels."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stellar.engine.engine import Context
+from stellar.errors import InputError
+from stellar.lake.sql import connect
+from stellar.lake.write import write_partition
+from stellar.sky.healpix import cells_at, spatial_index
+from stellar.training.config import ModelConfig
+
+KEYS = ("object_id", "ra", "dec")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Examples sorted by id, the snapshots that they came from, and the hash of what they say."""
+
+    table: pa.Table
+    snapshots: dict[str, str]
+    sha256: str
+    dropped: dict[str, int]
+    """Rows left out, by the declared rule that did it."""
+
+
+class NotTrainable(InputError):
+    """There is too little to learn from; a result to report, not a fault of the program."""
+
+
+def build_frame(ctx: Context, config: ModelConfig, snapshots: Mapping[str, str]) -> Frame:
+    """Rows of the config's frame from the given snapshots (dataset -> key).
+
+    Raises
+    ------
+    NotTrainable
+        If there are fewer examples than the config asks for, or fewer than two classes.
+    InputError
+        If the SQL fails, or does not give the columns that the config names, or gives an example twice.
+    """
+    with connect(ctx.settings, ctx.engine, dict(snapshots)) as connection:
+        table = _query(connection, config)
+    table = table.sort_by([(config.example, "ascending")])
+    _refuse_duplicates(table, config)
+    table, dropped = _apply_class_rule(table, config)
+    if table.num_rows < config.min_examples:
+        raise NotTrainable(
+            f"{config.name}: cannot train: {table.num_rows} labelled examples in "
+            f"{config.features}, and the config asks for at least {config.min_examples} (min_examples)"
+        )
+    return Frame(table, dict(snapshots), _content_hash(table, config.example), dropped)
+
+
+def star_groups(table: pa.Table, order: int) -> np.ndarray:
+    """HEALPix cell of each example's star, int64[n]; a star with several examples counts at its first one's position."""
+    stars = table["object_id"].to_numpy()
+    _, first, star = np.unique(stars.astype(str), return_index=True, return_inverse=True)
+    cells = cells_at(spatial_index(table["ra"].to_numpy(), table["dec"].to_numpy()), order)
+    return cells[first][star]
+
+
+def _query(connection: duckdb.DuckDBPyConnection, config: ModelConfig) -> pa.Table:
+    sources = ", ".join(f"{name} as (select * from {dataset})" for name, dataset in config.datasets.items())
+    inner = config.frame or _joined(config)
+    wanted = dict.fromkeys([config.example, *KEYS, *(s.column for s in config.slices), *config.columns, config.target.name])
+    try:
+        result = connection.execute(f"with {sources} select * from ({inner}) as frame")  # noqa: S608 - names are checked
+        table = result.to_arrow_table()
+    except duckdb.Error as fault:
+        raise InputError(f"{config.name}: frame: the SQL failed: {fault}") from None
+    missing = [column for column in wanted if column not in table.column_names]
+    if missing:
+        raise InputError(
+            f"{config.name}: frame: the SQL gives no column {', '.join(missing)}; add it to the select, or take it out "
+            f"of `columns`/`slices`. It gives: {', '.join(table.column_names)}"
+        )
+    table = table.select(list(wanted))
+    usable = pc.is_valid(table[config.target.name])
+    for key in (config.example, *KEYS):
+        usable = pc.and_(usable, pc.is_valid(table[key]))
+    return table.filter(usable)
+
+
+def _joined(config: ModelConfig) -> str:
+    """Features joined to the best label of their object: the one with the smallest error."""
+    value = "value_string" if config.target.kind == "class" else "value_float"
+    label = (config.target.label or config.target.name).replace("'", "''")
+    return f"""
+        select features.*, label.{value} as {config.target.name}
+        from features join (
+            select object_id, {value} from labels where target = '{label}' and {value} is not null
+            qualify row_number() over (partition by object_id order by error_float nulls last, survey, survey_id) = 1
+        ) as label using (object_id)
+    """  # noqa: S608 - identifiers are checked by the config's patterns, the label is quoted
+
+
+def _refuse_duplicates(table: pa.Table, config: ModelConfig) -> None:
+    counts = pc.value_counts(table[config.example].combine_chunks())
+    twice = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        raise InputError(
+            f"{config.name}: frame: {len(twice)} examples stand in it more than once, the first is "
+            f"{twice.field('values')[0]}; let the SQL choose one label per {config.example} (qualify row_number() …)"
+        )
+
+
+def _apply_class_rule(table: pa.Table, config: ModelConfig) -> tuple[pa.Table, dict[str, int]]:
+    """Drop or merge the classes that have too few members to learn and to test."""
+    target = config.target
+    if target.kind != "class":
+        return table, {}
+    column = table[target.name].cast(pa.string())
+    counts = {row["values"].as_py(): row["counts"].as_py() for row in pc.value_counts(column.combine_chunks())}
+    rare = sorted(name for name, count in counts.items() if count < target.min_count and name != target.rare)
+    at = table.schema.get_field_index(target.name)
+    if not rare:
+        return table.set_column(at, target.name, column), {}
+    is_rare = pc.is_in(column, value_set=pa.array(rare, pa.string()))
+    if target.rare != "drop":
+        column = pc.if_else(is_rare, pa.scalar(target.rare), column)
+        report = {f"{name} merged into {target.rare}": counts[name] for name in rare}
+        table = table.set_column(at, target.name, column)
+        if (left := pc.sum(pc.equal(column, target.rare)).as_py()) < target.min_count:
+            table = table.filter(pc.not_equal(column, target.rare))
+            report[f"{target.rare} dropped: under {target.min_count} examples"] = left
+    else:
+        report = {f"{name} dropped: under {target.min_count} examples": counts[name] for name in rare}
+        table = table.set_column(at, target.name, column).filter(pc.invert(is_rare))
+    classes = pc.count_distinct(table[target.name]).as_py()
+    if classes < 2:
+        raise NotTrainable(
+            f"{config.name}: cannot train: {classes} class has {target.min_count} or more examples (target.min_count); "
+            f"found {', '.join(f'{name}: {count}' for name, count in sorted(counts.items())) or 'no labels'}"
+        )
+    return table, report
+
+
+def _content_hash(table: pa.Table, example: str) -> str:
+    """SHA-256 of the frame as the lake would write it: its pinned writer gives the same bytes for the same rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        return write_partition(table, Path(folder) / "frame.parquet", id_column=example).sha256
+
+
+def columns_as_floats(table: pa.Table, columns: list[str]) -> dict[str, np.ndarray]:
+    """Numeric columns as float64[n], nulls as NaN; columns of another kind are left out."""
+    numeric: dict[str, Any] = {}
+    for name in columns:
+        kind = table.schema.field(name).type
+        if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+            numeric[name] = table[name].cast(pa.float64()).to_numpy()
+    return numeric
