@@ -1,0 +1,1 @@
+"""Plan, build, account, gate and commit the steps that make snapshots (floor 4)."""
