@@ -1,0 +1,79 @@
+"""Arrow schemas with units, UCDs and descriptions, in the one form that the lake stores."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from stellar.sky.healpix import INDEX_COLUMN
+
+INDEX_FIELD = pa.field(
+    INDEX_COLUMN,
+    pa.int64(),
+    metadata={b"ucd": b"pos.HEALPix", b"description": b"HEALPix index of the position, order 29, nested"},
+)
+
+
+def field(
+    name: str, type_: pa.DataType, unit: str | None = None, ucd: str | None = None, description: str = ""
+) -> pa.Field:
+    """A column with what a reader must know about it.
+
+    Parameters
+    ----------
+    name : str
+        With its unit as suffix, or the survey's published name.
+    type_ : pyarrow.DataType
+    unit : str, optional
+        In VOUnits, for example ``mas.yr**-1``.
+    ucd : str, optional
+        IVOA UCD1+ word, for example ``pos.pm;pos.eq.ra``.
+    description : str
+
+    Returns
+    -------
+    pyarrow.Field
+        Nullable, with metadata keys ``unit``, ``ucd`` and ``description`` where given.
+    """
+    given = {"unit": unit, "ucd": ucd, "description": description or None}
+    return pa.field(name, type_, metadata={key: value for key, value in given.items() if value} or None)
+
+
+def stored_type(type_: pa.DataType) -> pa.DataType:
+    """The one type that the lake stores for a kind of data.
+
+    Large and dictionary-encoded strings become plain strings and list items get the name that Parquet prescribes:
+    readers see no difference, but the bytes of a file would.
+    """
+    if pa.types.is_dictionary(type_):
+        return stored_type(type_.value_type)
+    if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
+        return pa.string()
+    if pa.types.is_large_binary(type_) or pa.types.is_binary_view(type_):
+        return pa.binary()
+    if pa.types.is_fixed_size_list(type_) or pa.types.is_list(type_) or pa.types.is_large_list(type_):
+        return pa.list_(pa.field("element", stored_type(type_.value_type)))
+    if pa.types.is_struct(type_):
+        return pa.struct([stored_field(type_.field(i)) for i in range(type_.num_fields)])
+    return type_
+
+
+def stored_field(column: pa.Field) -> pa.Field:
+    """A field as stored: `stored_type`, nullable, its metadata in a fixed order."""
+    metadata = dict(sorted(column.metadata.items())) if column.metadata else None
+    return pa.field(column.name, stored_type(column.type), nullable=True, metadata=metadata)
+
+
+def stored_schema(schema: pa.Schema) -> pa.Schema:
+    """A schema as stored: every field by `stored_field`, no pandas metadata."""
+    kept = {key: value for key, value in (schema.metadata or {}).items() if key != b"pandas"}
+    return pa.schema([stored_field(column) for column in schema], metadata=dict(sorted(kept.items())) or None)
+
+
+def describe(schema: pa.Schema) -> list[dict[str, str]]:
+    """Columns as plain rows: name, type, unit, ucd, description."""
+    keys = ("unit", "ucd", "description")
+    return [
+        {"name": column.name, "type": str(column.type)}
+        | {key: (column.metadata or {}).get(key.encode(), b"").decode() for key in keys}
+        for column in schema
+    ]
