@@ -4,17 +4,113 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import sqlalchemy as sa
 
+from stellar.errors import InputError, LedgerError
+from stellar.ledger import server
+from stellar.ledger.migrate import migrate
 from stellar.settings import Settings
+
+
+def migrations(settings: Settings) -> Path:
+    return settings.root / "sql" / "ledger"
+
+
+def ledger_url(settings: Settings, role: str = "pipeline") -> sa.URL:
+    """URL of the ledger for `owner`, `pipeline` or `reader`; an external server has one user for all."""
+    if settings.postgres_url is None:
+        return server.url(settings, role)
+    try:
+        url = sa.make_url(settings.postgres_url.get_secret_value())
+    except sa.exc.ArgumentError:
+        raise InputError(
+            "STELLAR_POSTGRES_URL is no URL; it looks like postgresql://owner:password@host/stellar"
+        ) from None
+    if url.get_backend_name() != "postgresql":
+        raise InputError(f"STELLAR_POSTGRES_URL: {url.get_backend_name()} is not postgresql")
+    return url.set(drivername="postgresql+psycopg2")
+
+
+def airflow_url(settings: Settings) -> sa.URL:
+    """URL of Airflow's own database on the embedded server."""
+    return server.url(settings, "airflow", "airflow")
+
+
+def _engine(settings: Settings, role: str) -> sa.Engine:
+    engine = sa.create_engine(
+        ledger_url(settings, role),
+        pool_pre_ping=True,  # a server that was restarted under us costs a new connection, not an error
+        pool_size=2,
+        connect_args={"connect_timeout": 10, "application_name": f"stellar {role}"},
+    )
+    if settings.postgres_url is not None and role != "owner":
+
+        @sa.event.listens_for(engine, "connect")
+        def assume(connection, record) -> None:  # type: ignore[no-untyped-def]
+            """Drop to the role's rights where this server has it and lets the user."""
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_has_role(current_user, oid, 'SET') FROM pg_roles WHERE rolname = %s",
+                    (server.ROLES[role],),
+                )
+                if (found := cursor.fetchone()) and found[0]:
+                    cursor.execute(f"SET ROLE {server.ROLES[role]}")
+            connection.commit()
+
+    return engine
 
 
 @contextmanager
 def ledger_session(settings: Settings, role: str = "pipeline") -> Iterator[sa.Engine]:
     """Engine on this home's ledger, migrated; starts the embedded server when none is up and stops it at the end.
 
-    `role` is `owner`, `pipeline` (writes rows) or `reader` (selects only).
+    A server that somebody else uses (a supervisor, another command) is used with them and left to them.
+
+    Parameters
+    ----------
+    settings : Settings
+        `postgres_url` names an external server; else the embedded one of `settings.home`.
+    role : str
+        `owner`, `pipeline` (writes rows) or `reader` (selects only).
+
+    Raises
+    ------
+    InputError
+        When the home or URL cannot be used, with what to do.
+    LedgerError
+        When the server does not start, or the ledger is of another version of the platform.
     """
-    raise NotImplementedError
-    yield
+    if role not in ("owner", "pipeline", "reader"):
+        raise InputError(f"ledger role {role!r} is none of owner, pipeline, reader")
+    embedded = server.Server(settings) if settings.postgres_url is None else None
+    if embedded:
+        embedded.start()
+    try:
+        bring_up_to_date(settings)
+        engine = _engine(settings, role)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+    finally:
+        if embedded:
+            embedded.stop()
+
+
+def bring_up_to_date(settings: Settings) -> list[str]:
+    """Apply the migrations that are missing to a server that is up; returns their names."""
+    owner = _engine(settings, "owner")
+    try:
+        return migrate(owner, migrations(settings))
+    except sa.exc.OperationalError as error:
+        where = owner.url.render_as_string(hide_password=True)
+        raise LedgerError(f"the ledger at {where} cannot be reached: {error.orig}") from error
+    finally:
+        owner.dispose()
+
+
+def open_ledger(settings: Settings, role: str = "pipeline") -> sa.Engine:
+    """Engine on a ledger that is up already (inside Airflow's tasks); the caller disposes of it."""
+    return _engine(settings, role)
