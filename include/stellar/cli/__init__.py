@@ -70,7 +70,9 @@ class LazyGroup(TyperGroup):
         name, light, rest = super().resolve_command(ctx, args)
         if light is None:
             return name, light, rest
-        command = typer.main.get_command(importlib.import_module(module_of(light.name)).app)
+        sub_app = importlib.import_module(module_of(light.name)).app
+        sub_app._add_completion = False  # completion belongs to `stellar`, not to each of its commands
+        command = typer.main.get_command(sub_app)
         command.name, command.help = light.name, command.help or light.help
         return name, command, rest
 

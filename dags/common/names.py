@@ -1,0 +1,101 @@
+"""Tags, defaults and assets. Nothing here imports the package: it is read each time a DAG file is parsed."""
+
+import os
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from airflow.sdk import Asset, Param
+
+PROFILES = Path(__file__).resolve().parents[2] / "include" / "stellar" / "config" / "profiles"
+
+
+class Tag(StrEnum):
+    """Every tag a DAG may have."""
+
+    SYNC = "sync"
+    CATALOG = "catalog"
+    FEATURES = "features"
+    MODELS = "models"
+    SCORES = "scores"
+    MAINTENANCE = "maintenance"
+
+
+TASK_DEFAULTS: dict[str, Any] = {
+    "owner": "stellar",
+    "retries": 3,
+    "retry_delay": timedelta(seconds=2),
+    "execution_timeout": timedelta(hours=6),
+}
+DAG_DEFAULTS: dict[str, Any] = {
+    "start_date": datetime(2026, 1, 1),
+    "catchup": False,
+    "max_active_runs": 1,
+    "default_args": TASK_DEFAULTS,
+    "render_template_as_native_obj": True,
+}
+DRY_RUN = Param(
+    False, type="boolean", title="Dry run", description="Say what would be done in the plan's log, and stop."
+)
+
+SURVEY_DATASETS = {
+    "gaia": ("gaia",),
+    "sdss": ("sdss_photo", "sdss_spectra"),
+    "tess": ("tess_lightcurves",),
+    "labels": ("labels",),
+}
+SYNC_DAGS = ("sync_gaia", "sync_sdss", "sync_tess", "sync_labels", "sync_files")
+
+
+@cache
+def profile() -> dict[str, Any]:
+    """The profile of this home: which surveys, which curated datasets, which models."""
+    return yaml.safe_load((PROFILES / f"{os.environ.get('STELLAR_PROFILE', 'simulated')}.yaml").read_bytes())
+
+
+def assets(layer: str, *subjects: str) -> list[Asset]:
+    """Assets of a layer's datasets; the name is the dataset's, and the SQL view's."""
+    return [_asset(layer, subject) for subject in subjects]
+
+
+def _asset(layer: str, subject: str) -> Asset:
+    """`Asset(name=…, uri=…)` without its look at every installed provider, which costs each parse a tenth of a second.
+
+    It would look for a normaliser of the scheme; `stellar://layer/subject` is written in its normal form.
+    """
+    asset = Asset(name=f"{layer}.{subject}")
+    object.__setattr__(asset, "uri", f"stellar://{layer}/{subject}")
+    return asset
+
+
+def raw(survey: str) -> list[Asset]:
+    """Assets that a survey's sync brings."""
+    return assets("raw", *(profile().get("files", ()) if survey == "files" else SURVEY_DATASETS[survey]))
+
+
+def all_raw() -> list[Asset]:
+    """Assets of every survey of the profile."""
+    return [asset for survey in profile()["surveys"] for asset in raw(survey)]
+
+
+def curated() -> list[Asset]:
+    """Assets that `build_catalog` makes."""
+    return assets("curated", *profile()["curated"], "crossmatch", "associations", "objects")
+
+
+def features() -> list[Asset]:
+    """Assets that models read to score."""
+    return assets("features", "sed", "spectra", "lightcurves")
+
+
+def models() -> list[Asset]:
+    """One asset per model: its current version."""
+    return assets("models", *(name.replace("-", "_") for name in profile()["models"]))
+
+
+def scores() -> list[Asset]:
+    """One asset per model: what it says of the catalogue."""
+    return assets("scores", *(name.replace("-", "_") for name in profile()["models"]))

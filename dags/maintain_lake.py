@@ -1,0 +1,47 @@
+"""
+### Maintain the lake
+
+Checks stored files against the ledger's hashes, retires snapshots that nothing needs any more, and clears what was
+never committed. Monthly, at a quiet hour; it holds no lock and disturbs no other run.
+
+**By hand**: after a crash or a copy of the lake; `verify` alone is `stellar verify`.
+
+**Resume**: trigger again.
+
+**A failure looks like** a list of files with what is wrong: missing, other bytes than the ledger says, or rows that
+do not add up. Nothing is deleted then; restore the files, or reject the snapshot.
+"""
+
+from typing import Any
+
+from airflow.sdk import Param, dag, get_current_context, task
+
+from common.names import DAG_DEFAULTS, DRY_RUN, Tag
+from common.tasks import flow_context
+
+
+@task
+def maintain() -> dict[str, Any]:
+    from stellar import flow
+
+    with flow_context() as ctx:
+        return flow.maintain(ctx, dict(get_current_context()["params"]))
+
+
+@dag(
+    schedule="30 3 1 * *",
+    params={
+        "verify": Param(True, type="boolean", description="Read every file and compare its hash"),
+        "keep": Param(3, type="integer", minimum=1, description="Former snapshots to keep per dataset, for rollback"),
+        "staging_hours": Param(24, type="integer", minimum=1, description="Clear staged files older than this"),
+        "dry_run": DRY_RUN,
+    },
+    tags=[Tag.MAINTENANCE],
+    doc_md=__doc__,
+    **DAG_DEFAULTS,
+)
+def maintain_lake() -> None:
+    maintain()
+
+
+maintain_lake()

@@ -1,0 +1,33 @@
+"""
+### Sync TESS
+
+Brings the two-minute light curves that are still missing, by sector and target, from MAST (the embedded archive, or
+STScI's with `STELLAR_MAST_SERVICE`).
+
+**By hand**: after a new sector's release, or to widen the region.
+
+**Resume**: trigger again. A unit is done in one transaction or not at all; a newer product of a target supersedes
+its former one.
+
+**A failure looks like** `mast: unit …: …` in a `fetch` log: a cut or empty file is an error here, even where the
+client calls it complete. A failed `gate` names the expectation; `stellar gates` shows the failing rows.
+"""
+
+from airflow.sdk import dag
+
+from common.names import DAG_DEFAULTS, Tag, raw
+from common.sync import limit_params, magnitude_param, region_params, sync
+
+
+@dag(
+    schedule="@weekly",
+    params=region_params() | magnitude_param() | limit_params(),
+    tags=[Tag.SYNC],
+    doc_md=__doc__,
+    **DAG_DEFAULTS,
+)
+def sync_tess() -> None:
+    sync("tess", outlets=raw("tess"))
+
+
+sync_tess()

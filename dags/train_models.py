@@ -1,0 +1,64 @@
+"""
+### Train models
+
+Trains, calibrates and evaluates each model of the profile on the current features and labels, registers the version
+with its card, and promotes it if its policy allows. Fires when the labels changed. A version that exists (same
+frame, config, code and seed) is found, not trained again; a version that its policy refuses stays registered with
+the reasons, and the current one stays current.
+
+**By hand**: after a model's config changed, or to train on new features; `models` names some, empty means all.
+
+**Resume**: clear the failed task, or trigger again; versions already trained are found.
+
+**A failure looks like** a `train` log with the model's name and what is missing from its frame. Not being promoted
+is no failure: `stellar models show MODEL` says why.
+"""
+
+from typing import Any
+
+from airflow.sdk import Param, dag, get_current_context, task
+
+from common.names import DAG_DEFAULTS, Tag, assets, models, profile
+from common.tasks import announce, flow_context, settle
+
+
+@task
+def plan() -> list[str]:
+    from stellar import flow
+
+    with flow_context() as ctx:
+        return flow.train_plan(ctx, get_current_context()["params"]["models"] or None)
+
+
+@task(map_index_template="{{ model }}")
+def train(model: str) -> dict[str, Any]:
+    from stellar import flow
+
+    with flow_context() as ctx:
+        return flow.train(ctx, model)
+
+
+@task
+def promoted(results: list[dict[str, Any]]) -> list[str]:
+    return [f"models.{result['model'].replace('-', '_')}" for result in results if result["promoted"]]
+
+
+CHOICE = Param(
+    [],
+    type="array",
+    items={"type": "string"},
+    examples=profile()["models"],
+    description="Models to train; empty means all",
+)
+
+
+@dag(
+    schedule=assets("features", "labels"), params={"models": CHOICE}, tags=[Tag.MODELS], doc_md=__doc__, **DAG_DEFAULTS
+)
+def train_models() -> None:
+    names = plan()
+    settle(["build_catalog", "extract_features"]) >> names
+    announce.override(outlets=models())([promoted(train.expand(model=names))])
+
+
+train_models()

@@ -1,0 +1,90 @@
+"""First start of a home: its folders, its profile, its generated secrets."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from pathlib import Path
+
+from stellar.errors import InputError
+from stellar.settings import CONFIG, Settings
+
+USERS = ("admin", "operator", "viewer")
+PRIVATE = 0o600
+
+
+def prepare_home(settings: Settings) -> None:
+    """Make the home's folders and hold it to one profile.
+
+    Raises
+    ------
+    InputError
+        The profile is unknown, the home holds another one, or the home cannot be written.
+    """
+    known = sorted(file.stem for file in (CONFIG / "profiles").glob("*.yaml"))
+    if settings.profile not in known:
+        raise InputError(f"no profile {settings.profile!r}; profiles are {', '.join(known)} (config/profiles/*.yaml)")
+    try:
+        for folder in (settings.home, settings.run, settings.logs, settings.secrets):
+            folder.mkdir(parents=True, exist_ok=True)
+        settings.secrets.chmod(0o700)
+    except OSError as error:
+        raise InputError(
+            f"home {settings.home} cannot be written: {error}; set STELLAR_HOME to another folder"
+        ) from error
+    file = settings.home / "profile"
+    try:
+        with file.open("x") as stream:
+            stream.write(settings.profile + "\n")
+    except FileExistsError:
+        held = file.read_text().strip()
+        if held != settings.profile:
+            raise InputError(
+                f"home {settings.home} holds profile {held!r}, not {settings.profile!r}; "
+                f"set STELLAR_HOME to another folder, or STELLAR_PROFILE={held}"
+            ) from None
+
+
+def secret(settings: Settings, name: str) -> str:
+    """Read a generated secret, making it first if it is not there yet.
+
+    Secrets are URL-safe (Airflow expands `$` in values, and some go into URLs) and readable by their owner only.
+    """
+    file = settings.secrets / name
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return _write_once(file, secrets.token_urlsafe(24))
+
+
+def fernet_key(settings: Settings) -> str:
+    """Key that Airflow encrypts connections with: 32 random bytes in URL-safe base64."""
+    file = settings.secrets / "airflow_fernet"
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return _write_once(file, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+
+
+def password(settings: Settings, user: str) -> str:
+    """Password of one of the three Airflow users."""
+    return secret(settings, f"airflow_user_{user}")
+
+
+def _write_once(file: Path, value: str) -> str:
+    """Write a secret under its final name in one step; whoever comes second reads the first one's."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    try:
+        os.write(descriptor, value.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        os.link(temporary, file)
+    except FileExistsError:
+        return file.read_text()
+    finally:
+        temporary.unlink()
+    return value
