@@ -1,0 +1,135 @@
+"""Equivalent widths and band ratios of stellar lines on the grid, with errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stellar.features.rebin import Grid
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line window between two stretches of pseudo-continuum, in vacuum Angstrom.
+
+    `source` names where the windows come from; windows published for air were moved to vacuum (Ciddor 1996, as SDSS
+    does it).
+    """
+
+    name: str
+    blue: tuple[float, float]
+    line: tuple[float, float]
+    red: tuple[float, float]
+    source: str
+
+
+LINES = (
+    Line("ca_k", (3904.1, 3924.1), (3922.8, 3946.8), (4001.1, 4021.1), "Beers et al. 1999 (K24)"),
+    Line("h_delta", (4042.8, 4082.7), (4084.7, 4123.4), (4129.7, 4162.2), "Worthey & Ottaviani 1997 (HdA)"),
+    Line("h_gamma", (4284.7, 4321.0), (4321.0, 4364.7), (4368.5, 4421.0), "Worthey & Ottaviani 1997 (HgA)"),
+    Line("he_i_4471", (4445.0, 4460.0), (4463.0, 4482.0), (4490.0, 4505.0), "own windows around 4472.7"),
+    Line("he_ii_4686", (4640.0, 4665.0), (4676.0, 4699.0), (4705.0, 4730.0), "own windows around 4687.0"),
+    Line("h_beta", (4829.2, 4849.2), (4849.2, 4878.0), (4878.0, 4893.0), "Worthey et al. 1994 (Hbeta)"),
+    Line("mg_b", (5119.1, 5144.1), (5161.6, 5194.1), (5192.8, 5207.8), "Worthey et al. 1994 (Mg b)"),
+    Line("na_d", (5862.2, 5877.3), (5878.5, 5911.0), (5923.7, 5949.7), "Worthey et al. 1994 (Na D)"),
+    Line("h_alpha", (6495.0, 6540.0), (6544.0, 6585.0), (6590.0, 6640.0), "own windows around 6564.6"),
+    Line("na_8190", (8153.0, 8177.0), (8180.0, 8202.0), (8203.0, 8230.0), "own windows around 8185.5 and 8197.1"),
+    Line("ca_8544", (8476.3, 8486.3), (8524.3, 8564.3), (8565.4, 8579.4), "Cenarro et al. 2001 (Ca2)"),
+    Line("ca_8664", (8621.4, 8644.4), (8644.4, 8684.4), (8702.4, 8727.4), "Cenarro et al. 2001 (Ca3)"),
+)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Mean flux in one band over that in another, in vacuum Angstrom."""
+
+    name: str
+    band: tuple[float, float]
+    reference: tuple[float, float]
+    source: str
+
+
+RATIOS = (
+    Ratio("tio5", (7127.9, 7136.9), (7043.9, 7047.9), "Reid et al. 1995 (TiO5), moved to vacuum"),
+    Ratio("cah2", (6815.9, 6847.9), (7043.9, 7047.9), "Reid et al. 1995 (CaH2), moved to vacuum"),
+    Ratio("c2_5165", (5100.0, 5166.0), (5170.0, 5230.0), "own windows at the Swan band head 5165"),
+    Ratio("cn_7900", (7900.0, 7990.0), (7780.0, 7850.0), "own windows at the CN band head 7870"),
+    Ratio("continuum_blue", (4000.0, 4300.0), (5500.0, 5800.0), "pseudo-colour of the flux-calibrated spectrum"),
+    Ratio("continuum_red", (8000.0, 8500.0), (5500.0, 5800.0), "pseudo-colour of the flux-calibrated spectrum"),
+)
+
+
+def window_weights(grid: Grid, low: float, high: float) -> np.ndarray:
+    """Angstrom of each bin that lie in the window, float[size]."""
+    edges = grid.edges_angstrom
+    return np.maximum(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0.0)
+
+
+def _means(
+    flux: np.ndarray, ivar: np.ndarray, weights: np.ndarray, min_coverage: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean flux in a window and its variance; NaN where too little of the window is good."""
+    good = ivar > 0
+    inside = np.where(good, weights, 0.0)
+    total = inside.sum(axis=1)
+    enough = total >= min_coverage * weights.sum()
+    safe = np.where(enough & (total > 0), total, 1.0)
+    mean = (inside * np.where(good, flux, 0.0)).sum(axis=1) / safe
+    variance = (inside**2 / np.where(good, ivar, 1.0)).sum(axis=1) / safe**2
+    lost = ~enough | (total <= 0)
+    mean[lost] = variance[lost] = np.nan
+    return mean, variance
+
+
+def equivalent_width(
+    flux: np.ndarray, ivar: np.ndarray, grid: Grid, line: Line, min_coverage: float = 0.7
+) -> tuple[np.ndarray, np.ndarray]:
+    """Equivalent width in Angstrom (absorption positive) and its standard error.
+
+    The local continuum is the straight line between the means of the two side bands. Errors of line and side bands are
+    propagated to first order, as if windows that touch shared no bin.
+
+    Parameters
+    ----------
+    flux, ivar : float64[n, p]
+        On `grid`, ivar 0 where masked; any flux unit.
+    """
+    blue, blue_var = _means(flux, ivar, window_weights(grid, *line.blue), min_coverage)
+    red, red_var = _means(flux, ivar, window_weights(grid, *line.red), min_coverage)
+    middle, middle_var = _means(flux, ivar, window_weights(grid, *line.line), min_coverage)
+    at_blue, at_red, at_line = (float(np.mean(window)) for window in (line.blue, line.red, line.line))
+    share = (at_line - at_blue) / (at_red - at_blue)
+    continuum = (1 - share) * blue + share * red
+    continuum_var = (1 - share) ** 2 * blue_var + share**2 * red_var
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = middle / continuum
+        error = np.abs(ratio) * np.sqrt(middle_var / middle**2 + continuum_var / continuum**2)
+    width = line.line[1] - line.line[0]
+    lost = ~(continuum > 0)
+    return np.where(lost, np.nan, width * (1 - ratio)), np.where(lost, np.nan, width * error)
+
+
+def band_ratio(
+    flux: np.ndarray, ivar: np.ndarray, grid: Grid, ratio: Ratio, min_coverage: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ratio of mean fluxes and its standard error; NaN where the reference is not positive."""
+    top, top_var = _means(flux, ivar, window_weights(grid, *ratio.band), min_coverage)
+    base, base_var = _means(flux, ivar, window_weights(grid, *ratio.reference), min_coverage)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = top / base
+        error = np.sqrt(top_var + value**2 * base_var) / np.abs(base)
+    lost = ~(base > 0)
+    return np.where(lost, np.nan, value), np.where(lost, np.nan, error)
+
+
+def line_indices(flux: np.ndarray, ivar: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
+    """All of `LINES` (`ew_<name>_angstrom`) and `RATIOS` (`ratio_<name>`), each with its `_err`."""
+    found: dict[str, np.ndarray] = {}
+    for line in LINES:
+        name = f"ew_{line.name}_angstrom"
+        found[name], found[f"{name}_err"] = equivalent_width(flux, ivar, grid, line)
+    for ratio in RATIOS:
+        name = f"ratio_{ratio.name}"
+        found[name], found[f"{name}_err"] = band_ratio(flux, ivar, grid, ratio)
+    return found
