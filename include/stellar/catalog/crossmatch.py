@@ -1,0 +1,275 @@
+"""Cross-match of all curated datasets on the sky, pair by pair, with epochs respected.
+
+For a pair of surveys the one that comes first in the profile is `left`. A row with proper motion is moved to the other
+row's own epoch (the left one where both have it); the separation is taken there. A pair is kept when each is the
+other's nearest within the pair's radius. Ties go to the lower id: the outcome does not depend on how the sky is cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
+from stellar.lake.schema import field
+from stellar.profile import Curated, Profile
+from stellar.sky.match import match_all
+from stellar.sky.motion import propagate
+from stellar.sky.separation import separation_arcsec
+
+VERSION = 1
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+# Rows are searched in groups by how far they may have moved, arcsec: a wide search only for the few fast ones.
+_MOTION_GROUPS = (0.0, 0.5, 5.0, 50.0, np.inf)
+# The bound on a motion is linear in time, the motion itself a tangent's: they differ by less than this.
+_SLACK = 1.001
+
+SCHEMA = pa.schema(
+    [
+        field("pair_id", pa.string(), description="survey_left:id_left|survey_right:id_right"),
+        field("survey_left", pa.string(), description="Curated dataset that comes first in the profile's order"),
+        field("id_left", pa.string(), description="Id of the left row"),
+        field("survey_right", pa.string()),
+        field("id_right", pa.string(), description="Id of the right row"),
+        field("separation_arcsec", pa.float64(), unit="arcsec", ucd="pos.angDistance", description="At a common epoch"),
+        field("n_candidates", pa.int32(), description="Right rows within the radius of the left row"),
+        field("ra", pa.float64(), unit="deg", ucd="pos.eq.ra", description="Of the left row, at its own epoch"),
+        field("dec", pa.float64(), unit="deg", ucd="pos.eq.dec", description="Of the left row, at its own epoch"),
+        field("ra_right", pa.float64(), unit="deg", ucd="pos.eq.ra"),
+        field("dec_right", pa.float64(), unit="deg", ucd="pos.eq.dec"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Positions of one survey: id as text, degrees, Julian years, mas/yr (NaN: unknown), own = in the partition."""
+
+    survey: str
+    id: npt.NDArray[np.str_]
+    ra: Floats
+    dec: Floats
+    epoch_yr: Floats
+    pmra: Floats
+    pmdec: Floats
+    own: npt.NDArray[np.bool_]
+
+    @property
+    def speed(self) -> Floats:
+        """Proper motion in arcsec/yr, NaN where unknown, shape (n,)."""
+        return np.hypot(self.pmra, self.pmdec) / 1000.0
+
+    def take(self, index: Ints) -> Sources:
+        columns = ("id", "ra", "dec", "epoch_yr", "pmra", "pmdec", "own")
+        return Sources(self.survey, *(getattr(self, name)[index] for name in columns))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Matched rows of two `Sources`: indices, separation at the common epoch, right rows within the radius."""
+
+    left: Ints
+    right: Ints
+    separation_arcsec: Floats
+    n_candidates: npt.NDArray[np.int32]
+
+
+def sources(config: Curated, rows: pa.Table, margin: pa.Table) -> Sources:
+    """Positions of a curated table's rows in the partition and in its margin."""
+    parts = [t for t in (rows, margin) if len(t)]
+    if not parts:
+        none = np.empty(0)
+        return Sources(config.dataset, np.empty(0, str), none, none, none, none, none, np.empty(0, bool))
+    table = pa.concat_tables(parts, promote_options="permissive")
+    motion = (config.motion.pmra, config.motion.pmdec) if config.motion else (None, None)
+    return Sources(
+        config.dataset,
+        ids(table, config.id),
+        *(_floats(table, name) for name in ("ra", "dec", "epoch_yr", *motion)),
+        own=np.arange(len(table)) < len(rows),
+    )
+
+
+def ids(table: pa.Table, column: str) -> npt.NDArray[np.str_]:
+    """An id column as text, shape (n,)."""
+    return np.asarray(table[column].cast(pa.string()).to_pylist(), dtype=str)
+
+
+def _floats(table: pa.Table, name: str | None) -> Floats:
+    if name is None or name not in table.column_names:
+        return np.full(len(table), np.nan)
+    return table[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+
+def match_epochs(left: Sources, right: Sources, radius_arcsec: float, max_motion_arcsec: float) -> Pairs:
+    """Mutual nearest pairs within `radius_arcsec`, each pair at the epoch of the row that does not move.
+
+    A pair whose moving row travelled further than `max_motion_arcsec` is not considered, so that nothing beyond
+    ``radius_arcsec + max_motion_arcsec`` of a row can matter to it.
+    """
+    i, j = _candidates(left, right, radius_arcsec)
+    separation, motion = _separation(left.take(i), right.take(j))
+    inside = (separation <= radius_arcsec) & (motion <= max_motion_arcsec)
+    i, j, separation = i[inside], j[inside], separation[inside]
+    rank_left, rank_right = (np.argsort(np.argsort(s.id, kind="stable"), kind="stable") for s in (left, right))
+    counts = np.bincount(i, minlength=len(left.id)).astype(np.int32)
+    nearest_right = _first(i, separation, rank_right[j])
+    nearest_left = _first(j, separation, rank_left[i])
+    both = np.flatnonzero(nearest_right & nearest_left)
+    both = both[np.argsort(i[both], kind="stable")]
+    return Pairs(i[both], j[both], separation[both], counts[i[both]])
+
+
+def _first(group: Ints, separation: Floats, tie: Ints) -> npt.NDArray[np.bool_]:
+    """Mark of the smallest (separation, tie) of each group."""
+    order = np.lexsort((tie, separation, group))
+    first = np.ones(len(order), bool)
+    first[1:] = group[order][1:] != group[order][:-1]
+    mark = np.zeros(len(order), bool)
+    mark[order[first]] = True
+    return mark
+
+
+def _candidates(left: Sources, right: Sources, radius: float) -> tuple[Ints, Ints]:
+    """Index pairs that hold every pair within the radius at its own epoch, and few others."""
+    if not len(left.id) or not len(right.id):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    known = np.isfinite(left.speed)
+    found = [
+        _search(left, np.flatnonzero(known), right, np.arange(len(right.id)), radius),
+        _search(right, np.arange(len(right.id)), left, np.flatnonzero(~known), radius)[::-1],
+    ]
+    return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
+
+
+def _search(moving: Sources, moving_rows: Ints, still: Sources, still_rows: Ints, radius: float) -> tuple[Ints, Ints]:
+    """Candidates when rows of `moving` go to the epochs of `still`: first to the middle epoch, then a bit wider."""
+    found_moving, found_still = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    if len(moving_rows) and len(still_rows):
+        mover, rest = moving.take(moving_rows), still.take(still_rows)
+        known = rest.epoch_yr[np.isfinite(rest.epoch_yr)]
+        middle = float(np.median(known)) if len(known) else np.nan
+        ra, dec = propagate(mover.ra, mover.dec, mover.pmra, mover.pmdec, mover.epoch_yr, middle)
+        spread = float(np.max(np.abs(known - middle))) if len(known) else 0.0
+        if len(known) < len(rest.epoch_yr):  # a row without an epoch is met where the mover is now
+            spread = max(spread, float(np.nanmax(np.abs(mover.epoch_yr - middle), initial=0.0)))
+        bound = np.nan_to_num(mover.speed) * spread * _SLACK
+        for low, high in pairwise(_MOTION_GROUPS):
+            group = np.flatnonzero((bound >= low) & (bound < high))
+            if not len(group):
+                continue
+            wide = radius + float(bound[group].max()) + 1e-3
+            pairs = match_all(ra[group], dec[group], rest.ra, rest.dec, wide)
+            found_moving.append(moving_rows[group[pairs.left_index]])
+            found_still.append(still_rows[pairs.right_index])
+    return np.concatenate(found_moving), np.concatenate(found_still)
+
+
+def _separation(left: Sources, right: Sources) -> tuple[Floats, Floats]:
+    """Separation of row pairs at the pair's epoch, and how far the moving row travelled; arcsec, shape (n,)."""
+    left_moves = np.isfinite(left.speed)
+    ra_left, dec_left = propagate(left.ra, left.dec, left.pmra, left.pmdec, left.epoch_yr, right.epoch_yr)
+    ra_right, dec_right = propagate(right.ra, right.dec, right.pmra, right.pmdec, right.epoch_yr, left.epoch_yr)
+    separation = np.where(
+        left_moves,
+        separation_arcsec(ra_left, dec_left, right.ra, right.dec),
+        separation_arcsec(left.ra, left.dec, ra_right, dec_right),
+    )
+    years = np.nan_to_num(np.abs(left.epoch_yr - right.epoch_yr))
+    return separation, years * np.where(left_moves, left.speed, np.nan_to_num(right.speed))
+
+
+def crossmatch(all_sources: list[Sources], profile: Profile) -> tuple[pa.Table, Accounting]:
+    """All pairs of surveys; rows are written where their left row is.
+
+    Accounting: `rows_in` counts each left row in the partition once per survey that it is matched against; a left row
+    without a partner there is filtered by the rule `unmatched`.
+    """
+    tables, rows_in = [SCHEMA.empty_table()], 0
+    for left, right in combinations(all_sources, 2):
+        rows_in += int(left.own.sum())
+        if not left.own.any() or not len(right.id):
+            continue
+        radius = profile.matches.radius(left.survey, right.survey)
+        tables.append(_table(left, right, match_epochs(left, right, radius, profile.matches.max_motion_arcsec)))
+    table = pa.concat_tables(tables)
+    unmatched = rows_in - len(table)
+    return table, Accounting(rows_in, len(table), filtered={"unmatched": unmatched} if unmatched else {})
+
+
+def _table(left: Sources, right: Sources, pairs: Pairs) -> pa.Table:
+    own = left.own[pairs.left]
+    i, j = pairs.left[own], pairs.right[own]
+    ids_left, ids_right = pa.array(left.id[i], pa.string()), pa.array(right.id[j], pa.string())
+    names = [pa.array([s.survey] * len(i), pa.string()) for s in (left, right)]
+    ends = [pc.binary_join_element_wise(n, x, ":") for n, x in zip(names, (ids_left, ids_right), strict=True)]
+    return pa.table(
+        [
+            pc.binary_join_element_wise(*ends, "|"),
+            names[0],
+            ids_left,
+            names[1],
+            ids_right,
+            pairs.separation_arcsec[own],
+            pairs.n_candidates[own],
+            left.ra[i],
+            left.dec[i],
+            right.ra[j],
+            right.dec[j],
+        ],
+        schema=SCHEMA,
+    )
+
+
+def position_columns(config: Curated) -> tuple[str, ...]:
+    """Columns of a curated dataset that matching and unifying read."""
+    motion = (config.motion.pmra, config.motion.pmdec) if config.motion else ()
+    return tuple(dict.fromkeys((config.id, "object_key", "ra", "dec", "epoch_yr", *motion)))
+
+
+def run(partition: Partition, inputs: dict[str, PartitionInput], params: dict[str, Any]) -> StepResult:
+    """Step function; `params` as `match_params` makes them."""
+    profile = Profile.model_validate(params["profile"])
+    configs = [Curated.model_validate(c) for c in params["curated"]]
+    found = [sources(c, inputs[c.dataset].rows, inputs[c.dataset].margin) for c in configs]
+    return StepResult(*crossmatch(found, profile))
+
+
+def match_params(profile: Profile) -> dict[str, Any]:
+    """What matching and unifying depend on, as JSON: order, radii, and each dataset's id, key and motion columns."""
+    return {
+        "profile": {"description": "", "surveys": [], "curated": [c.dataset for c in profile.on_sky()]}
+        | {"matches": profile.matches.model_dump(mode="json")},
+        "curated": [
+            c.model_dump(mode="json", include={"dataset", "source", "id", "object_key", "motion"})
+            | {"columns": [{"name": n, "type": c.column(n).type} for n in position_columns(c) if n != "object_key"]}
+            for c in profile.on_sky()
+        ],
+    }
+
+
+def crossmatch_step(profile: Profile) -> Step:
+    """The step that makes `curated.crossmatch` from all curated datasets with positions."""
+    # a left row's partner lies within one reach, and that partner's own nearest left row within another
+    margin = 2 * profile.matches.reach_arcsec + 1.0
+    return Step(
+        dataset="curated.crossmatch",
+        name="crossmatch",
+        version=VERSION,
+        inputs={
+            c.dataset: Input(f"curated.{c.dataset}", margin, position_columns(c), optional=True)
+            for c in profile.on_sky()
+        },
+        params=match_params(profile),
+        run=run,
+        id_column="pair_id",
+        layout="union",
+        description="Mutual nearest rows of each pair of surveys, at a common epoch",
+    )

@@ -1,0 +1,292 @@
+"""Curation: raw rows of one survey to typed, de-duplicated rows without sentinels, every row accounted for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
+from stellar.errors import InputError
+from stellar.lake.schema import field
+from stellar.profile import Column, Curated
+from stellar.sky.separation import separation_arcsec
+from stellar.surveys.readers.parse import to_type
+
+FAULT = "fault"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Typed:
+    """Curated columns of all rows before any row is left out, and each row's first fault (null where none)."""
+
+    columns: dict[str, pa.Array]
+    fault: pa.Array
+
+
+def schema(config: Curated) -> pa.Schema:
+    """Schema of the curated table, with unit, UCD and description of each column."""
+    fields = [
+        field(c.name, c.arrow_type, unit=c.unit, ucd=c.ucd, description=c.description) for c in config.columns if c.keep
+    ]
+    if config.dedup.count:
+        fields.append(field(config.dedup.count, pa.int32(), description="Raw rows of this id merged into this one"))
+    if config.object_key:
+        fields.append(field("object_key", pa.string(), description="Id of the object when no better survey knows it"))
+    fields.append(field("batch_id", pa.string(), description="Batch that brought the row"))
+    return pa.schema(fields)
+
+
+def curate(rows: pa.Table, margin: pa.Table, config: Curated) -> StepResult:
+    """Curate `rows`; `margin` rows only take part in the choice among rows of one id.
+
+    Each row ends in exactly one place: a rule of `filters` takes it out, a fault sends it to quarantine, another row of
+    its id absorbs it (`dedup`), or it is written.
+
+    Parameters
+    ----------
+    rows, margin
+        Raw columns as the survey publishes them, with `batch_id`; a column that a whole raw table lacks is null.
+
+    Returns
+    -------
+    StepResult
+        `schema(config)`; quarantine with the raw columns, `reason` and `batch_id`.
+    """
+    if not len(rows):
+        return StepResult(schema(config).empty_table(), Accounting(0, 0), None)
+    raw = _together(rows, margin)
+    typed = _typed(raw, config)
+    verdict = _verdicts(typed, _batch(raw), config)
+    own = np.arange(len(raw)) < len(rows)
+    filtered, fault, rank, absorbed = (verdict[name].to_numpy() for name in ("filter", "fault", "rank", "absorbed"))
+    fault = _contradictions(typed, config, filtered, fault, rank, verdict["winner"].to_numpy())
+    is_filtered = own & np.array([f is not None for f in filtered], bool)
+    is_bad = own & ~is_filtered & np.array([f is not None for f in fault], bool)
+    kept = own & ~is_filtered & ~is_bad & (rank == 1)
+    merged = own & ~is_filtered & ~is_bad & (rank > 1)
+    table = _output(typed, raw, np.flatnonzero(kept), absorbed[kept], config)
+    quarantine = None
+    if is_bad.any():
+        bad = np.flatnonzero(is_bad)
+        quarantine = _with_batch(raw.take(pa.array(bad))).append_column("reason", pa.array(fault[bad], pa.string()))
+    names, counts = np.unique(filtered[is_filtered].astype(str), return_counts=True)
+    accounting = Accounting(
+        rows_in=len(rows),
+        rows_out=int(kept.sum()),
+        merged=int(merged.sum()),
+        filtered={str(n): int(c) for n, c in zip(names, counts, strict=True)},
+        quarantined=int(is_bad.sum()),
+    )
+    return StepResult(table, accounting, quarantine)
+
+
+def _together(rows: pa.Table, margin: pa.Table) -> pa.Table:
+    if not len(margin):
+        return rows.combine_chunks()
+    return pa.concat_tables([rows, margin], promote_options="permissive").combine_chunks()
+
+
+def _batch(raw: pa.Table) -> pa.Array:
+    if "batch_id" not in raw.column_names:
+        return pa.array([""] * len(raw), pa.string())
+    return to_type(raw["batch_id"], pa.string())[0]
+
+
+def _with_batch(raw: pa.Table) -> pa.Table:
+    return raw if "batch_id" in raw.column_names else raw.append_column("batch_id", _batch(raw))
+
+
+def _typed(raw: pa.Table, config: Curated) -> Typed:
+    """Columns in their types, sentinels null, expressions evaluated; the first fault of each row."""
+    faults: list[pa.Array] = [to_type(raw[FAULT], pa.string())[0]] if FAULT in raw.column_names else []
+    columns: dict[str, pa.Array] = {}
+    published = {name.lower(): name for name in raw.column_names}
+    for column in (c for c in config.columns if not c.expr):
+        source = published.get((column.source or column.name).lower())
+        if source is None:
+            columns[column.name] = pa.nulls(len(raw), column.arrow_type)
+        else:
+            values, bad = to_type(raw[source], column.arrow_type)
+            columns[column.name] = values
+            if bad.any():
+                faults.append(_fault_where(bad, raw[source], f"{source}: cannot be read as {column.type}"))
+        faults += _clean(columns, column)
+    expressions = [c for c in config.columns if c.expr]
+    if config.object_key:
+        expressions.append(Column(name="object_key", type="string", expr=config.object_key))
+    if expressions:
+        scalars = pa.table({n: a for n, a in columns.items() if not pa.types.is_list(a.type)})
+        terms = [f"try_cast(({c.expr}) as {_SQL[c.type]}) as {c.name}" for c in expressions]
+        found = _query(f"select {', '.join(terms)} from t", scalars, config)  # noqa: S608 the project's own YAML
+        for column in expressions:
+            columns[column.name] = to_type(found[column.name], column.arrow_type)[0]
+            faults += _clean(columns, column)
+    faults += _identity_faults(columns, config)
+    first = pc.coalesce(*faults) if faults else pa.nulls(len(raw), pa.string())
+    return Typed(columns, first)
+
+
+_SQL = {
+    "int64": "bigint",
+    "int32": "integer",
+    "float64": "double",
+    "float32": "real",
+    "string": "varchar",
+    "bool": "boolean",
+}
+
+
+def _fault_where(bad: np.ndarray, cells: pa.ChunkedArray, what: str) -> pa.Array:
+    texts: list[str | None] = [None] * len(bad)
+    for i in np.flatnonzero(bad):
+        texts[i] = f"{what} ({str(cells[int(i)].as_py())[:40]!r})"
+    return pa.array(texts, pa.string())
+
+
+def _clean(columns: dict[str, pa.Array], column: Column) -> list[pa.Array]:
+    """Sentinels, NaN and impossible values of one column to null, in place; the faults found."""
+    values = columns[column.name]
+    if pa.types.is_list(values.type):
+        return [_absent(values, column)] if column.required else []
+    null = pa.scalar(None, values.type)
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.fill_null(pc.is_finite(values), False), values, null)
+    if column.missing:
+        sentinels = pa.array(column.missing).cast(values.type)
+        values = pc.if_else(pc.fill_null(pc.is_in(values, sentinels), False), null, values)
+    faults = []
+    if column.minimum is not None or column.maximum is not None:
+        tests = [pc.less(values, column.minimum)] if column.minimum is not None else []
+        tests += [pc.greater(values, column.maximum)] if column.maximum is not None else []
+        outside = pc.fill_null(reduce(pc.or_, tests), False)
+        if column.outside == "quarantine" and pc.any(outside).as_py():
+            low, high = ("" if limit is None else f"{limit:g}" for limit in (column.minimum, column.maximum))
+            what = f"{column.name}: outside {low}..{high}"
+            faults.append(_fault_where(np.asarray(outside), pa.chunked_array([values]), what))
+        values = pc.if_else(outside, null, values)
+    columns[column.name] = values
+    return [*faults, _absent(values, column)] if column.required else faults
+
+
+def _absent(values: pa.Array, column: Column) -> pa.Array:
+    return pc.if_else(pc.is_null(values), pa.scalar(f"{column.name}: is missing"), pa.scalar(None, pa.string()))
+
+
+def _identity_faults(columns: dict[str, pa.Array], config: Curated) -> list[pa.Array]:
+    """No id, no position or an impossible one: such a row cannot be a row of the catalogue."""
+    nothing = pa.scalar(None, pa.string())
+    faults = [pc.if_else(pc.is_null(columns[config.id]), pa.scalar(f"{config.id}: is missing"), nothing)]
+    if config.layout == "plain":
+        return faults
+    ra, dec = columns["ra"], columns["dec"]
+    missing = pc.or_(pc.is_null(ra), pc.is_null(dec))
+    inside = pc.and_(
+        pc.and_(pc.greater_equal(ra, 0.0), pc.less_equal(ra, 360.0)),
+        pc.and_(pc.greater_equal(dec, -90.0), pc.less_equal(dec, 90.0)),
+    )
+    outside = pc.invert(pc.fill_null(inside, True))
+    columns["ra"] = pc.if_else(pc.equal(ra, 360.0), pa.scalar(0.0), ra)
+    faults.append(pc.if_else(missing, pa.scalar("ra, dec: position is missing"), nothing))
+    faults.append(pc.if_else(outside, pa.scalar("ra, dec: position out of range"), nothing))
+    return faults
+
+
+def _verdicts(typed: Typed, batch: pa.Array, config: Curated) -> dict[str, pa.ChunkedArray]:
+    """Per row: the filter that takes it out, its fault, its rank among the rows of its id, the winner's place."""
+    scalars = {n: a for n, a in typed.columns.items() if not pa.types.is_list(a.type)}
+    table = pa.table(scalars | {"_row": np.arange(len(batch)), "_batch": batch, "_fault": typed.fault})
+    filters = " ".join(f"when ({rule.where}) then '{_quoted(rule.rule)}'" for rule in config.filters)
+    rejects = " ".join(f"when ({rule.where}) then '{_quoted(rule.rule)}'" for rule in config.reject)
+    place = ["ra", "dec"] if config.layout == "rows" else []
+    order = ", ".join([*config.dedup.prefer, "_batch", *place, "_row"])
+    sql = f"""
+        with judged as (
+            select *,
+                case {filters or "when false then ''"} end as _filter,
+                coalesce(_fault, case {rejects or "when false then ''"} end) as _reason
+            from t),
+        ranked as (
+            select *, _filter is null and _reason is null as _eligible from judged)
+        select _row, _filter as filter, _reason as fault,
+            row_number() over same as rank,
+            first_value(_row) over same as winner,
+            count(*) over (partition by {config.id}, _eligible) as absorbed
+        from ranked
+        window same as (partition by {config.id}, _eligible order by {order})
+        order by _row"""  # noqa: S608 the project's own YAML
+    found = _query(sql, table, config)
+    return {name: found[name] for name in ("filter", "fault", "rank", "winner", "absorbed")}
+
+
+def _contradictions(
+    typed: Typed, config: Curated, filtered: np.ndarray, fault: np.ndarray, rank: np.ndarray, winner: np.ndarray
+) -> np.ndarray:
+    """Faults, with those added of rows that share an id with a better row but lie elsewhere."""
+    fault = fault.astype(object)
+    if config.layout == "plain":
+        return fault
+    free = np.array([f is None and g is None for f, g in zip(filtered, fault, strict=True)], bool)
+    losers = np.flatnonzero(free & (rank > 1))
+    if not len(losers):
+        return fault
+    ra, dec = (typed.columns[n].to_numpy(zero_copy_only=False) for n in ("ra", "dec"))
+    apart = separation_arcsec(ra[losers], dec[losers], ra[winner[losers]], dec[winner[losers]])
+    for i, distance in zip(losers, apart, strict=True):
+        if distance > config.dedup.within_arcsec:
+            fault[i] = f"{config.id}: another row of this id lies {distance:.1f} arcsec away"
+    return fault
+
+
+def _output(typed: Typed, raw: pa.Table, kept: np.ndarray, absorbed: np.ndarray, config: Curated) -> pa.Table:
+    index, target = pa.array(kept), schema(config)
+    columns = dict(typed.columns) | {"batch_id": _batch(raw)}
+    arrays = {name: columns[name].take(index) for name in target.names if name in columns}
+    if config.dedup.count:
+        arrays[config.dedup.count] = pa.array(absorbed, pa.int32())
+    return pa.table([arrays[name] for name in target.names], schema=target)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def _query(sql: str, table: pa.Table, config: Curated) -> pa.Table:
+    """Run `sql` over `table` as `t`, in a database of its own that can reach nothing outside."""
+    import duckdb
+
+    with duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": False}) as connection:
+        connection.register("t", table)
+        try:
+            return connection.sql(sql).to_arrow_table()
+        except duckdb.Error as fault:
+            raise InputError(f"config/catalog/{config.dataset}.yaml: an expression is wrong: {fault}") from None
+
+
+def run(partition: Partition, inputs: dict[str, PartitionInput], params: dict[str, Any]) -> StepResult:
+    """Step function; `params["config"]` is the dataset's config as JSON."""
+    raw = inputs["raw"]
+    return curate(raw.rows, raw.margin, Curated.model_validate(params["config"]))
+
+
+def curate_step(config: Curated) -> Step:
+    """The step that makes `curated.<dataset>` from its raw dataset."""
+    margin = config.dedup.within_arcsec if config.layout == "rows" else 0
+    return Step(
+        dataset=f"curated.{config.dataset}",
+        name="curate",
+        version=VERSION,
+        inputs={"raw": Input(f"raw.{config.source}", margin, optional=True)},
+        params={"config": config.model_dump(mode="json", exclude_defaults=True)},
+        run=run,
+        id_column=config.id,
+        layout=config.layout,
+        primary="raw",
+        quarantine=f"quarantine.{config.dataset}",
+        description=config.description or f"raw.{config.source}, typed, without sentinels and duplicates",
+    )

@@ -1,0 +1,201 @@
+"""What a home holds, as YAML: `config/profiles/<name>.yaml`, and `config/catalog/<name>.yaml` per curated dataset.
+
+It lies on the lowest floor, since the catalogue, the features and the flow all read it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stellar.checked_yaml import load_yaml
+from stellar.errors import InputError
+from stellar.settings import CONFIG
+
+CATALOG = CONFIG / "catalog"
+PROFILES = CONFIG / "profiles"
+TYPES: dict[str, pa.DataType] = {
+    "int64": pa.int64(),
+    "int32": pa.int32(),
+    "float64": pa.float64(),
+    "float32": pa.float32(),
+    "string": pa.string(),
+    "bool": pa.bool_(),
+    "list<float32>": pa.list_(pa.float32()),
+    "list<float64>": pa.list_(pa.float64()),
+    "list<int32>": pa.list_(pa.int32()),
+}
+SAME_KEY_ARCSEC = 10.0
+_NAME = r"^[a-z][a-z0-9_]*$"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Column(_Section):
+    """One curated column: where it comes from, its type and meaning, and which of its values are no values."""
+
+    name: str = Field(pattern=_NAME)
+    type: Literal[
+        "int64", "int32", "float64", "float32", "string", "bool", "list<float32>", "list<float64>", "list<int32>"
+    ]
+    source: str | None = Field(None, description="Column of the raw dataset; the same name where not given")
+    expr: str | None = Field(None, description="SQL over the columns before it, instead of `source`")
+    missing: list[float | int | str] = Field([], description="Sentinels that become null; NaN and infinity always do")
+    minimum: float | None = None
+    maximum: float | None = None
+    outside: Literal["quarantine", "null"] = Field("quarantine", description="What a value outside the range does")
+    required: bool = Field(False, description="A row where this is null goes to quarantine")
+    keep: bool = Field(True, description="False: only for expressions and rules, not written")
+    unit: str | None = None
+    ucd: str | None = None
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Column:
+        if self.source and self.expr:
+            raise ValueError("give `source` or `expr`, not both")
+        if self.expr and self.type.startswith("list"):
+            raise ValueError("a list column comes from `source`; expressions are for scalars")
+        return self
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        return TYPES[self.type]
+
+
+class Rule(_Section):
+    """Rows for which the SQL `where` is true are left out (`filters`) or sent to quarantine (`reject`) under `rule`."""
+
+    rule: str = Field(description="Name in the accounting, or the reason in quarantine")
+    where: str
+    description: str = ""
+
+
+class Dedup(_Section):
+    """Which of several rows of the same id stays: the first by `prefer`; the others are merged into it."""
+
+    prefer: list[str] = Field([], description="SQL order terms; ties fall to the batch's id and the row's place")
+    within_arcsec: float = Field(2.0, gt=0, description="Rows of one id further apart than this contradict each other")
+    count: str | None = Field(None, pattern=_NAME, description="Column that says how many rows were merged into one")
+
+
+class Motion(_Section):
+    pmra: str = "pmra"
+    pmdec: str = "pmdec"
+
+
+class Curated(_Section):
+    """How `raw.<source>` becomes `curated.<dataset>`."""
+
+    dataset: str = Field(pattern=_NAME)
+    source: str = Field(pattern=_NAME)
+    version: int = 1
+    description: str = ""
+    layout: Literal["rows", "plain"] = Field("rows", description="`plain` for rows without a position")
+    id: str = Field(pattern=_NAME, description="Column that identifies a row")
+    object_key: str | None = Field(
+        None,
+        description="SQL string: the object's id when no better survey knows it; rows that share it are one object",
+    )
+    motion: Motion | None = Field(None, description="Columns of proper motion (mas/yr), where the survey has them")
+    columns: list[Column]
+    filters: list[Rule] = []
+    reject: list[Rule] = []
+    dedup: Dedup = Dedup()
+
+    @model_validator(mode="after")
+    def _joints(self) -> Curated:
+        names = [c.name for c in self.columns]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"column {', '.join(twice)} is given twice; keep one")
+        needed = [self.id, *(["ra", "dec", "epoch_yr"] if self.layout == "rows" else [])]
+        needed += [self.motion.pmra, self.motion.pmdec] if self.motion else []
+        lacking = [n for n in needed if n not in names]
+        if lacking:
+            raise ValueError(f"`columns` lacks {', '.join(lacking)}; add it")
+        if self.layout == "rows" and not self.object_key:
+            raise ValueError("a dataset on the sky needs `object_key`")
+        return self
+
+    def column(self, name: str) -> Column:
+        return next(c for c in self.columns if c.name == name)
+
+    def has(self, name: str) -> bool:
+        """Whether the curated table has this column."""
+        return any(c.name == name and c.keep for c in self.columns)
+
+
+class Matches(_Section):
+    """Cross-match radii in arcsec, by pair `left:right` in the profile's order, and the largest motion followed."""
+
+    radius_arcsec: float = Field(1.0, gt=0)
+    pairs: dict[str, float] = {}
+    max_motion_arcsec: float = Field(
+        180.0,
+        gt=0,
+        description="A source that moved further than this between two epochs is not matched at those epochs; "
+        "it bounds the strip that a cell must read of its neighbours (Barnard's star moves 166 arcsec in 16 years)",
+    )
+
+    def radius(self, left: str, right: str) -> float:
+        return self.pairs.get(f"{left}:{right}", self.radius_arcsec)
+
+    @property
+    def reach_arcsec(self) -> float:
+        """No two matched rows lie further apart than this, each at its own epoch."""
+        return max([self.radius_arcsec, *self.pairs.values()]) + self.max_motion_arcsec
+
+
+class Profile(_Section):
+    """What a home holds: which surveys are synced, which datasets are curated, matched and scored, and how."""
+
+    name: str = ""
+    description: str
+    archive: dict[str, Any] = Field({}, description="Options of the embedded archive, e.g. `scale`; empty: none needed")
+    surveys: list[str] = Field(description="Surveys to sync")
+    scope: dict[str, Any] = Field({}, description="Regions, release, limits of a sync, as stellar.surveys.base.Scope")
+    files: list[str] = Field([], description="File sources (config/files) that the survey `files` reads")
+    curated: list[str] = Field(description="Curated datasets, best first: the order of preference for objects")
+    matches: Matches = Matches()
+    features: list[str] = Field(["sed", "spectra", "lightcurves"], description="Feature datasets to extract")
+    models: list[str] = Field([], description="Models to train and score")
+    overrides: dict[str, dict[str, Any]] = Field({}, description="Per model: values laid over its config")
+
+    def configs(self) -> list[Curated]:
+        """Configs of the profile's curated datasets, best first."""
+        return [load_curated(name) for name in self.curated]
+
+    @property
+    def chain_arcsec(self) -> float:
+        """No source lies further from its object than this: per survey one match, and one step between rows of a key.
+
+        Rows that share an object key lie within `SAME_KEY_ARCSEC` of each other; further apart they are no longer sure
+        to be seen together.
+        """
+        return len(self.on_sky()) * (self.matches.reach_arcsec + SAME_KEY_ARCSEC)
+
+    def on_sky(self) -> list[Curated]:
+        """Those with positions, best first: what is matched and unified."""
+        return [c for c in self.configs() if c.layout == "rows"]
+
+
+@cache
+def load_curated(name: str) -> Curated:
+    """Config of `curated.<name>`; raises `InputError` with file and line."""
+    config = load_yaml(CATALOG / f"{name}.yaml", Curated)
+    if config.dataset != name:
+        raise InputError(f"{CATALOG / name}.yaml: dataset is {config.dataset!r}; it must be the file's name")
+    return config
+
+
+@cache
+def load_profile(name: str) -> Profile:
+    """The profile `name`; raises `InputError` with file and line."""
+    profile = load_yaml(PROFILES / f"{name}.yaml", Profile)
+    return profile.model_copy(update={"name": name})
