@@ -132,12 +132,25 @@ class Bundle:
             return self.model.predict_proba(table)
         return band_probabilities(quantiles or self.quantiles(table), self.meaning.bands)
 
+    def prediction_schema(self) -> pa.Schema:
+        """Names and types of the columns of `predict`."""
+        fields: list[tuple[str, pa.DataType]] = []
+        if self.meaning.kind == "quantity":
+            fields += [(name, pa.float64()) for name in (self.meaning.target, *self.meaning.interval_columns)]
+        if self.meaning.class_column:
+            fields += [(self.meaning.class_column, pa.string()), ("probability", pa.float64())]
+            fields += [(probability_column(name), pa.float64()) for name in self.classes]
+            fields += [("prediction_set", pa.list_(pa.string()))] if self.sets else []
+        return pa.schema([*fields, ("is_out_of_range", pa.bool_()), ("flags", pa.string())])
+
     def predict(self, table: pa.Table) -> pa.Table:
         """The prediction columns of each row of `table`, in its order.
 
         A quantity gives `<target>` (median) and its conformal interval; classes give the best class, `probability`,
         `probability_<class>` and `prediction_set`; both give `is_out_of_range` and `flags`.
         """
+        if not table.num_rows:  # an empty partition; not every library predicts for no rows
+            return self.prediction_schema().empty_table()
         columns: dict[str, pa.Array] = {}
         quantiles = None
         if self.meaning.kind == "quantity":
@@ -149,7 +162,7 @@ class Bundle:
             columns |= self._class_columns(self.probabilities(table, quantiles))
         unlike, notes = self.ranges.flags(table)
         columns |= {"is_out_of_range": pa.array(unlike), "flags": pa.array(notes, pa.string())}
-        return pa.table(columns)
+        return pa.table(columns, schema=self.prediction_schema())
 
     def probabilities(self, table: pa.Table, quantiles: Quantiles | None = None) -> np.ndarray:
         """Calibrated probabilities, float64[n, k]."""
@@ -190,8 +203,9 @@ class Bundle:
         """Bundle from a folder whose hash was checked (`ArtifactStore.get`)."""
         about = _read(folder / "bundle.json")
         if (found := about.pop("format", None)) != FORMAT:
-            raise IntegrityError(f"{folder}: bundle format {found!r}; this version reads {FORMAT}; train the model again")
-        conformal = {name: part and conformal_from_dict(part) for name, part in _read(folder / "conformal.json").items()}
+            raise IntegrityError(f"{folder}: bundle format {found!r}, not {FORMAT}; train the model again")
+        stored = _read(folder / "conformal.json")
+        conformal = {name: part and conformal_from_dict(part) for name, part in stored.items()}
         calibration = _read(folder / "calibration.json")
         return cls(
             Meaning(**{**about, "columns": tuple(about["columns"])}),

@@ -113,11 +113,11 @@ def address_of(listing: list[tuple[str, str, int]]) -> str:
 def _refuse_code(path: Path) -> None:
     if path.suffix not in ACCEPTED:
         accepted = " ".join(sorted(ACCEPTED))
-        raise InputError(f"{path}: artifacts hold no such files (accepted: {accepted}); save the model by its own format")
+        raise InputError(f"{path}: artifacts hold no such files; accepted: {accepted}")
     with path.open("rb") as stream:
         head = stream.read(2)
     if len(head) == 2 and head[0] == 0x80 and 2 <= head[1] <= 5:  # PROTO opcode and number of a pickle
-        raise InputError(f"{path}: this is a pickle, which can run code when it is loaded; save the model by its own format")
+        raise InputError(f"{path}: a pickle can run code when it is loaded; save the model in its own format")
 
 
 def _sha256(path: Path) -> str:

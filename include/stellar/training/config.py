@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from stellar.checked_yaml import load_yaml
+from stellar.engine.keys import digest
 from stellar.errors import InputError
 from stellar.registry.policy import Rule
 from stellar.settings import CONFIG
@@ -94,6 +93,7 @@ class ModelConfig(_Section):
     frame: str | None = Field(None, description="SQL of the training frame; features joined to labels where not given")
     target: Target
     columns: list[str] = Field(min_length=1, description="Columns of `features` that the model sees")
+    watch: list[str] = Field(default_factory=list, description="Further numeric columns whose range is watched")
     architecture: str
     params: dict[str, Any] = Field(default_factory=dict)
     split: Split
@@ -130,7 +130,7 @@ class ModelConfig(_Section):
 
     def hash(self) -> str:
         """SHA-256 of `canonical`."""
-        return hashlib.sha256(json.dumps(self.canonical(), sort_keys=True).encode()).hexdigest()
+        return digest(self.canonical())
 
 
 def load_config(name_or_path: str | Path, *, profile: str | None = None) -> ModelConfig:

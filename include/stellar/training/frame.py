@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -17,7 +16,6 @@ from stellar.engine.engine import Context
 from stellar.errors import InputError
 from stellar.lake.sql import connect
 from stellar.lake.write import write_partition
-from stellar.sky.healpix import cells_at, spatial_index
 from stellar.training.config import ModelConfig
 
 KEYS = ("object_id", "ra", "dec")
@@ -34,7 +32,7 @@ class Frame:
     """Rows left out, by the declared rule that did it."""
 
 
-class NotTrainable(InputError):
+class NotTrainableError(InputError):
     """There is too little to learn from; a result to report, not a fault of the program."""
 
 
@@ -43,7 +41,7 @@ def build_frame(ctx: Context, config: ModelConfig, snapshots: Mapping[str, str])
 
     Raises
     ------
-    NotTrainable
+    NotTrainableError
         If there are fewer examples than the config asks for, or fewer than two classes.
     InputError
         If the SQL fails, or does not give the columns that the config names, or gives an example twice.
@@ -54,25 +52,18 @@ def build_frame(ctx: Context, config: ModelConfig, snapshots: Mapping[str, str])
     _refuse_duplicates(table, config)
     table, dropped = _apply_class_rule(table, config)
     if table.num_rows < config.min_examples:
-        raise NotTrainable(
+        raise NotTrainableError(
             f"{config.name}: cannot train: {table.num_rows} labelled examples in "
             f"{config.features}, and the config asks for at least {config.min_examples} (min_examples)"
         )
     return Frame(table, dict(snapshots), _content_hash(table, config.example), dropped)
 
 
-def star_groups(table: pa.Table, order: int) -> np.ndarray:
-    """HEALPix cell of each example's star, int64[n]; a star with several examples counts at its first one's position."""
-    stars = table["object_id"].to_numpy()
-    _, first, star = np.unique(stars.astype(str), return_index=True, return_inverse=True)
-    cells = cells_at(spatial_index(table["ra"].to_numpy(), table["dec"].to_numpy()), order)
-    return cells[first][star]
-
-
 def _query(connection: duckdb.DuckDBPyConnection, config: ModelConfig) -> pa.Table:
-    sources = ", ".join(f"{name} as (select * from {dataset})" for name, dataset in config.datasets.items())
+    sources = ", ".join(f"{name} as (from {dataset})" for name, dataset in config.datasets.items())
     inner = config.frame or _joined(config)
-    wanted = dict.fromkeys([config.example, *KEYS, *(s.column for s in config.slices), *config.columns, config.target.name])
+    sliced = [part.column for part in config.slices]
+    wanted = dict.fromkeys([config.example, *KEYS, *sliced, *config.watch, *config.columns, config.target.name])
     try:
         result = connection.execute(f"with {sources} select * from ({inner}) as frame")  # noqa: S608 - names are checked
         table = result.to_arrow_table()
@@ -138,7 +129,7 @@ def _apply_class_rule(table: pa.Table, config: ModelConfig) -> tuple[pa.Table, d
         table = table.set_column(at, target.name, column).filter(pc.invert(is_rare))
     classes = pc.count_distinct(table[target.name]).as_py()
     if classes < 2:
-        raise NotTrainable(
+        raise NotTrainableError(
             f"{config.name}: cannot train: {classes} class has {target.min_count} or more examples (target.min_count); "
             f"found {', '.join(f'{name}: {count}' for name, count in sorted(counts.items())) or 'no labels'}"
         )
@@ -151,11 +142,6 @@ def _content_hash(table: pa.Table, example: str) -> str:
         return write_partition(table, Path(folder) / "frame.parquet", id_column=example).sha256
 
 
-def columns_as_floats(table: pa.Table, columns: list[str]) -> dict[str, np.ndarray]:
-    """Numeric columns as float64[n], nulls as NaN; columns of another kind are left out."""
-    numeric: dict[str, Any] = {}
-    for name in columns:
-        kind = table.schema.field(name).type
-        if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-            numeric[name] = table[name].cast(pa.float64()).to_numpy()
-    return numeric
+def numbers(table: pa.Table, name: str) -> np.ndarray:
+    """A numeric column as float64[n], nulls as NaN."""
+    return pc.fill_null(table[name].cast(pa.float64()), float("nan")).to_numpy()

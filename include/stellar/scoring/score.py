@@ -1,0 +1,100 @@
+"""The step `scores.<model>`: every row of the model's features gets its prediction, by partition.
+
+The version's key enters the step's key, so scores are made again when the model changes, and for the partitions whose
+features changed; everything else is carried over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
+from stellar.lake.schema import field
+from stellar.registry.bundle import Bundle
+from stellar.registry.store import ArtifactStore
+from stellar.registry.versions import Version
+from stellar.settings import Settings
+
+STEP_VERSION = 1
+_KEPT = ("object_id", "ra", "dec")
+_DESCRIPTIONS = {
+    "probability": "Calibrated probability of the best class",
+    "prediction_set": "Classes that hold the truth with the promised probability",
+    "is_out_of_range": "Whether an input lies outside what the model was trained on, or is missing against custom",
+    "flags": "Which inputs: name<min, name>max, missing:name",
+    "model": "Name of the model",
+    "model_version": "First 16 hex digits of the version's key",
+}
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """The step's function. It carries where this home keeps artifacts, which must not enter the key."""
+
+    artifacts: Path
+    address: str
+
+    def __call__(self, _: Partition, inputs: dict[str, PartitionInput], params: dict[str, Any]) -> StepResult:
+        rows = inputs["features"].rows
+        bundle = _load(self.artifacts, self.address)
+        table = score(bundle, rows, params["model"], params["model_version"])
+        return StepResult(table, Accounting(rows.num_rows, table.num_rows))
+
+
+def score_step(settings: Settings, version: Version) -> Step:
+    """The step that scores the current features of a model's dataset with one of its versions."""
+    config = version.config
+    example = config["example"]
+    wanted = dict.fromkeys([example, *_KEPT, *config["columns"], *config.get("watch", [])])
+    return Step(
+        dataset=f"scores.{version.model.replace('-', '_')}",
+        name=f"score {version.model}",
+        version=STEP_VERSION,
+        inputs={"features": Input(config["features"], columns=tuple(wanted))},
+        params={"model": version.model, "model_version": version.key[:16]},
+        run=Scorer(settings.artifacts, version.artifact_sha256),
+        id_column=example,
+        layout="inherit",
+        primary="features",
+        models={"model": version.key},
+        description=f"Scores of {version.model}: {config['description'].strip()}",
+    )
+
+
+def score(bundle: Bundle, rows: pa.Table, model: str, model_version: str) -> pa.Table:
+    """Predictions beside the ids and positions of `rows`, in their order, each with its model version."""
+    example = bundle.meaning.example
+    kept = rows.select(list(dict.fromkeys([example, *_KEPT])))
+    predictions = bundle.predict(rows)
+    names = {"model": model, "model_version": model_version}
+    columns = [
+        *kept.columns,
+        *predictions.columns,
+        *(pa.array([text] * rows.num_rows, pa.string()) for text in names.values()),
+    ]
+    fields = [
+        *kept.schema,
+        *(_described(one) for one in [*predictions.schema, *(pa.field(n, pa.string()) for n in names)]),
+    ]
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+@lru_cache(maxsize=4)
+def _load(artifacts: Path, address: str) -> Bundle:
+    """A version's bundle, its files' hashes checked, once per process."""
+    return Bundle.load(ArtifactStore(artifacts).get(address))
+
+
+def _described(column: pa.Field) -> pa.Field:
+    name = column.name
+    if name.startswith("probability_"):
+        return field(name, column.type, None, "stat.probability", "Calibrated probability of this class")
+    unit = "K" if name.endswith("_k") else None
+    if unit:
+        return field(name, column.type, unit, "phys.temperature.effective", "Median, or end of the calibrated interval")
+    return field(name, column.type, description=_DESCRIPTIONS.get(name, "Best class"))

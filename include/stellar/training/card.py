@@ -1,0 +1,202 @@
+"""The model card: Markdown and plots for people, the same bytes for the same version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stellar.evaluation.plots import confusion_plot, coverage_plot, reliability_plot, residual_plot
+from stellar.evaluation.splits import PARTS
+from stellar.registry.bundle import Bundle
+from stellar.training.config import ModelConfig
+from stellar.training.evaluate import Evaluation
+from stellar.training.frame import Frame
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a frame's snapshots came from: `snapshots` (dataset, key, rows) and `batches` per survey and service."""
+
+    snapshots: Sequence[Mapping[str, Any]] = ()
+    batches: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything that a card is about."""
+
+    config: ModelConfig
+    key: str
+    seed: int
+    frame: Frame
+    parts: np.ndarray
+    bundle: Bundle
+    evaluation: Evaluation
+    provenance: Provenance
+
+
+def write_card(folder: Path, subject: Subject) -> None:
+    """Write `card.md` and the plots that it shows into `folder`."""
+    plots = _plots(folder, subject)
+    sections = [
+        _head(subject),
+        _data(subject),
+        _examples(subject),
+        _metrics(subject),
+        _per_class(subject),
+        _slices(subject),
+        "\n".join(["## Plots", "", *(f"![{title}]({name})" for name, title in plots)]),
+        _limits(subject),
+        "\n".join(["## Attributions", "", *(f"- {line}" for line in subject.config.attributions)]),
+    ]
+    (folder / "card.md").write_text("\n\n".join(part for part in sections if part) + "\n", encoding="utf-8")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table; floats with four significant digits."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+
+
+def _head(subject: Subject) -> str:
+    config, model = subject.config, subject.bundle.model
+    facts = [
+        ("version", f"`{subject.key[:16]}`"),
+        ("predicts", f"`{config.target.name}` from `{config.features}`"),
+        ("architecture", f"`{config.architecture}`"),
+        ("parameters", ", ".join(f"{key} {value}" for key, value in sorted(config.params.items())) or "defaults"),
+        ("inputs", ", ".join(f"`{name}`" for name in config.columns)),
+        ("calibration", config.calibration),
+        ("sets and intervals", f"split conformal, alpha {config.conformal.alpha:g}"),
+        ("seed", subject.seed),
+        ("training", ", ".join(f"{key} {_cell(value)}" for key, value in _flat(model.history))),
+    ]
+    return f"# {config.name}\n\n{config.description.strip()}\n\n" + table(("", ""), facts)
+
+
+def _flat(history: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return [(key, value) for key, value in sorted(history.items()) if isinstance(value, int | float | str)]
+
+
+def _data(subject: Subject) -> str:
+    lines = ["## Data", "", "Trained from these snapshots:", ""]
+    pinned = subject.frame.snapshots
+    lines.append(table(("dataset", "snapshot"), [(name, f"`{key[:16]}`") for name, key in sorted(pinned.items())]))
+    if subject.provenance.snapshots:
+        rows = [(one["dataset"], f"`{one['key'][:16]}`", one["rows"]) for one in subject.provenance.snapshots]
+        lines += ["", "They were made from:", "", table(("dataset", "snapshot", "rows"), rows)]
+    if subject.provenance.batches:
+        header = ("survey", "release", "dataset", "service", "batches", "rows")
+        rows = [tuple(one[name] for name in header) for one in subject.provenance.batches]
+        lines += ["", "And these from the surveys' batches (`stellar lineage` lists each with its query):", ""]
+        lines.append(table(header, rows))
+    return "\n".join(lines)
+
+
+def _examples(subject: Subject) -> str:
+    """Examples per part, and per class where there are classes."""
+    frame, config = subject.frame.table, subject.config
+    fractions = ", ".join(f"{part} {share:g}" for part, share in config.split.fractions.items())
+    lines = [
+        "## Examples",
+        "",
+        f"{frame.num_rows} examples of {pc.count_distinct(frame['object_id']).as_py()} stars. Whole HEALPix cells of "
+        f"order {config.split.order} go to one part, and with them each star ({fractions}).",
+        "",
+    ]
+    if config.target.kind == "class":
+        names = np.asarray(frame[config.target.name].to_pylist(), dtype=str)
+        rows = [
+            (name, *(int(((names == name) & (subject.parts == part)).sum()) for part in PARTS))
+            for name in sorted(set(names))
+        ]
+    else:
+        rows = []
+    rows.append(("all", *(int((subject.parts == part).sum()) for part in PARTS)))
+    lines.append(table(("class", *PARTS), rows))
+    if subject.frame.dropped:
+        lines += ["", "Left out or merged by rule:", ""]
+        lines.append(table(("rule", "examples"), sorted(subject.frame.dropped.items())))
+    return "\n".join(lines)
+
+
+def _metrics(subject: Subject) -> str:
+    rows = [(name, one.value, one.lower, one.upper) for name, one in subject.evaluation.figures.items()]
+    details = subject.evaluation.details
+    notes = [
+        f"Baseline: {details[key]['rule']}." for key in ("baseline_quantity", "baseline_classes") if key in details
+    ]
+    if "ece_raw" in details:
+        notes.append(f"Calibration error before calibration: {details['ece_raw']:.4f}.")
+    intro = (
+        f"On {subject.evaluation.predictions.num_rows} test examples, which the model never saw; 95% bootstrap "
+        "intervals over stars."
+    )
+    return "\n".join(["## Metrics", "", intro, *notes, "", table(("metric", "value", "lower", "upper"), rows)])
+
+
+def _per_class(subject: Subject) -> str:
+    found = subject.evaluation.details.get("classes", {}).get("per_class")
+    if not found:
+        return ""
+    rows = [(name, one["precision"], one["recall"], one["f1"], one["support"]) for name, one in found.items()]
+    return "## Per class\n\n" + table(("class", "precision", "recall", "F1", "test examples"), rows)
+
+
+def _slices(subject: Subject) -> str:
+    slices = subject.evaluation.details["slices"]
+    if not slices:
+        return ""
+    names = list(dict.fromkeys(name for part in slices for name in part["metrics"] or {}))
+    rows = [(p["slice"], p["range"], p["n"], *((p["metrics"] or {}).get(name) for name in names)) for p in slices]
+    return "## Slices\n\n" + table(("column", "range", "test examples", *names), rows)
+
+
+def _limits(subject: Subject) -> str:
+    share = subject.evaluation.figures["out_of_range_share"].value
+    return (
+        "## Limits\n\n"
+        f"Rows whose inputs lie outside the central 99.8% of the training examples', or lack an input that those had, "
+        f"carry `is_out_of_range` and say why in `flags`; {share:.1%} of the test examples do. Sets and intervals hold "
+        "their promise on average over stars like those of the calibration part, not within each slice: see the table "
+        "above. The figures hold for the surveys and fields of the data above."
+    )
+
+
+def _plots(folder: Path, subject: Subject) -> list[tuple[str, str]]:
+    evaluation, config = subject.evaluation, subject.config
+    shown = []
+    if found := evaluation.details.get("classes"):
+        confusion_plot(folder / "confusion.png", found["confusion"], found["classes"], config.name)
+        reliability_plot(folder / "reliability.png", evaluation.details["reliability"], config.name)
+        shown += [("confusion.png", "Confusion matrix"), ("reliability.png", "Reliability")]
+    if "value" in evaluation.truth:
+        target = config.target.name
+        predicted = evaluation.predictions[target].to_numpy()
+        residual_plot(folder / "residuals.png", evaluation.truth["value"], predicted, target, config.name)
+        nominal, observed = _coverage(subject)
+        coverage_plot(folder / "coverage.png", nominal, observed, config.name)
+        shown += [("residuals.png", "Residuals"), ("coverage.png", "Coverage of central intervals")]
+    return shown
+
+
+def _coverage(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+    """Nominal and observed coverage of the central intervals, before the conformal step."""
+    test: pa.Table = subject.frame.table.filter(pa.array(subject.parts == "test"))
+    quantiles, truth = subject.bundle.quantiles(test), subject.evaluation.truth["value"]
+    nominal = np.linspace(0.1, 0.9, 9)
+    ends = [quantiles.interval(1 - share) for share in nominal]
+    return nominal, np.array([((truth >= low) & (truth <= high)).mean() for low, high in ends])

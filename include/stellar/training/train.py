@@ -1,0 +1,273 @@
+"""From current snapshots and a config to a registered, judged model version; one that is found is not trained again."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import sqlalchemy as sa
+
+from stellar.engine.context import Context
+from stellar.engine.keys import digest
+from stellar.errors import InputError, IntegrityError
+from stellar.lake.write import write_partition
+from stellar.registry.bundle import Bundle
+from stellar.registry.policy import Comparison, Decision, Figure, decide
+from stellar.registry.promotion import CurrentChangedError, register
+from stellar.registry.store import ArtifactStore, list_files
+from stellar.registry.versions import MetricRow, NewVersion, Version, current_version, find_version, metrics_of
+from stellar.training.card import Provenance, Subject, write_card
+from stellar.training.config import ModelConfig
+from stellar.training.evaluate import Evaluation, compare, evaluate
+from stellar.training.fit import Fitted, fit, new_model
+from stellar.training.frame import Frame, NotTrainableError, build_frame
+
+CODE_VERSION = "1"  # raise it whenever training, a model or an evaluation may give another result
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What `train` did: `trained`, `found` (nothing to do) or `not_trainable` (too little to learn from)."""
+
+    model: str
+    outcome: Literal["trained", "found", "not_trainable"]
+    version_key: str | None = None
+    promoted: bool = False
+    reasons: tuple[str, ...] = ()
+    metrics: dict[str, Figure] = field(default_factory=dict)
+    snapshots: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def found(self) -> bool:
+        return self.outcome == "found"
+
+
+def train(
+    ctx: Context,
+    config: ModelConfig,
+    *,
+    snapshots: Mapping[str, str] | None = None,
+    seed: int | None = None,
+    who: str = "pipeline",
+) -> TrainingResult:
+    """Train, evaluate, register and judge one model.
+
+    The version's key is the hash of the frame's content, the config, the code's version, the seed and the versions of
+    the libraries that fit it. Two attempts at once end as one: the second finds the first's version.
+
+    Parameters
+    ----------
+    snapshots
+        Dataset -> snapshot key, where not the current ones are to be used.
+    seed
+        `settings.seed` where not given.
+    """
+    seed = ctx.settings.seed if seed is None else seed
+    try:
+        pinned = _pin(ctx, config, snapshots or {})
+        frame = build_frame(ctx, config, pinned)
+        key = version_key(config, frame, seed)
+        if (known := find_version(ctx.engine, key)) is not None:
+            return _found(ctx, known, frame)
+        started = time.monotonic()
+        fitted = fit(config, frame.table, seed)
+    except NotTrainableError as fault:
+        return TrainingResult(config.name, "not_trainable", reasons=(str(fault),))
+    test = fitted.rows(frame.table, "test")
+    evaluation = evaluate(config, fitted.bundle, fitted.rows(frame.table, "train"), test, seed)
+    new = _store(ctx, config, key, seed, frame, fitted, evaluation, started)
+    version, decision = _register(ctx, config, new, evaluation, test, seed, who)
+    return TrainingResult(
+        config.name,
+        "trained",
+        version.key,
+        promoted=version.state == "current",
+        reasons=decision.reasons,
+        metrics=evaluation.figures,
+        snapshots=frame.snapshots,
+    )
+
+
+def version_key(config: ModelConfig, frame: Frame, seed: int) -> str:
+    """Identity of the version that this frame, config and seed give with this code and these libraries."""
+    libraries = sorted({"numpy", "scikit-learn", *new_model(config).libraries})
+    return digest(
+        {
+            "model": config.name,
+            "frame": frame.sha256,
+            "config": config.hash(),
+            "code": CODE_VERSION,
+            "seed": seed,
+            "libraries": {name: metadata.version(name) for name in libraries},
+        }
+    )
+
+
+def _pin(ctx: Context, config: ModelConfig, given: Mapping[str, str]) -> dict[str, str]:
+    """Snapshot key of each dataset of the frame: the given one, or the current one."""
+    query = sa.text("select dataset, key from lake.snapshot where state = 'current' and dataset = any(:names)")
+    names = sorted(set(config.datasets.values()))
+    with ctx.engine.connect() as connection:
+        current = {row.dataset: row.key for row in connection.execute(query, {"names": names})}
+    pinned = {name: given.get(name) or current.get(name) for name in names}
+    absent = [name for name, key in pinned.items() if key is None]
+    if absent:
+        raise NotTrainableError(
+            f"{config.name}: cannot train: no current snapshot of {', '.join(absent)}; sync and build the "
+            "catalogue first"
+        )
+    return {name: key for name, key in pinned.items() if key is not None}
+
+
+def _found(ctx: Context, version: Version, frame: Frame) -> TrainingResult:
+    figures = {
+        row.name: Figure(row.value, _or_nan(row.lower), _or_nan(row.upper))
+        for row in metrics_of(ctx.engine, version.key)
+        if row.slice == "all"
+    }
+    reasons = (f"found: {version} was made from the same examples, config, code and seed",)
+    return TrainingResult(
+        version.model, "found", version.key, version.state == "current", reasons, figures, frame.snapshots
+    )
+
+
+def _store(ctx: Context, config: ModelConfig, key: str, seed: int, frame: Frame, fitted: Fitted, evaluation: Evaluation,
+           started: float) -> NewVersion:  # fmt: skip
+    """Put everything that belongs to the version into the artifact store."""
+    with tempfile.TemporaryDirectory(prefix="stellar-train-") as scratch:
+        folder = Path(scratch)
+        fitted.bundle.save(folder)
+        _write_examples(folder, config, frame, fitted, evaluation)
+        _write_json(folder / "config.json", config.model_dump(mode="json"))
+        _write_json(folder / "metrics.json", {"figures": _plain(evaluation.figures), "details": evaluation.details})
+        provenance = _provenance(ctx, frame)
+        write_card(folder, Subject(config, key, seed, frame, fitted.parts, fitted.bundle, evaluation, provenance))
+        files = {name: digest for name, digest, _ in list_files(folder)}
+        address = ArtifactStore(ctx.settings.artifacts).put(folder)
+    return NewVersion(
+        key=key,
+        model=config.name,
+        family=config.family,
+        target=config.target.name,
+        description=config.description.strip(),
+        architecture=config.architecture,
+        config=config.model_dump(mode="json"),
+        code_version=CODE_VERSION,
+        seed=seed,
+        frame_hash=frame.sha256,
+        artifact_sha256=address,
+        artifact_files=files,
+        training_rows=frame.table.num_rows,
+        training_s=time.monotonic() - started,
+        metrics=tuple(_metric_rows(evaluation, fitted)),
+        snapshots={role: frame.snapshots[dataset] for role, dataset in config.datasets.items()},
+    )
+
+
+def _register(ctx: Context, config: ModelConfig, new: NewVersion, evaluation: Evaluation, test: pa.Table, seed: int,
+              who: str) -> tuple[Version, Decision]:  # fmt: skip
+    """Judge against whatever is current and register; once more where another attempt changed that meanwhile."""
+    while True:
+        current = current_version(ctx.engine, config.name)
+        comparisons, why_not = _compare(ctx, config, current, evaluation, test, seed)
+        decision = decide(config.policy, evaluation.figures, comparisons, incomparable=why_not)
+        try:
+            compared_with = current.key if current else None
+            return register(
+                ctx.engine, new, decision, compared_with=compared_with, who=who, run_id=ctx.run_id
+            ), decision
+        except CurrentChangedError:
+            continue
+
+
+def _compare(ctx: Context, config: ModelConfig, current: Version | None, evaluation: Evaluation, test: pa.Table,
+             seed: int) -> tuple[dict[str, Comparison], str]:  # fmt: skip
+    """Paired figures against the current version, or why there are none.
+
+    Both predict the new test examples, without those of stars that the current version was fitted, stopped or
+    calibrated on. A current version that cannot predict them (other feature columns, a damaged artifact) is no use for
+    scoring either, so it does not hold the new one back.
+    """
+    if current is None:
+        return {}, "no version is current"
+    try:
+        folder = ArtifactStore(ctx.settings.artifacts).get(current.artifact_sha256)
+        seen = _seen_stars(folder)
+        keep = np.array([star not in seen for star in test["object_id"].to_pylist()])
+        found = compare(config, evaluation, Bundle.load(folder), current.key, test, keep, seed)
+    except (InputError, IntegrityError) as fault:
+        return {}, f"the current version {current.key[:16]} cannot predict the test examples: {fault}"
+    return found, f"{current.key[:16]} was fitted on every star of the test part"
+
+
+def _seen_stars(folder: Path) -> set[str]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(folder / "examples.parquet") as file:
+        examples = file.read(columns=["object_id", "part"])
+    pairs = zip(examples["object_id"].to_pylist(), examples["part"].to_pylist(), strict=True)
+    return {star for star, part in pairs if part != "test"}
+
+
+def _write_examples(folder: Path, config: ModelConfig, frame: Frame, fitted: Fitted, evaluation: Evaluation) -> None:
+    """Which example was in which part, with its truth; and the predictions on the test part."""
+    keys = frame.table.select([config.example, *({"object_id"} - {config.example}), "ra", "dec", config.target.name])
+    examples = keys.append_column("part", pa.array(fitted.parts.tolist(), pa.string()))
+    write_partition(examples, folder / "examples.parquet", id_column=config.example)
+    test = fitted.rows(keys, "test").rename_columns({config.target.name: f"true_{config.target.name}"})
+    for name in evaluation.predictions.column_names:
+        test = test.append_column(name, evaluation.predictions[name])
+    write_partition(test, folder / "test_predictions.parquet", id_column=config.example)
+
+
+def _provenance(ctx: Context, frame: Frame) -> Provenance:
+    """Snapshots and batches upstream of the frame."""
+    roots = {"roots": sorted(frame.snapshots.values())}
+    upstream = "select w.parent from unnest(cast(:roots as text[])) as root, lineage.walk_up(root) as w"
+    with ctx.engine.connect() as connection:
+        snapshots = connection.execute(
+            sa.text(f"""select dataset, key, rows from lake.snapshot where key in ({upstream} where
+                        parent_kind = 'snapshot') order by dataset, key"""),  # noqa: S608 - a constant
+            roots,
+        )
+        batches = connection.execute(
+            sa.text(f"""select survey, release, dataset, service, count(*) as batches, sum(row_count) as rows
+                        from ingest.batch where batch_id in ({upstream} where parent_kind = 'batch')
+                        group by survey, release, dataset, service
+                        order by survey, release, dataset, service"""),  # noqa: S608 - a constant
+            roots,
+        )
+        return Provenance([dict(row) for row in snapshots.mappings()], [dict(row) for row in batches.mappings()])
+
+
+def _metric_rows(evaluation: Evaluation, fitted: Fitted) -> Iterator[MetricRow]:
+    yield from evaluation.rows()
+    for part, count in zip(*np.unique(fitted.parts, return_counts=True), strict=True):
+        yield MetricRow("examples", float(count), n=int(count), split=str(part))
+
+
+def _plain(figures: Mapping[str, Figure]) -> dict[str, dict[str, float | None]]:
+    return {
+        name: {part: _known(getattr(one, part)) for part in ("value", "lower", "upper")}
+        for name, one in figures.items()
+    }
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
