@@ -8,111 +8,104 @@ from stellar.archive.service.adql import functions as fn
 from stellar.archive.service.adql.lexer import QueryError
 
 if TYPE_CHECKING:
-    from stellar.archive.service.adql.parser import _Parser, _Scope
+    from stellar.archive.service.adql.parser import Parser, Scope
 
 _COMPARISONS = {"=": "=", "<>": "<>", "!=": "<>", "<": "<", ">": ">", "<=": "<=", ">=": ">="}
 _SHAPES = {"POINT", "CIRCLE", "BOX", "POLYGON", "REGION"}
 _FRAMES = {"", "icrs", "icrs geocenter", "fk5"}  # within the simulated sky's own errors these are one frame
 
 
-def disjunction(p: _Parser, scope: _Scope, params: list[object]) -> str:
+def disjunction(p: Parser, scope: Scope) -> str:
     """`a OR b ...`."""
-    sql = conjunction(p, scope, params)
+    sql = conjunction(p, scope)
     while p.take("OR"):
-        sql = f"({sql} OR {conjunction(p, scope, params)})"
+        sql = f"({sql} OR {conjunction(p, scope)})"
     return sql
 
 
-def conjunction(p: _Parser, scope: _Scope, params: list[object]) -> str:
+def conjunction(p: Parser, scope: Scope) -> str:
     """`a AND b ...`."""
-    sql = negation(p, scope, params)
+    sql = negation(p, scope)
     while p.take("AND"):
-        sql = f"({sql} AND {negation(p, scope, params)})"
+        sql = f"({sql} AND {negation(p, scope)})"
     return sql
 
 
-def negation(p: _Parser, scope: _Scope, params: list[object]) -> str:
+def negation(p: Parser, scope: Scope) -> str:
     """`NOT a`."""
     if p.take("NOT"):
         p.deeper()
-        sql = f"(NOT {negation(p, scope, params)})"
+        sql = f"(NOT {negation(p, scope)})"
         p.depth -= 1
         return sql
-    return comparison(p, scope, params)
+    return comparison(p, scope)
 
 
-def comparison(p: _Parser, scope: _Scope, params: list[object]) -> str:
+def comparison(p: Parser, scope: Scope) -> str:
     """A value, or a comparison, BETWEEN, IN, LIKE or IS NULL of values."""
     if p.take("EXISTS"):
         p.expect("(")
-        inner = p.select(scope)
+        sql = p.select(scope).sql
         p.expect(")")
-        params += inner.params
-        return f"EXISTS ({inner.sql})"
-    sql = total(p, scope, params)
+        return f"EXISTS ({sql})"
+    sql = total(p, scope)
     if p.now.word in _COMPARISONS:
         operator = _COMPARISONS[p.next().word]
-        return f"({sql} {operator} {total(p, scope, params)})"
+        return f"({sql} {operator} {total(p, scope)})"
     if p.take("IS"):
         negated = "NOT " if p.take("NOT") else ""
         p.expect("NULL")
         return f"({sql} IS {negated}NULL)"
     negated = "NOT " if p.now.word == "NOT" and p.take("NOT") else ""
     if p.take("BETWEEN"):
-        low = total(p, scope, params)
+        low = total(p, scope)
         p.expect("AND")
-        return f"({sql} {negated}BETWEEN {low} AND {total(p, scope, params)})"
+        return f"({sql} {negated}BETWEEN {low} AND {total(p, scope)})"
     if p.take("IN"):
-        return f"({sql} {negated}IN ({_members(p, scope, params)}))"
+        return f"({sql} {negated}IN ({_members(p, scope)}))"
     like = p.take("LIKE", "ILIKE")
     if like:
-        return f"({sql} {negated}{like} {total(p, scope, params)})"
+        return f"({sql} {negated}{like} {total(p, scope)})"
     if negated:
         raise p.error("expected BETWEEN, IN or LIKE after NOT")
     return sql
 
 
-def _members(p: _Parser, scope: _Scope, params: list[object]) -> str:
+def _members(p: Parser, scope: Scope) -> str:
     p.expect("(")
-    if p.now.word == "SELECT":
-        inner = p.select(scope)
-        params += inner.params
-        sql = inner.sql
-    else:
-        sql = ", ".join(p.listed(lambda: total(p, scope, params)))
+    sql = p.select(scope).sql if p.now.word == "SELECT" else ", ".join(p.listed(lambda: total(p, scope)))
     p.expect(")")
     return sql
 
 
-def total(p: _Parser, scope: _Scope, params: list[object]) -> str:
+def total(p: Parser, scope: Scope) -> str:
     """Sums, differences and joined strings."""
-    sql = product(p, scope, params)
+    sql = product(p, scope)
     while operator := p.take("+", "-", "||"):
-        sql = f"({sql} {operator} {product(p, scope, params)})"
+        sql = f"({sql} {operator} {product(p, scope)})"
     return sql
 
 
-def product(p: _Parser, scope: _Scope, params: list[object]) -> str:
+def product(p: Parser, scope: Scope) -> str:
     """Products and quotients; whole numbers divide to whole numbers, as in ADQL's databases and T-SQL."""
-    sql = factor(p, scope, params)
+    sql = factor(p, scope)
     while operator := p.take("*", "/", "%"):
-        right = factor(p, scope, params)
-        sql = f"adql_divide({sql}, {right})" if operator == "/" else f"({sql} {operator} {right})"
+        sql = f"({sql} {'//' if operator == '/' else operator} {factor(p, scope)})"  # // truncates integers only
     return sql
 
 
-def factor(p: _Parser, scope: _Scope, params: list[object]) -> str:
+def factor(p: Parser, scope: Scope) -> str:
     """A sign before a value, or the value."""
     sign = p.take("+", "-")
     if sign:
         p.deeper()
-        sql = f"({sign}{factor(p, scope, params)})"
+        sql = f"({sign}{factor(p, scope)})"
         p.depth -= 1
         return sql
-    return primary(p, scope, params)
+    return primary(p, scope)
 
 
-def primary(p: _Parser, scope: _Scope, params: list[object]) -> str:
+def primary(p: Parser, scope: Scope) -> str:
     """A literal, column, function, subquery, CASE, CAST or parenthesis."""
     token = p.now
     if token.kind == "number":
@@ -120,28 +113,22 @@ def primary(p: _Parser, scope: _Scope, params: list[object]) -> str:
         return _number(token.text, p)
     if token.kind == "string":
         p.next()
-        params.append(token.text)
-        return "?"
+        return p.bind(token.text)
     if p.take("("):
-        if p.now.word == "SELECT":
-            inner = p.select(scope)
-            params += inner.params
-            sql = inner.sql
-        else:
-            sql = p.expression(scope, params)
+        sql = p.select(scope).sql if p.now.word == "SELECT" else p.expression(scope)
         p.expect(")")
         return f"({sql})"
     if p.take("NULL"):
         return "NULL"
     if p.take("CASE"):
-        return _case(p, scope, params)
+        return _case(p, scope)
     following = p.tokens[min(p.at + 1, len(p.tokens) - 1)]
     if token.kind == "name" and following.word == "(":
-        return _call(p, scope, params)
+        return _call(p, scope)
     return p.resolve(scope, p.dotted())[0]
 
 
-def _number(text: str, p: _Parser) -> str:
+def _number(text: str, p: Parser) -> str:
     """The literal itself: the lexer let nothing but digits, a point and an exponent through."""
     if text.isdigit():
         if int(text) >= 2**63:
@@ -150,40 +137,40 @@ def _number(text: str, p: _Parser) -> str:
     return repr(float(text)) + ("" if "e" in repr(float(text)) else "e0")  # a double, never DuckDB's DECIMAL
 
 
-def _case(p: _Parser, scope: _Scope, params: list[object]) -> str:
+def _case(p: Parser, scope: Scope) -> str:
     sql = "CASE"
     while p.take("WHEN"):
-        sql += f" WHEN {p.expression(scope, params)}"
+        sql += f" WHEN {p.expression(scope)}"
         p.expect("THEN")
-        sql += f" THEN {p.expression(scope, params)}"
+        sql += f" THEN {p.expression(scope)}"
     if sql == "CASE":
         raise p.error("expected WHEN")
     if p.take("ELSE"):
-        sql += f" ELSE {p.expression(scope, params)}"
+        sql += f" ELSE {p.expression(scope)}"
     p.expect("END")
     return f"({sql} END)"
 
 
-def _call(p: _Parser, scope: _Scope, params: list[object]) -> str:
+def _call(p: Parser, scope: Scope) -> str:
     name = p.next().word
     p.expect("(")
     if name in fn.AGGREGATES:
-        sql = _aggregate(p, scope, params, name)
+        sql = _aggregate(p, scope, name)
     elif name == "CAST":
-        value = p.expression(scope, params)
+        value = p.expression(scope)
         p.expect("AS")
         sql = f"CAST({value} AS {_type(p)})"
     elif name in ("CONTAINS", "INTERSECTS"):
-        sql = _contains(p, scope, params)
+        sql = _contains(p, scope)
     elif name == "DISTANCE":
-        sql = _distance(p, scope, params)
+        sql = _distance(p, scope)
     elif name in ("COORD1", "COORD2"):
-        sql = _point(p, scope, params)[int(name[-1]) - 1]
+        sql = _point(p, scope)[int(name[-1]) - 1]
     elif name in _SHAPES:
         raise p.error(f"{name} stands only inside CONTAINS or DISTANCE here")
     elif name in fn.SCALARS:
         fewest, most, spell = fn.SCALARS[name]
-        args = [] if p.now.word == ")" else p.listed(lambda: p.expression(scope, params))
+        args = [] if p.now.word == ")" else p.listed(lambda: p.expression(scope))
         if not fewest <= len(args) <= most:
             raise p.error(f"{name} takes {fewest}{f' to {most}' if most != fewest else ''} arguments, not {len(args)}")
         sql = spell(*args)
@@ -194,14 +181,14 @@ def _call(p: _Parser, scope: _Scope, params: list[object]) -> str:
     return sql
 
 
-def _aggregate(p: _Parser, scope: _Scope, params: list[object], name: str) -> str:
+def _aggregate(p: Parser, scope: Scope, name: str) -> str:
     if name.startswith("COUNT") and p.take("*"):
         return "count(*)"
     distinct = "DISTINCT " if p.take("ALL", "DISTINCT") == "DISTINCT" else ""
-    return f"{fn.AGGREGATES[name]}({distinct}{p.expression(scope, params)})"
+    return f"{fn.AGGREGATES[name]}({distinct}{p.expression(scope)})"
 
 
-def _type(p: _Parser) -> str:
+def _type(p: Parser) -> str:
     word = p.next().word
     if word not in fn.CAST_TYPES:
         p.at -= 1
@@ -214,7 +201,7 @@ def _type(p: _Parser) -> str:
     return fn.CAST_TYPES[word]
 
 
-def _frame(p: _Parser) -> None:
+def _frame(p: Parser) -> None:
     if p.now.kind == "string":
         frame = p.next().text
         if frame.lower() not in _FRAMES:
@@ -222,21 +209,19 @@ def _frame(p: _Parser) -> None:
         p.expect(",")
 
 
-def _point(p: _Parser, scope: _Scope, params: list[object]) -> tuple[str, str]:
+def _point(p: Parser, scope: Scope) -> tuple[str, str]:
     p.expect("POINT")
     p.expect("(")
     _frame(p)
-    ra = p.expression(scope, params)
+    ra = p.expression(scope)
     p.expect(",")
-    dec = p.expression(scope, params)
+    dec = p.expression(scope)
     p.expect(")")
-    if "?" in ra + dec:
-        raise p.error("coordinates are numbers")
     return ra, dec
 
 
-def _contains(p: _Parser, scope: _Scope, params: list[object]) -> str:
-    point = _point(p, scope, params)
+def _contains(p: Parser, scope: Scope) -> str:
+    point = _point(p, scope)
     p.expect(",")
     if p.now.word != "CIRCLE":
         raise p.error("the second shape must be a CIRCLE")
@@ -244,25 +229,23 @@ def _contains(p: _Parser, scope: _Scope, params: list[object]) -> str:
     p.expect("(")
     _frame(p)
     if p.now.word == "POINT":
-        centre = _point(p, scope, params)
+        centre = _point(p, scope)
     else:
-        ra = p.expression(scope, params)
+        ra = p.expression(scope)
         p.expect(",")
-        centre = (ra, p.expression(scope, params))
+        centre = (ra, p.expression(scope))
     p.expect(",")
-    radius = p.expression(scope, params)
+    radius = p.expression(scope)
     p.expect(")")
-    if "?" in "".join(centre) + radius:
-        raise p.error("coordinates and radius are numbers")
     return f"CAST({fn.distance(point, centre)} <= {radius} AS INTEGER)"
 
 
-def _distance(p: _Parser, scope: _Scope, params: list[object]) -> str:
+def _distance(p: Parser, scope: Scope) -> str:
     if p.now.word == "POINT":
-        first = _point(p, scope, params)
+        first = _point(p, scope)
         p.expect(",")
-        return fn.distance(first, _point(p, scope, params))
-    values = p.listed(lambda: p.expression(scope, params))
-    if len(values) != 4 or "?" in "".join(values):
+        return fn.distance(first, _point(p, scope))
+    values = p.listed(lambda: p.expression(scope))
+    if len(values) != 4:
         raise p.error("DISTANCE takes two POINTs or four numbers")
     return fn.distance((values[0], values[1]), (values[2], values[3]))

@@ -25,12 +25,14 @@ def _truncate(value: str, places: str = "0") -> str:
     return f"(trunc(({value}) * power(10, {places})) / power(10, {places}))"
 
 
+_SAME_NAME = (
+    *("ABS", "SQRT", "EXP", "LOG10", "SIGN", "FLOOR", "LOWER", "UPPER", "DEGREES", "RADIANS"),
+    *("SIN", "COS", "TAN", "ASIN", "ACOS", "ATAN", "COT"),
+)
+
 # name: (fewest arguments, most arguments, translation)
 SCALARS: dict[str, tuple[int, int, Callable[..., str]]] = {
-    **{
-        name: (1, 1, _plain(name.lower()))
-        for name in "ABS SQRT EXP LOG10 SIN COS TAN ASIN ACOS ATAN COT DEGREES RADIANS LOWER UPPER SIGN FLOOR".split()
-    },
+    **{name: (1, 1, _plain(name.lower())) for name in _SAME_NAME},
     "CEILING": (1, 1, _plain("ceil")),
     "LOG": (1, 1, _plain("ln")),
     "LEN": (1, 1, _plain("length")),

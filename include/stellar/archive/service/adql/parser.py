@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stellar.archive.service.adql import functions as fn
 from stellar.archive.service.adql.lexer import QueryError, Token, tokens
 
 Columns = Mapping[str, str]  # lower-case name -> name as published
@@ -34,11 +33,11 @@ class Translated:
 
 
 @dataclass
-class _Scope:
+class Scope:
     """Relations of one FROM clause: alias -> (public table name, columns), and the scope around a subquery."""
 
     tables: dict[str, tuple[str, Columns]] = field(default_factory=dict)
-    parent: _Scope | None = None
+    parent: Scope | None = None
     outputs: dict[str, str] = field(default_factory=dict)  # names of the select list, for ORDER BY and GROUP BY
 
 
@@ -50,15 +49,16 @@ def translate(query: str, tables: Tables) -> Translated:
     QueryError
         For anything outside the grammar, unknown tables, columns and functions.
     """
-    parser = _Parser(tokens(query), tables)
+    parser = Parser(tokens(query), tables)
     result = parser.select(None)
     parser.expect_end()
     return result
 
 
-class _Parser:
+class Parser:
     def __init__(self, found: list[Token], tables: Tables) -> None:
         self.tokens, self.tables, self.at, self.depth = found, tables, 0, 0
+        self.params: list[object] = []
 
     # -- tokens ------------------------------------------------------------------------------------------------
     @property
@@ -86,37 +86,41 @@ class _Parser:
         found = repr(self.now.text) if self.now.kind != "end" else "the end of the query"
         return QueryError(f"{reason}, found {found} at position {self.now.at}")
 
+    def bind(self, value: object) -> str:
+        """A placeholder for a literal; numbered, so that a translation may move or repeat it."""
+        self.params.append(value)
+        return f"${len(self.params)}"
+
     def deeper(self) -> None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise self.error(f"more than {MAX_DEPTH} levels of nesting")
 
     # -- SELECT ------------------------------------------------------------------------------------------------
-    def select(self, parent: _Scope | None) -> Translated:
+    def select(self, parent: Scope | None) -> Translated:
         self.deeper()
         self.expect("SELECT")
         distinct = self.take("ALL", "DISTINCT") == "DISTINCT"
         top = self.integer("TOP") if self.take("TOP") else None
-        scope = _Scope(parent=parent)
+        scope = Scope(parent=parent)
         start = self.at
         self.skip_to_from()
         self.expect("FROM")
-        relation, relation_params = self.from_clause(scope)
+        relation = self.from_clause(scope)
         after_from, self.at = self.at, start
-        columns, params, names, sources = self.select_list(scope)
+        columns, names, sources = self.select_list(scope)
         if self.now.word != "FROM":
             raise self.error("expected FROM")
         self.at = after_from
-        params += relation_params
         scope.outputs = {name.lower(): name for name in names}
-        sql = f"SELECT {'DISTINCT ' if distinct else ''}{', '.join(columns)} FROM {relation}"
-        sql += self.tail(scope, params)
+        sql = f"SELECT {'DISTINCT ' if distinct else ''}{', '.join(columns)} FROM {relation}"  # noqa: S608
+        sql += self.tail(scope)
         if top is not None:
             sql += f" LIMIT {top}"
         if self.take("OFFSET"):
             sql += f" OFFSET {self.integer('OFFSET')}"
         self.depth -= 1
-        return Translated(sql, params, names, sources)
+        return Translated(sql, self.params, names, sources)
 
     def integer(self, what: str) -> int:
         token = self.next()
@@ -132,18 +136,18 @@ class _Parser:
             if nested < 0:
                 break
 
-    def tail(self, scope: _Scope, params: list[object]) -> str:
+    def tail(self, scope: Scope) -> str:
         sql = ""
         if self.take("WHERE"):
-            sql += f" WHERE {self.expression(scope, params)}"
+            sql += f" WHERE {self.expression(scope)}"
         if self.take("GROUP"):
             self.expect("BY")
-            sql += " GROUP BY " + ", ".join(self.listed(lambda: self.group_item(scope, params)))
+            sql += " GROUP BY " + ", ".join(self.listed(lambda: self.group_item(scope)))
         if self.take("HAVING"):
-            sql += f" HAVING {self.expression(scope, params)}"
+            sql += f" HAVING {self.expression(scope)}"
         if self.take("ORDER"):
             self.expect("BY")
-            sql += " ORDER BY " + ", ".join(self.listed(lambda: self.order_item(scope, params)))
+            sql += " ORDER BY " + ", ".join(self.listed(lambda: self.order_item(scope)))
         return sql
 
     def listed(self, item) -> list[str]:
@@ -152,20 +156,20 @@ class _Parser:
             found.append(item())
         return found
 
-    def group_item(self, scope: _Scope, params: list[object]) -> str:
-        return self.output_name(scope) or self.expression(scope, params)
+    def group_item(self, scope: Scope) -> str:
+        return self.output_name(scope) or self.expression(scope)
 
-    def order_item(self, scope: _Scope, params: list[object]) -> str:
+    def order_item(self, scope: Scope) -> str:
         if self.now.kind == "number" and self.now.text.isdigit():
             place = self.integer("ORDER BY")
             if not 1 <= place <= len(scope.outputs):
                 raise self.error(f"ORDER BY {place}: there are {len(scope.outputs)} columns")
             expression = str(place)
         else:
-            expression = self.output_name(scope) or self.expression(scope, params)
+            expression = self.output_name(scope) or self.expression(scope)
         return f"{expression} {self.take('ASC', 'DESC') or 'ASC'} NULLS LAST"
 
-    def output_name(self, scope: _Scope) -> str:
+    def output_name(self, scope: Scope) -> str:
         """A name of the select list standing alone; columns of the tables come first."""
         token, following = self.now, self.tokens[min(self.at + 1, len(self.tokens) - 1)]
         if token.kind not in ("name", "quoted") or following.word in (".", "("):
@@ -175,9 +179,8 @@ class _Parser:
             return ""
         return _quote(scope.outputs[self.next().text.lower()])
 
-    def select_list(self, scope: _Scope) -> tuple[list[str], list[object], list[str], list[tuple[str, str] | None]]:
+    def select_list(self, scope: Scope) -> tuple[list[str], list[str], list[tuple[str, str] | None]]:
         columns: list[str] = []
-        params: list[object] = []
         names: list[str] = []
         sources: list[tuple[str, str] | None] = []
 
@@ -194,13 +197,13 @@ class _Parser:
                 start = self.at
                 source = self.plain_column(scope)
                 self.at = start
-                sql = self.expression(scope, params)
+                sql = self.expression(scope)
                 default = source[1] if source else self.default_name(start)
                 add(sql, self.alias() or default, source)
             if not self.take(","):
-                return columns, params, names, sources
+                return columns, names, sources
 
-    def star(self, scope: _Scope, add) -> bool:
+    def star(self, scope: Scope, add) -> bool:
         start = self.at
         alias = None
         if self.now.kind in ("name", "quoted") and self.now.word not in _CLAUSES:
@@ -232,7 +235,7 @@ class _Parser:
             raise self.error("expected a name")
         return self.next().text
 
-    def plain_column(self, scope: _Scope) -> tuple[str, str] | None:
+    def plain_column(self, scope: Scope) -> tuple[str, str] | None:
         """The (table, column) of a select item that is nothing but a column, else None; moves over it."""
         if self.now.kind not in ("name", "quoted") or self.now.word in _CLAUSES:
             return None
@@ -260,12 +263,11 @@ class _Parser:
         return ""
 
     # -- FROM --------------------------------------------------------------------------------------------------
-    def from_clause(self, scope: _Scope) -> tuple[str, list[object]]:
-        params: list[object] = []
-        sql = self.relation(scope, params)
+    def from_clause(self, scope: Scope) -> str:
+        sql = self.relation(scope)
         while True:
             if self.take(","):
-                sql += f" CROSS JOIN {self.relation(scope, params)}"
+                sql += f" CROSS JOIN {self.relation(scope)}"
                 continue
             side = self.take("INNER", "LEFT", "RIGHT", "FULL", "CROSS")
             if side in ("LEFT", "RIGHT", "FULL"):
@@ -273,18 +275,18 @@ class _Parser:
             if not self.take("JOIN"):
                 if side:
                     raise self.error("expected JOIN")
-                return sql, params
-            sql += f" {side or 'INNER'} JOIN {self.relation(scope, params)}"
+                return sql
+            sql += f" {side or 'INNER'} JOIN {self.relation(scope)}"
             if side == "CROSS":
                 continue
             if self.take("ON"):
-                sql += f" ON ({self.expression(scope, params)})"
+                sql += f" ON ({self.expression(scope)})"
             elif self.take("USING"):
                 sql += f" ON ({self.using(scope)})"
             else:
                 raise self.error("expected ON or USING")
 
-    def using(self, scope: _Scope) -> str:
+    def using(self, scope: Scope) -> str:
         self.expect("(")
         names = self.listed(self.identifier)
         self.expect(")")
@@ -298,15 +300,14 @@ class _Parser:
             equal.append(f"{_quote(key)}.{_quote(one)} = {_quote(right)}.{_quote(other)}")
         return " AND ".join(equal)
 
-    def relation(self, scope: _Scope, params: list[object]) -> str:
+    def relation(self, scope: Scope) -> str:
         if self.take("("):
             inner = self.select(scope.parent)
             self.expect(")")
             alias = self.alias()
             if not alias:
                 raise self.error("a subquery in FROM needs a name")
-            params += inner.params
-            return self.enter(scope, alias, f"({inner.sql})", "", {name.lower(): name for name in inner.names})
+                return self.enter(scope, alias, f"({inner.sql})", "", {name.lower(): name for name in inner.names})
         name = ".".join(self.dotted())
         if name.lower() not in self.tables:
             raise QueryError(f"unknown table {name!r}; known: {', '.join(sorted(self.tables))}")
@@ -314,17 +315,17 @@ class _Parser:
         alias = self.alias() or name
         return self.enter(scope, alias, relation, name.lower(), columns)
 
-    def enter(self, scope: _Scope, alias: str, relation: str, table: str, columns: Columns) -> str:
+    def enter(self, scope: Scope, alias: str, relation: str, table: str, columns: Columns) -> str:
         if alias.lower() in scope.tables:
             raise QueryError(f"two tables are called {alias!r}; give one an alias")
         scope.tables[alias.lower()] = (table, columns)
         return f"{relation} AS {_quote(alias.lower())}"
 
-    def resolve(self, scope: _Scope, parts: list[str]) -> tuple[str, tuple[str, str] | None]:
+    def resolve(self, scope: Scope, parts: list[str]) -> tuple[str, tuple[str, str] | None]:
         """SQL and (table, column) of a column name with or without its table."""
         *table, column = parts
         key, column = ".".join(table).lower(), column.lower()
-        level: _Scope | None = scope
+        level: Scope | None = scope
         while level is not None:
             aliases = [key] if key in level.tables else [a for a in level.tables if a.rpartition(".")[2] == key]
             candidates = aliases if table else list(level.tables)
@@ -339,17 +340,14 @@ class _Parser:
         raise QueryError(f"unknown column {'.'.join(parts)!r} in {', '.join(scope.tables) or 'no table'}")
 
     # -- expressions: see expressions.py -----------------------------------------------------------------------
-    def expression(self, scope: _Scope, params: list[object]) -> str:
+    def expression(self, scope: Scope) -> str:
         from stellar.archive.service.adql.expressions import disjunction
 
         self.deeper()
-        sql = disjunction(self, scope, params)
+        sql = disjunction(self, scope)
         self.depth -= 1
         return sql
 
 
 def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-__all__ = ["Columns", "QueryError", "Tables", "Translated", "fn", "translate"]
