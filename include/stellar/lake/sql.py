@@ -1,0 +1,323 @@
+"""SQL over the current snapshots and the ledger: DuckDB, in memory, reading only.
+
+Every dataset is a view of its name (`curated.gaia`), the ledger's tables are `ledger.<table>` (loaded when a statement
+first names one), and `cone('curated.gaia', ra, dec, radius_deg)` opens only the partitions that a cone touches.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import duckdb
+import pyarrow as pa
+
+from stellar.errors import InputError, StellarError
+from stellar.sky.healpix import cone_ranges, overlapping_ranges
+from stellar.sky.separation import ARCSEC_PER_DEGREE
+
+from .hats import COMMON_METADATA, DATASET
+from .read import Catalog
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from stellar.settings import Settings
+
+LEDGER_SCHEMAS = ("ingest", "lake", "lineage", "quality", "registry")
+_LEDGER_NAME = re.compile(r'\bledger"?\s*\.\s*"?(\w+)', re.IGNORECASE)
+_VIEW_NAME = re.compile(r'\bviews"?\s*\.\s*"?(\w+)', re.IGNORECASE)
+_EXPLAIN = re.compile(r"\s*explain(\s+analyze)?(\s*\([^)]*\))?\s", re.IGNORECASE)
+_ARROW_TYPES = {
+    "bigint": pa.int64(),
+    "integer": pa.int32(),
+    "double precision": pa.float64(),
+    "boolean": pa.bool_(),
+    "timestamp with time zone": pa.timestamp("us", tz="UTC"),
+}
+# Haversine, as in stellar.sky.separation.
+_CONE = f"""
+CREATE MACRO cone(dataset, center_ra, center_dec, radius_deg) AS TABLE
+SELECT * FROM (
+    SELECT t.*, {2 * ARCSEC_PER_DEGREE} * degrees(asin(least(1.0, sqrt(
+        power(sin(radians(t.dec - center_dec) / 2), 2)
+        + cos(radians(t.dec)) * cos(radians(center_dec)) * power(sin(radians(t.ra - center_ra) / 2), 2))))
+    ) AS center_separation_arcsec
+    FROM read_parquet(_cone_files(dataset, center_ra, center_dec, radius_deg), hive_partitioning = false) AS t
+) WHERE center_separation_arcsec <= radius_deg * {ARCSEC_PER_DEGREE}
+"""  # noqa: S608 - constants only
+
+
+class LakeConnection:
+    """A DuckDB connection that sees the lake and the ledger and changes nothing. Use it in a `with`."""
+
+    def __init__(self, settings: Settings, engine: sa.Engine, snapshots: Mapping[str, str] | None = None) -> None:
+        self._engine = engine
+        self._views = settings.root / "sql" / "views"
+        self._loaded: set[str] = set()
+        self._ledger_columns: dict[str, tuple[str, list[tuple[str, str]]]] | None = None
+        #: What could not be shown: dataset -> why.
+        self.faults: dict[str, str] = {}
+        self.catalogs = self._open_catalogs(settings.lake, _snapshot_paths(engine, snapshots or {}))
+        self.duckdb = _locked_down(settings)
+        # DuckDB complains at the interpreter's exit about functions of connections that are still open.
+        self._close = weakref.finalize(self, self.duckdb.close)
+        self._create_views()
+        self._create_cone()
+        self.duckdb.execute("SET lock_configuration = true")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; results that were not fetched are gone."""
+        self._close()
+
+    def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Any:
+        """Run one reading statement.
+
+        Returns
+        -------
+        duckdb.DuckDBPyConnection
+            To fetch from: `fetchall()`, `fetchone()`, `to_arrow_table()`, `to_arrow_reader()`, `description`.
+
+        Raises
+        ------
+        InputError
+            When the statement is not one SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN of one.
+        duckdb.Error
+            When the statement is wrong.
+        """
+        refuse_writing(statement)
+        self._load_views(statement)
+        self._load_ledger(statement)
+        return self.duckdb.execute(statement, parameters)
+
+    def arrow(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> pa.Table:
+        """Result of one reading statement as an Arrow table."""
+        return self.execute(statement, parameters).to_arrow_table()
+
+    def ledger_tables(self) -> list[str]:
+        """Names of the ledger's tables and views, each to be used as `ledger.<name>`."""
+        return sorted(self._ledger())
+
+    def columns(self) -> dict[str, list[str]]:
+        """Columns of every dataset."""
+        return {name: catalog.schema.names for name, catalog in self.catalogs.items()}
+
+    def _open_catalogs(self, lake: Path, paths: Mapping[str, str]) -> dict[str, Catalog]:
+        catalogs = {}
+        for dataset, path in sorted(paths.items()):
+            try:
+                catalog = Catalog(lake / path)
+                _ = catalog.schema, catalog.partitions
+            except (StellarError, OSError, ValueError, pa.ArrowInvalid) as error:
+                self.faults[dataset] = str(error)
+            else:
+                catalogs[dataset] = catalog
+        return catalogs
+
+    def _create_views(self) -> None:
+        for schema in sorted({name.split(".")[0] for name in self.catalogs} | {"ledger", "views"}):
+            self.duckdb.execute(f"CREATE SCHEMA {_quoted(schema)}")
+        for name, catalog in self.catalogs.items():
+            try:
+                self.duckdb.execute(f"CREATE VIEW {_dotted(name)} AS SELECT * FROM {_scan(catalog)}")  # noqa: S608
+            except duckdb.Error as error:
+                self.faults[name] = str(error)
+
+    def _create_cone(self) -> None:
+        # A bound method would tie the connection to itself and never be collected.
+        catalogs = self.catalogs
+
+        def files(dataset: str, ra: float, dec: float, radius_deg: float) -> list[str]:
+            return cone_files(catalogs, dataset, ra, dec, radius_deg)
+
+        self.duckdb.create_function("_cone_files", files, ["VARCHAR", "DOUBLE", "DOUBLE", "DOUBLE"], "VARCHAR[]")
+        self.duckdb.execute(_CONE)
+
+    def _load_views(self, statement: str) -> None:
+        """Create the views of `sql/views/` that a statement names."""
+        for name in {found.lower() for found in _VIEW_NAME.findall(statement)} - self._loaded:
+            path = self._views / f"{name}.sql"
+            if path.is_file():
+                text = path.read_text(encoding="utf-8")
+                self._load_ledger(text)
+                self.duckdb.execute(f"CREATE VIEW views.{_quoted(name)} AS {text.rstrip().rstrip(';')}")
+                self._loaded.add(name)
+
+    def _load_ledger(self, statement: str) -> None:
+        """Load the ledger's tables that a statement names."""
+        for name in {found.lower() for found in _LEDGER_NAME.findall(statement)}:
+            if name not in self._loaded and name in self._ledger():
+                source, columns = self._ledger()[name]
+                self.duckdb.register(f"_ledger_{name}", _ledger_table(self._engine, source, columns))
+                shown = ", ".join(
+                    f"CAST({_quoted(c)} AS JSON) AS {_quoted(c)}" if t == "jsonb" else _quoted(c) for c, t in columns
+                )
+                self.duckdb.execute(f"CREATE VIEW ledger.{_quoted(name)} AS SELECT {shown} FROM _ledger_{name}")  # noqa: S608
+                self._loaded.add(name)
+
+    def _ledger(self) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+        if self._ledger_columns is None:
+            self._ledger_columns = _ledger_catalog(self._engine)
+        return self._ledger_columns
+
+
+def connect(settings: Settings, engine: sa.Engine, snapshots: Mapping[str, str] | None = None) -> LakeConnection:
+    """Open the lake for SQL.
+
+    Parameters
+    ----------
+    settings : Settings
+    engine : sqlalchemy.Engine
+        On the ledger; the role `reader` is enough.
+    snapshots : mapping, optional
+        Dataset -> key of a snapshot to show in place of (or beside) the current one.
+
+    Returns
+    -------
+    LakeConnection
+    """
+    return LakeConnection(settings, engine, snapshots)
+
+
+def refuse_writing(statement: str) -> None:
+    """Raise InputError unless a text is exactly one statement that reads."""
+    try:
+        statements = duckdb.extract_statements(statement)
+    except duckdb.Error as error:
+        raise InputError(str(error)) from None
+    if len(statements) != 1:
+        raise InputError(f"one statement at a time, please; this is {len(statements)}")
+    kind = statements[0].type.name
+    if kind == "EXPLAIN":
+        # EXPLAIN ANALYZE runs what it explains.
+        inner = _EXPLAIN.sub("", statements[0].query, count=1)
+        if not _EXPLAIN.match(inner):
+            refuse_writing(inner)
+            return
+    if kind == "MULTI":
+        raise InputError("PIVOT must name its values here: PIVOT … ON column IN (value, …) USING …")
+    if kind != "SELECT":
+        raise InputError(f"{kind}: `stellar sql` only reads; use SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN")
+
+
+def cone_files(catalogs: Mapping[str, Catalog], dataset: str, ra: float, dec: float, radius_deg: float) -> list[str]:
+    """Files of the partitions that a cone (degrees) touches; the empty one that tells the columns where none does."""
+    if dataset not in catalogs:
+        near = difflib.get_close_matches(dataset, catalogs, n=3)
+        raise InputError(
+            f"cone: no dataset {dataset!r}; " + (f"did you mean {', '.join(near)}?" if near else "see DESCRIBE")
+        )
+    catalog = catalogs[dataset]
+    if "ra" not in catalog.schema.names or (catalog.partitions and not catalog.is_hats):
+        raise InputError(f"cone: {dataset} is not laid out on the sky; use a curated, features or scores dataset")
+    cells = overlapping_ranges(catalog.cells, cone_ranges(ra, dec, radius_deg))
+    return [str(catalog.file(cell)) for cell in cells] or [str(_columns_file(catalog))]
+
+
+def _locked_down(settings: Settings) -> duckdb.DuckDBPyConnection:
+    """DuckDB that reads files of the lake and nothing else of the machine or the network."""
+    spill = settings.cache / "duckdb"
+    connection = duckdb.connect(config={"python_enable_replacements": "false", "threads": str(settings.workers)})
+    for statement in (
+        f"SET temp_directory = {_literal(str(spill))}",
+        f"SET allowed_directories = [{_literal(str(settings.lake) + '/')}]",
+        "SET enable_external_access = false",
+        "SET TimeZone = 'UTC'",
+    ):
+        connection.execute(statement)
+    return connection
+
+
+def _snapshot_paths(engine: sa.Engine, chosen: Mapping[str, str]) -> dict[str, str]:
+    """Folder (below the lake) of each dataset's current snapshot, and of those asked for."""
+    import sqlalchemy as sa
+
+    with engine.connect() as connection:
+        paths = dict(connection.execute(sa.text("SELECT dataset, path FROM lake.current")).tuples().all())
+        for dataset, key in chosen.items():
+            row = connection.execute(
+                sa.text("SELECT path FROM lake.snapshot WHERE dataset = :dataset AND key = :key AND path IS NOT NULL"),
+                {"dataset": dataset, "key": key},
+            ).one_or_none()
+            if row is None:
+                raise InputError(f"no committed snapshot {key} of {dataset}")
+            paths[dataset] = row.path
+    return paths
+
+
+def _ledger_catalog(engine: sa.Engine) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+    """The ledger's tables by the name they have here: (schema.table, columns with types).
+
+    A table's own name, or `<schema>_<table>` where two schemas have one of that name.
+    """
+    import sqlalchemy as sa
+
+    query = sa.text(
+        "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns "
+        "WHERE table_schema IN :schemas ORDER BY table_schema, table_name, ordinal_position"
+    ).bindparams(sa.bindparam("schemas", LEDGER_SCHEMAS, expanding=True))
+    columns: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    with engine.connect() as connection:
+        for schema, table, column, type_ in connection.execute(query):
+            columns.setdefault((schema, table), []).append((column, type_))
+    names = [table for _, table in columns]
+    return {
+        (table if names.count(table) == 1 else f"{schema}_{table}"): (f"{schema}.{table}", fields)
+        for (schema, table), fields in columns.items()
+    }
+
+
+def _ledger_table(engine: sa.Engine, source: str, columns: list[tuple[str, str]]) -> pa.Table:
+    import sqlalchemy as sa
+
+    names = ", ".join(_quoted(column) for column, _ in columns)
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text(f"SELECT {names} FROM {_dotted(source)}")).tuples().all()  # noqa: S608
+    values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+    arrays = [_ledger_array(column, type_) for column, (_, type_) in zip(values, columns, strict=True)]
+    return pa.table(arrays, names=[column for column, _ in columns])
+
+
+def _ledger_array(values: Sequence[Any], type_: str) -> pa.Array:
+    if type_ == "jsonb":
+        values = [None if value is None else json.dumps(value) for value in values]
+    arrow = _ARROW_TYPES.get(type_, pa.string())
+    if arrow == pa.string():
+        values = [None if value is None else str(value) for value in values]
+    return pa.array(values, arrow)
+
+
+def _columns_file(catalog: Catalog) -> Path:
+    common = catalog.root / DATASET / COMMON_METADATA
+    return common if common.exists() else catalog.files[0]
+
+
+def _scan(catalog: Catalog) -> str:
+    """A table function over a snapshot's files. The file of its columns comes first and has no rows."""
+    files = [_columns_file(catalog), *catalog.files] if catalog.files else [_columns_file(catalog)]
+    files = list(dict.fromkeys(files))
+    listed = ", ".join(_literal(str(path)) for path in files)
+    return f"read_parquet([{listed}], hive_partitioning = false)"
+
+
+def _dotted(name: str) -> str:
+    return ".".join(_quoted(part) for part in name.split("."))
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
