@@ -81,6 +81,8 @@ class Dedup(_Section):
 
     prefer: list[str] = Field([], description="SQL order terms; ties fall to the batch's id and the row's place")
     within_arcsec: float = Field(2.0, gt=0, description="Rows of one id further apart than this contradict each other")
+    doubles: str | None = Field(None, description="SQL: rows that the survey marks as listed twice under two ids")
+    doubles_arcsec: float = Field(0.4, gt=0, description="Marked rows this close to each other are one source")
     count: str | None = Field(None, pattern=_NAME, description="Column that says how many rows were merged into one")
 
 

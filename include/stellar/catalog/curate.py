@@ -14,6 +14,7 @@ from stellar.engine.step import Accounting, Input, Partition, PartitionInput, St
 from stellar.errors import InputError
 from stellar.lake.schema import field
 from stellar.profile import Column, Curated
+from stellar.sky.match import match_all
 from stellar.sky.separation import separation_arcsec
 from stellar.surveys.readers.parse import to_type
 
@@ -201,6 +202,7 @@ def _verdicts(typed: Typed, batch: pa.Array, config: Curated) -> dict[str, pa.Ch
     """Per row: the filter that takes it out, its fault, its rank among the rows of its id, the winner's place."""
     scalars = {n: a for n, a in typed.columns.items() if not pa.types.is_list(a.type)}
     table = pa.table(scalars | {"_row": np.arange(len(batch)), "_batch": batch, "_fault": typed.fault})
+    table = table.append_column("_source", _source_keys(table, typed, config))
     filters = " ".join(f"when ({rule.where}) then '{_quoted(rule.rule)}'" for rule in config.filters)
     rejects = " ".join(f"when ({rule.where}) then '{_quoted(rule.rule)}'" for rule in config.reject)
     place = ["ra", "dec"] if config.layout == "rows" else []
@@ -216,12 +218,29 @@ def _verdicts(typed: Typed, batch: pa.Array, config: Curated) -> dict[str, pa.Ch
         select _row, _filter as filter, _reason as fault,
             row_number() over same as rank,
             first_value(_row) over same as winner,
-            count(*) over (partition by {config.id}, _eligible) as absorbed
+            count(*) over (partition by _source, _eligible) as absorbed
         from ranked
-        window same as (partition by {config.id}, _eligible order by {order})
+        window same as (partition by _source, _eligible order by {order})
         order by _row"""  # noqa: S608 the project's own YAML
     found = _query(sql, table, config)
     return {name: found[name] for name in ("filter", "fault", "rank", "winner", "absorbed")}
+
+
+def _source_keys(table: pa.Table, typed: Typed, config: Curated) -> pa.Array:
+    """What names the source of each row: its id, or the lowest id among rows marked as listed twice that lie there."""
+    names = typed.columns[config.id].cast(pa.string())
+    if not config.dedup.doubles:
+        return names
+    marked = _query(f"select coalesce(({config.dedup.doubles}), false) as marked from t", table, config)  # noqa: S608
+    usable = pc.and_(marked["marked"].combine_chunks(), pc.is_null(typed.fault))
+    rows = np.flatnonzero(np.asarray(usable))
+    ra, dec = (typed.columns[n].to_numpy(zero_copy_only=False)[rows] for n in ("ra", "dec"))
+    near = match_all(ra, dec, ra, dec, config.dedup.doubles_arcsec)
+    keys = np.asarray(names.to_pylist(), dtype=object)
+    own_names = keys[rows]
+    for left, right in zip(near.left_index, near.right_index, strict=True):
+        keys[rows[left]] = min(keys[rows[left]], own_names[right])
+    return pa.array(keys, pa.string())
 
 
 def _contradictions(
