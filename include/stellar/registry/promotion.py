@@ -121,7 +121,7 @@ def set_alias(engine: sa.Engine, model: str, alias: str, key: str, *, who: str, 
     """Point an alias of one's own (`stable`, `paper-2026`) at a version; `current` moves by `promote` alone."""
     if alias == CURRENT or not re.fullmatch(r"[a-z][a-z0-9_-]*", alias) or re.fullmatch(r"[0-9a-f]{8,64}", alias):
         raise LedgerError(
-            f"alias `{alias}`: use lower case letters, digits, - and _, nothing that reads as a key; `current` is moved "
+            f"alias `{alias}`: use lower case letters, digits, - and _, and nothing like a key; `current` is moved "
             "by `stellar models promote`"
         )
     with engine.begin() as connection:
