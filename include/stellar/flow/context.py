@@ -1,0 +1,24 @@
+"""The context that every call of the flow takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stellar.engine.context import Context
+from stellar.ledger.connect import ledger_session
+from stellar.settings import Settings, load_settings
+
+
+@contextmanager
+def open_context(run_id: str | None = None, settings: Settings | None = None) -> Iterator[Context]:
+    """Settings and a ledger connection with the pipeline's role; starts the ledger where none is up.
+
+    Parameters
+    ----------
+    run_id
+        Who asks, for the ledger: an Airflow run, or None for the command.
+    """
+    settings = settings or load_settings()
+    with ledger_session(settings) as engine:
+        yield Context(settings, engine, run_id)

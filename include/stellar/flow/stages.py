@@ -1,0 +1,90 @@
+"""Plan, build, commit, gate and promote one stage; each function is the body of one Airflow task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from stellar.engine import engine
+from stellar.engine.context import Context
+from stellar.engine.step import Step
+from stellar.errors import GateFailed, InputError
+from stellar.flow.steps import stage_steps
+from stellar.ledger import snapshots
+
+
+def pins(ctx: Context, keys: Iterable[str]) -> dict[str, str]:
+    """Dataset -> key of snapshots that an earlier stage committed and this one is to read before they are current."""
+    return {snapshots.dataset_of(ctx.engine, key): key for key in keys}
+
+
+def stage_plan(
+    ctx: Context, stage: str, params: Mapping[str, Any] | None = None, upstream: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Plan every step of a stage and name the batches of partitions to build.
+
+    Returns
+    -------
+    list of dict
+        One item a step (``batch`` None: nothing to build, only to commit or found) and one a batch:
+        ``{"dataset", "key", "batch", "partitions", "models"}``.
+    """
+    pinned = pins(ctx, upstream)
+    items: list[dict[str, Any]] = []
+    for step in stage_steps(ctx, stage, pinned):
+        plan = engine.plan(ctx, step, pinned)
+        base = {"stage": stage, "dataset": step.dataset, "key": plan.key, "models": dict(step.models)}
+        carried = sum(one.carried for one in plan.partitions)
+        items.append({**base, "batch": None, "found": plan.found, "partitions": len(plan.partitions), "carried": carried})
+        if not plan.found:
+            items += [{**base, "batch": n, "partitions": len(batch)} for n, batch in enumerate(plan.batches)]
+    return items
+
+
+def stage_build(ctx: Context, item: Mapping[str, Any]) -> None:
+    """Build one batch of partitions that `stage_plan` named."""
+    engine.build(ctx, _step(ctx, item), engine.load_plan(ctx, item["key"]), int(item["batch"]))
+
+
+def stage_commit(ctx: Context, items: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Commit the snapshots of a planned stage; returns their keys, found ones included."""
+    keys = []
+    for item in items:
+        if item["batch"] is not None:
+            continue
+        if not item["found"]:
+            engine.commit(ctx, _step(ctx, item), engine.load_plan(ctx, item["key"]))
+        keys.append(item["key"])
+    return keys
+
+
+def gate(ctx: Context, keys: Sequence[str], upstream: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Gate snapshots; what passes may be promoted.
+
+    Raises
+    ------
+    GateFailed
+        Naming each dataset and expectation that failed; those snapshots are rejected, the others stay candidates.
+    """
+    results = engine.gate(ctx, keys, pins(ctx, [*upstream, *keys]))
+    failed = [result for result in results if not result.passed]
+    if failed:
+        raise GateFailed("\n".join(result.summary() for result in failed))
+    return [{"dataset": result.dataset, "passed": result.passed, "expectations": len(result.expectations)} for result in results]
+
+
+def promote(ctx: Context, keys: Sequence[str], *, who: str, reason: str) -> dict[str, bool]:
+    """Make gated snapshots current, all in one transaction; dataset -> whether its content changed."""
+    return engine.promote(ctx, keys, who=who, reason=reason)
+
+
+def _step(ctx: Context, item: Mapping[str, Any]) -> Step:
+    """The step of a planned item, with the model versions that it was planned with, whatever is current by now."""
+    plan_inputs = engine.plan_inputs(ctx, item["key"])
+    for step in stage_steps(ctx, item["stage"], plan_inputs):
+        if step.dataset == item["dataset"] and dict(step.models) == dict(item["models"]):
+            return step
+    raise InputError(
+        f"{item['dataset']}: its step is not what was planned ({item['key'][:16]}): a model or the profile changed "
+        "since; plan again"
+    )

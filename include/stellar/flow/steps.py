@@ -1,0 +1,107 @@
+"""Which steps a profile has, by stage. A stage is what one task group of a DAG builds and gates together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stellar.catalog.config import Profile, load_profile
+from stellar.engine.context import Context
+from stellar.engine.step import Step
+from stellar.errors import InputError
+from stellar.ledger import snapshots
+
+# Stage -> DAG. Order is build order: a stage reads only what stages before it made.
+STAGES: dict[str, str] = {
+    "curate": "build_catalog",
+    "match": "build_catalog",
+    "associate": "build_catalog",
+    "objects": "build_catalog",
+    "features": "extract_features",
+    "labels": "extract_features",
+    "scores": "score_catalog",
+}
+
+
+def profile_of(ctx: Context) -> Profile:
+    """The profile that this home holds."""
+    return load_profile(ctx.settings.profile)
+
+
+def stage_steps(ctx: Context, stage: str, pinned: Mapping[str, str] | None = None) -> list[Step]:
+    """The stage's steps whose primary input exists (a survey that was never synced has nothing to build).
+
+    Parameters
+    ----------
+    pinned
+        Dataset -> snapshot key of inputs that are built but not current yet.
+    """
+    if stage not in STAGES:
+        raise InputError(f"there is no stage {stage!r}; the stages are {', '.join(STAGES)}")
+    there = set(snapshots.current_keys(ctx.engine)) | set(pinned or {})
+
+    def has_input(step: Step) -> bool:
+        needed = [step.inputs[step.primary]] if step.primary else list(step.inputs.values())
+        return any(one.dataset in there for one in needed)
+
+    return [step for step in _STEPS[stage](ctx, profile_of(ctx)) if has_input(step)]
+
+
+def _curate(ctx: Context, profile: Profile) -> list[Step]:
+    from stellar.catalog.curate import curate_step
+
+    return [curate_step(config) for config in profile.configs()]
+
+
+def _match(ctx: Context, profile: Profile) -> list[Step]:
+    from stellar.catalog.crossmatch import crossmatch_step
+
+    return [crossmatch_step(profile)]
+
+
+def _associate(ctx: Context, profile: Profile) -> list[Step]:
+    from stellar.catalog.associations import associations_step
+
+    return [associations_step(profile)]
+
+
+def _objects(ctx: Context, profile: Profile) -> list[Step]:
+    from stellar.catalog.objects import objects_step
+
+    return [objects_step(profile)]
+
+
+def _features(ctx: Context, profile: Profile) -> list[Step]:
+    from stellar.features.steps import feature_steps
+
+    return feature_steps(profile)
+
+
+def _labels(ctx: Context, profile: Profile) -> list[Step]:
+    from stellar.features.labels import labels_step
+
+    return [labels_step(profile)]
+
+
+def _scores(ctx: Context, profile: Profile) -> list[Step]:
+    """A step per model that has a current version; a model that was never promoted scores nothing."""
+    from stellar.registry import versions
+    from stellar.scoring.score import score_step
+    from stellar.training.config import load_config
+
+    steps = []
+    for name in profile.models:
+        version = versions.current(ctx.engine, name)
+        if version is not None:
+            steps.append(score_step(load_config(name, profile=profile.name), version))
+    return steps
+
+
+_STEPS = {
+    "curate": _curate,
+    "match": _match,
+    "associate": _associate,
+    "objects": _objects,
+    "features": _features,
+    "labels": _labels,
+    "scores": _scores,
+}

@@ -1,0 +1,88 @@
+"""Syncs: name the missing work units of a survey, fetch them in batches, commit the raw datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stellar.engine import ingest
+from stellar.engine.context import Context
+from stellar.errors import ServiceError, StellarError
+from stellar.flow.steps import profile_of
+from stellar.surveys.base import Scope, Survey, open_survey
+
+
+def survey_of(ctx: Context, name: str) -> Survey:
+    """The survey with this home's profile."""
+    return open_survey(name, ctx.settings, profile_of(ctx).model_dump())
+
+
+def sync_plan(ctx: Context, survey: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Record the survey's missing units and deal them out to at most two tasks a core.
+
+    Parameters
+    ----------
+    params
+        Scope of a manual run (regions, cells, release, magnitude_limit, row_cap); the profile's scope where empty.
+
+    Raises
+    ------
+    StellarError
+        When the survey names no unit at all although none was ever fetched: rows were expected.
+    """
+    source = survey_of(ctx, survey)
+    given = {key: value for key, value in (params or {}).items() if value not in (None, [], {}, "")}
+    scope = Scope.from_dict({**profile_of(ctx).scope, **given})
+    done = ingest.done_signs(ctx, survey)
+    units = ingest.plan_units(ctx, survey, source.plan(scope, done))
+    if not units and not done:
+        raise StellarError(
+            f"{survey}: the service names nothing to fetch in this scope, and nothing was ever fetched; "
+            "check the regions and limits of the run, or `stellar doctor` for the service"
+        )
+    count = min(len(units), 2 * ctx.settings.workers)
+    return [
+        {"survey": survey, "units": [[unit.dataset, unit.unit] for unit in units[start::count]]} for start in range(count)
+    ]
+
+
+def sync_fetch(ctx: Context, batch: Mapping[str, Any]) -> dict[str, int]:
+    """Fetch and record the units of one batch; one bad unit does not keep the others from being recorded.
+
+    Raises
+    ------
+    StellarError
+        At the end, naming each unit that failed; a later run brings those and only those.
+    """
+    survey = batch["survey"]
+    wanted = {(dataset, unit) for dataset, unit in batch["units"]}
+    source = survey_of(ctx, survey)
+    counts, failures = {"units": 0, "rows": 0}, []
+    for unit in ingest.pending_units(ctx, survey):
+        if (unit.dataset, unit.unit) not in wanted:
+            continue
+        try:
+            fetched = source.fetch(unit)
+            if unit.expected_rows and fetched.table.num_rows == 0:
+                raise ServiceError(fetched.service, unit.unit, f"0 rows where {unit.expected_rows} were expected")
+        except StellarError as error:
+            ingest.fail_unit(ctx, unit, str(error))
+            failures.append(str(error))
+            continue
+        ingest.record_batch(ctx, unit, fetched)
+        counts["units"] += 1
+        counts["rows"] += fetched.table.num_rows
+    if failures:
+        shown = "\n".join(failures[:10])
+        raise StellarError(f"{survey}: {len(failures)} of {len(wanted)} units failed; run it again to resume:\n{shown}")
+    return counts
+
+
+def sync_commit(ctx: Context, survey: str) -> list[dict[str, Any]]:
+    """Candidate snapshots of the survey's raw datasets; `changed` says whether content differs from the current one."""
+    committed = []
+    for dataset in survey_of(ctx, survey).datasets:
+        result = ingest.commit_raw(ctx, f"raw.{dataset}")
+        if result is not None:
+            committed.append({"dataset": f"raw.{dataset}", "key": result.key, "changed": result.changed})
+    return committed
