@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from stellar.errors import LedgerError
+from stellar.ledger.snapshots import add_edges
 
 CURRENT = "current"
 _COLUMNS = """key, model, number, state, state_reason, architecture, config, code_version, seed, frame_hash,
@@ -186,13 +187,8 @@ def insert_version(connection: sa.Connection, new: NewVersion, run_id: str | Non
         record,
     )
     _insert_metrics(connection, new.key, new.metrics)
-    edges = [{"child": new.key, "parent": parent, "role": role} for role, parent in new.snapshots.items()]
-    if edges:
-        connection.execute(
-            sa.text("""insert into lineage.edge (child, child_kind, parent, parent_kind, role)
-                       values (:child, 'version', :parent, 'snapshot', :role) on conflict do nothing"""),
-            edges,
-        )
+    parents = [(parent, "snapshot", role) for role, parent in new.snapshots.items()]
+    add_edges(connection, new.key, "version", parents)
 
 
 def lock_model(connection: sa.Connection, model: str, *, family: str = "", target: str = "", description: str = "",

@@ -19,6 +19,7 @@ from stellar.engine.context import Context
 from stellar.engine.keys import digest
 from stellar.errors import InputError, IntegrityError
 from stellar.lake.write import write_partition
+from stellar.ledger.snapshots import current_keys
 from stellar.registry.bundle import Bundle
 from stellar.registry.policy import Comparison, Decision, Figure, decide
 from stellar.registry.promotion import CurrentChangedError, register
@@ -113,10 +114,8 @@ def version_key(config: ModelConfig, frame: Frame, seed: int) -> str:
 
 def _pin(ctx: Context, config: ModelConfig, given: Mapping[str, str]) -> dict[str, str]:
     """Snapshot key of each dataset of the frame: the given one, or the current one."""
-    query = sa.text("select dataset, key from lake.snapshot where state = 'current' and dataset = any(:names)")
     names = sorted(set(config.datasets.values()))
-    with ctx.engine.connect() as connection:
-        current = {row.dataset: row.key for row in connection.execute(query, {"names": names})}
+    current = current_keys(ctx.engine)
     pinned = {name: given.get(name) or current.get(name) for name in names}
     absent = [name for name, key in pinned.items() if key is None]
     if absent:
