@@ -4,6 +4,7 @@ Everything passed in or out is small and JSON-able: names, keys, counts. Rows st
 """
 
 from stellar.flow.context import open_context
+from stellar.flow.local import run_stages, run_sync
 from stellar.flow.models import train, train_plan
 from stellar.flow.stages import gate, promote, stage_build, stage_commit, stage_plan
 from stellar.flow.stale import stale
@@ -17,6 +18,8 @@ __all__ = [
     "maintain",
     "open_context",
     "promote",
+    "run_stages",
+    "run_sync",
     "stage_build",
     "stage_commit",
     "stage_plan",

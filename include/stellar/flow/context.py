@@ -12,7 +12,7 @@ from stellar.settings import Settings, load_settings
 
 @contextmanager
 def open_context(run_id: str | None = None, settings: Settings | None = None) -> Iterator[Context]:
-    """Settings and a ledger connection with the pipeline's role; starts the ledger where none is up.
+    """Open settings and a ledger connection with the pipeline's role; starts the ledger where none is up.
 
     Parameters
     ----------

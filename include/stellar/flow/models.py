@@ -22,7 +22,21 @@ def train_plan(ctx: Context, models: Sequence[str] | None = None) -> list[str]:
 
 
 def train(ctx: Context, model: str, *, who: str) -> dict[str, Any]:
-    """Train one model unless its version exists, and promote it if its policy allows."""
+    """Train one model unless its version exists, and promote it if its policy allows.
+
+    Returns
+    -------
+    dict
+        ``model``, ``outcome`` (trained, found or not_trainable), ``version``, ``promoted`` and ``reasons``.
+    """
+    from stellar.training.config import load_config
     from stellar.training.train import train as run
 
-    return run(ctx, model, who=who).to_dict()
+    result = run(ctx, load_config(model, profile=profile_of(ctx).name), who=who)
+    return {
+        "model": result.model,
+        "outcome": result.outcome,
+        "version": result.version_key,
+        "promoted": result.promoted,
+        "reasons": list(result.reasons),
+    }

@@ -35,7 +35,9 @@ def stage_plan(
         plan = engine.plan(ctx, step, pinned)
         base = {"stage": stage, "dataset": step.dataset, "key": plan.key, "models": dict(step.models)}
         carried = sum(one.carried for one in plan.partitions)
-        items.append({**base, "batch": None, "found": plan.found, "partitions": len(plan.partitions), "carried": carried})
+        items.append(
+            {**base, "batch": None, "found": plan.found, "partitions": len(plan.partitions), "carried": carried}
+        )
         if not plan.found:
             items += [{**base, "batch": n, "partitions": len(batch)} for n, batch in enumerate(plan.batches)]
     return items
@@ -70,7 +72,10 @@ def gate(ctx: Context, keys: Sequence[str], upstream: Sequence[str] = ()) -> lis
     failed = [result for result in results if not result.passed]
     if failed:
         raise GateFailed("\n".join(result.summary() for result in failed))
-    return [{"dataset": result.dataset, "passed": result.passed, "expectations": len(result.expectations)} for result in results]
+    return [
+        {"dataset": result.dataset, "passed": result.passed, "expectations": len(result.expectations)}
+        for result in results
+    ]
 
 
 def promote(ctx: Context, keys: Sequence[str], *, who: str, reason: str) -> dict[str, bool]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stellar.catalog.config import Profile, load_profile
 from stellar.engine.context import Context
 from stellar.engine.step import Step
 from stellar.errors import InputError
 from stellar.ledger import snapshots
+from stellar.profile import Profile, load_profile
 
 # Stage -> DAG. Order is build order: a stage reads only what stages before it made.
 STAGES: dict[str, str] = {
@@ -84,16 +84,11 @@ def _labels(ctx: Context, profile: Profile) -> list[Step]:
 
 def _scores(ctx: Context, profile: Profile) -> list[Step]:
     """A step per model that has a current version; a model that was never promoted scores nothing."""
-    from stellar.registry import versions
+    from stellar.registry.versions import current_version
     from stellar.scoring.score import score_step
-    from stellar.training.config import load_config
 
-    steps = []
-    for name in profile.models:
-        version = versions.current(ctx.engine, name)
-        if version is not None:
-            steps.append(score_step(load_config(name, profile=profile.name), version))
-    return steps
+    current = (current_version(ctx.engine, name) for name in profile.models)
+    return [score_step(ctx.settings, version) for version in current if version is not None]
 
 
 _STEPS = {

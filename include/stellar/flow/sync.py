@@ -42,7 +42,8 @@ def sync_plan(ctx: Context, survey: str, params: Mapping[str, Any] | None = None
         )
     count = min(len(units), 2 * ctx.settings.workers)
     return [
-        {"survey": survey, "units": [[unit.dataset, unit.unit] for unit in units[start::count]]} for start in range(count)
+        {"survey": survey, "units": [[unit.dataset, unit.unit] for unit in units[start::count]]}
+        for start in range(count)
     ]
 
 
