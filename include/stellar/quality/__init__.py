@@ -1,0 +1,1 @@
+"""Gates: what must hold of a dataset before it becomes current."""

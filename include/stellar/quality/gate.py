@@ -1,0 +1,285 @@
+"""Running a dataset's suite before its snapshot may become current."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from stellar.lake.hats import COMMON_METADATA, DATASET
+from stellar.lake.read import Catalog
+from stellar.sky.healpix import INDEX_COLUMN, Cell, spatial_index
+
+from .docs import write_page
+from .expectations import (
+    SHOWN_ROWS,
+    Rule,
+    as_row,
+    column_rules,
+    metric_rules,
+    row_rules,
+    schema_rules,
+    validate,
+)
+from .suites import Suite
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+#: Columns are loaded together as long as they are expected to need less than this.
+FRAME_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What a gate found.
+
+    `expectations` holds one JSON-able row per expectation (number, expectation, column_name, passed, failing,
+    observed, kwargs, failing_rows); `failing_rows` the samples of all that failed, as a table of expectation,
+    column_name and row; `docs_path` the page written for people.
+    """
+
+    dataset: str
+    passed: bool
+    rows: int
+    expectations: list[dict[str, Any]]
+    failing_rows: pa.Table | None = None
+    docs_path: Path | None = None
+
+    def reasons(self) -> list[str]:
+        """One line for each expectation that failed."""
+        return [_reason(row) for row in self.expectations if not row["passed"]]
+
+
+def run_gate(
+    dataset: str,
+    root: Path,
+    *,
+    kind: str = "hats",
+    suite: Suite,
+    previous_rows: int | None = None,
+    references: Mapping[str, Path] | None = None,
+    docs: Path | None = None,
+) -> GateResult:
+    """Check a snapshot against its suite with Great Expectations.
+
+    Memory is bounded: rows are read a few columns at a time, what needs several datasets is done by DuckDB.
+
+    Parameters
+    ----------
+    dataset : str
+        `layer.subject`.
+    root : Path
+        The snapshot's folder.
+    kind : {"hats", "plain", "raw"}
+        How it is laid out; in HATS every row must lie in its partition's cell.
+    suite : Suite
+        From `load_suite(dataset)`.
+    previous_rows : int, optional
+        Rows of the snapshot that is current now.
+    references : mapping of str to Path, optional
+        Folders of the snapshots that the suite's SQL reads (`suite.references`). One that is missing counts as empty.
+    docs : Path, optional
+        Folder for the page of results: `<docs>/<dataset>/<snapshot folder's name>.html`.
+
+    Returns
+    -------
+    GateResult
+        An expectation that raises an exception has failed, and so has the gate.
+    """
+    catalog = Catalog(root)
+    schema = {column.name: str(column.type) for column in catalog.schema}
+    ids = suite.id or [name for name in schema if name != INDEX_COLUMN][:1]
+    outcomes = [*_schema_outcomes(suite, ids, schema)]
+    outcomes += _number_outcomes(catalog, suite, ids, previous_rows, references or {}, kind)
+    outcomes += _value_outcomes(catalog, column_rules(suite, ids, set(schema)), ids)
+    rows = [as_row(number, rule, result, ids) for number, (rule, result) in enumerate(outcomes, start=1)]
+    result = GateResult(dataset, all(row["passed"] for row in rows), catalog.rows, rows, _failing_table(rows))
+    if docs is None:
+        return result
+    page = docs / _safe(dataset) / f"{_safe(root.name)}.html"
+    write_page(page, dataset, root.name, result.passed, rows, [found for _, found in outcomes])
+    return replace(result, docs_path=page)
+
+
+def _schema_outcomes(suite: Suite, ids: list[str], schema: Mapping[str, str]) -> list[tuple[Rule, Any]]:
+    import pandas as pd
+
+    rules, row = schema_rules(suite, ids, schema)
+    return list(zip(rules, validate(pd.DataFrame([row]), rules), strict=True))
+
+
+def _number_outcomes(
+    catalog: Catalog,
+    suite: Suite,
+    ids: list[str],
+    previous_rows: int | None,
+    references: Mapping[str, Path],
+    kind: str,
+) -> list[tuple[Rule, Any]]:
+    """Row counts, geometry, metrics and checks: each is a number in a frame of one row."""
+    import pandas as pd
+
+    rules, values = row_rules(suite.rows, catalog.rows, previous_rows)
+    rules += metric_rules(suite.metrics)
+    if INDEX_COLUMN in catalog.schema.names and kind != "raw":
+        failing = _misplaced(catalog, ids)
+        values["misplaced_rows"] = len(failing)
+        rules.append(_check_rule("misplaced_rows", 0, "rows whose index or cell is not that of ra and dec", failing))
+    with _duckdb(catalog, suite, references) as connection:
+        for name, metric in suite.metrics.items():
+            values[name], error = _scalar(connection, metric.sql)
+            rules = [replace(rule, error=error) if rule.column == name and error else rule for rule in rules]
+        for name, check in suite.checks.items():
+            count, failing, error = _failing(connection, check.failing)
+            values[name] = count
+            rules.append(replace(_check_rule(name, check.max, check.description, failing), error=error))
+    return list(zip(rules, validate(pd.DataFrame([values], dtype="float64"), rules), strict=True))
+
+
+def _value_outcomes(catalog: Catalog, rules: list[Rule], ids: list[str]) -> list[tuple[Rule, Any]]:
+    outcomes = {}
+    for group in _groups(rules, catalog):
+        columns = {name for number in group for name in _columns_of(rules[number])}
+        frame = _frame(catalog.read_all([*dict.fromkeys([*ids, *sorted(columns)])]), ids)
+        results = validate(frame, [rules[number] for number in group])
+        outcomes.update({number: (rules[number], found) for number, found in zip(group, results, strict=True)})
+    return [outcomes[number] for number in sorted(outcomes)]
+
+
+def _groups(rules: list[Rule], catalog: Catalog) -> Iterator[list[int]]:
+    """Numbers of rules whose columns are loaded together."""
+    largest = max(1, FRAME_BYTES // max(1, 16 * catalog.rows))
+    group: list[int] = []
+    columns: set[str] = set()
+    for number in sorted(range(len(rules)), key=lambda n: _columns_of(rules[n])):
+        needed = set(_columns_of(rules[number]))
+        if group and len(columns | needed) > largest:
+            yield group
+            group, columns = [], set()
+        group.append(number)
+        columns |= needed
+    if group:
+        yield group
+
+
+def _columns_of(rule: Rule) -> list[str]:
+    return list(rule.kwargs.get("column_list") or [rule.kwargs["column"]])
+
+
+def _frame(table: pa.Table, ids: list[str]) -> pd.DataFrame:
+    """Rows for Great Expectations; the ids are the index as well, so that failing rows come back with their id."""
+    import pandas as pd
+
+    nullable = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
+    frame = table.to_pandas(types_mapper=nullable.get)
+    known = [name for name in ids if name in frame.columns]
+    return frame.set_index(known, drop=False) if known else frame
+
+
+def _misplaced(catalog: Catalog, ids: list[str]) -> list[dict[str, Any]]:
+    """Rows whose `_healpix_29` is not that of their position, or that lie outside their partition's cell."""
+    failing: list[dict[str, Any]] = []
+    for partition in catalog.partitions:
+        table = catalog.read(partition, [*dict.fromkeys([INDEX_COLUMN, "ra", "dec", *ids])])
+        index = table[INDEX_COLUMN].to_numpy()
+        ra, dec = (table[name].to_numpy(zero_copy_only=False) for name in ("ra", "dec"))
+        on_sky = np.isfinite(ra) & (np.abs(dec) <= 90)
+        wrong = ~on_sky
+        wrong[on_sky] = spatial_index(ra[on_sky], dec[on_sky]) != index[on_sky]
+        if isinstance(partition, Cell):
+            wrong |= ~partition.contains(index)
+        if wrong.any():
+            failing += table.filter(pa.array(wrong)).to_pylist()
+    return failing
+
+
+def _check_rule(name: str, largest: int, note: str, failing: list[dict[str, Any]]) -> Rule:
+    kwargs = {"column": name, "min_value": 0, "max_value": largest}
+    return Rule("expect_column_values_to_be_between", kwargs, name, note, failing[:SHOWN_ROWS])
+
+
+def _duckdb(catalog: Catalog, suite: Suite, references: Mapping[str, Path]) -> duckdb.DuckDBPyConnection:
+    """DuckDB with the view `gated` and one per reference; closed by its `with`."""
+    import duckdb
+
+    connection = duckdb.connect(config={"python_enable_replacements": "false"})
+    _view(connection, "gated", catalog)
+    for dataset, columns in suite.references.items():
+        schema, subject = dataset.split(".")
+        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        name = f'"{schema}"."{subject}"'
+        if dataset in references:
+            _view(connection, name, Catalog(references[dataset]))
+        else:
+            nothing = ", ".join(f'NULL::VARCHAR AS "{column}"' for column in columns)
+            connection.execute(f"CREATE VIEW {name} AS SELECT {nothing} WHERE false")
+    return connection
+
+
+def _view(connection: duckdb.DuckDBPyConnection, name: str, catalog: Catalog) -> None:
+    common = catalog.root / DATASET / COMMON_METADATA
+    paths = [*([common] if common.exists() else []), *catalog.files]
+    files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+    connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], hive_partitioning = false)")  # noqa: S608
+
+
+def _scalar(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[float | None, str]:
+    import duckdb
+
+    try:
+        row = connection.execute(sql).fetchone()
+        return (None if row is None or row[0] is None else float(row[0])), ""
+    except (duckdb.Error, ValueError, TypeError) as error:
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _failing(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[float | None, list[dict[str, Any]], str]:
+    """How many rows a check's SQL returns, and the first of them."""
+    import duckdb
+
+    try:
+        count = connection.execute(f"SELECT count(*) FROM ({sql})").fetchone()[0]  # type: ignore[index] # noqa: S608
+        if not count:
+            return 0.0, [], ""
+        cursor = connection.execute(f"SELECT * FROM ({sql}) LIMIT {SHOWN_ROWS}")  # noqa: S608
+        names = [column[0] for column in cursor.description]
+        return float(count), [dict(zip(names, row, strict=True)) for row in cursor.fetchall()], ""
+    except duckdb.Error as error:
+        return None, [], f"{type(error).__name__}: {error}"
+
+
+def _failing_table(rows: list[dict[str, Any]]) -> pa.Table | None:
+    samples = [
+        (row["number"], row["column_name"], json.dumps(sample, sort_keys=True))
+        for row in rows
+        if not row["passed"]
+        for sample in row["failing_rows"]
+    ]
+    if not samples:
+        return None
+    return pa.table(list(map(list, zip(*samples, strict=True))), names=["expectation", "column_name", "row"])
+
+
+def _reason(row: Mapping[str, Any]) -> str:
+    observed, kwargs = row["observed"], row["kwargs"]
+    limits = {key: value for key, value in kwargs.items() if key not in ("column", "column_list", "note")}
+    what = row["expectation"].removeprefix("expect_").replace("_", " ")
+    told = observed.get("error") or f"{row['failing']} failing" + (
+        f", for example {row['failing_rows'][0]}" if row["failing_rows"] else ""
+    )
+    shown = " ".join(f"{key}={value}" for key, value in limits.items() if value is not None)
+    note = f" ({kwargs['note']})" if kwargs.get("note") else ""
+    return f"{row['column_name']}: {what} {shown}{note}: {told}".replace("  ", " ")
+
+
+def _safe(name: str) -> str:
+    """A name that is a file name and nothing else."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".") or "_"
