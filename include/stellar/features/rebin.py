@@ -13,7 +13,8 @@ from numpy.polynomial import legendre
 class Grid:
     """Bins of equal width in log10 of the vacuum wavelength in Angstrom.
 
-    The default is three SDSS pixels wide (207 km/s; SDSS and LAMOST resolve about 165), over what SDSS, BOSS and LAMOST all cover.
+    The default is three SDSS pixels wide (207 km/s; SDSS and LAMOST resolve about 165), over what SDSS, BOSS and
+    LAMOST all cover.
     """
 
     first_angstrom: float = 3850.0
