@@ -16,7 +16,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -205,15 +205,15 @@ class Bundle:
         if (found := about.pop("format", None)) != FORMAT:
             raise IntegrityError(f"{folder}: bundle format {found!r}, not {FORMAT}; train the model again")
         stored = _read(folder / "conformal.json")
-        conformal = {name: part and conformal_from_dict(part) for name, part in stored.items()}
+        sets, intervals = (stored[name] and conformal_from_dict(stored[name]) for name in ("sets", "intervals"))
         calibration = _read(folder / "calibration.json")
         return cls(
             Meaning(**{**about, "columns": tuple(about["columns"])}),
             load_model(folder / "model"),
             InputRanges(**_read(folder / "ranges.json")),
             calibration and calibrator_from_dict(calibration),
-            conformal["sets"],
-            conformal["intervals"],
+            cast("ConformalSets | None", sets),
+            cast("ConformalIntervals | None", intervals),
         )
 
 

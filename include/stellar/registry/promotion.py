@@ -14,12 +14,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from stellar.errors import LedgerError
+from stellar.registry import versions
 from stellar.registry.policy import Decision
 from stellar.registry.versions import (
     CURRENT,
     NewVersion,
     Version,
-    current_version,
     find_version,
     get_version,
     insert_version,
@@ -108,7 +108,7 @@ def rollback(engine: sa.Engine, model: str, *, who: str, reason: str, to: str | 
     """
     target = to
     if target is None:
-        current = current_version(engine, model)
+        current = versions.current(engine, model)
         stack = _stack(history(engine, model))
         if current is None or len(stack) < 2:
             raise LedgerError(f"model {model}: no version was current before; see `stellar models show {model}`")

@@ -93,7 +93,7 @@ def find_version(engine: sa.Engine, key: str) -> Version | None:
         return _one(connection, "where key = :key", {"key": key})
 
 
-def current_version(engine: sa.Engine, model: str) -> Version | None:
+def current(engine: sa.Engine, model: str) -> Version | None:
     """The promoted version of a model, if there is one."""
     with engine.connect() as connection:
         return _one(connection, "where model = :model and state = 'current'", {"model": model})

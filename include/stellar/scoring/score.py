@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -18,7 +18,7 @@ from stellar.lake.schema import field
 from stellar.registry.bundle import Bundle
 from stellar.registry.store import ArtifactStore
 from stellar.registry.versions import Version
-from stellar.settings import Settings
+from stellar.settings import load_settings
 
 STEP_VERSION = 1
 _KEPT = ("object_id", "ra", "dec")
@@ -32,6 +32,13 @@ _DESCRIPTIONS = {
 }
 
 
+class ScoredModel(Protocol):
+    """What scoring asks of a model's configuration."""
+
+    @property
+    def scores(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Scorer:
     """The step's function. It carries where this home keeps artifacts, which must not enter the key."""
@@ -41,28 +48,36 @@ class Scorer:
 
     def __call__(self, _: Partition, inputs: dict[str, PartitionInput], params: dict[str, Any]) -> StepResult:
         rows = inputs["features"].rows
-        bundle = _load(self.artifacts, self.address)
+        bundle = load_bundle(self.artifacts, self.address)
         table = score(bundle, rows, params["model"], params["model_version"])
         return StepResult(table, Accounting(rows.num_rows, table.num_rows))
 
 
-def score_step(settings: Settings, version: Version) -> Step:
-    """The step that scores the current features of a model's dataset with one of its versions."""
-    config = version.config
-    example = config["example"]
-    wanted = dict.fromkeys([example, *_KEPT, *config["columns"], *config.get("watch", [])])
+def score_step(config: ScoredModel, version: Version, artifacts: Path | None = None) -> Step:
+    """The step that scores the current features of a model's dataset with one of its versions.
+
+    Parameters
+    ----------
+    config
+        Names the dataset of the scores; which features and columns are read is what the version was trained with.
+    artifacts
+        Folder of the artifact store; that of `STELLAR_HOME` where not given.
+    """
+    trained = version.config
+    example = trained["example"]
+    wanted = dict.fromkeys([example, *_KEPT, *trained["columns"], *trained["watch"]])
     return Step(
-        dataset=f"scores.{version.model.replace('-', '_')}",
+        dataset=config.scores,
         name=f"score {version.model}",
         version=STEP_VERSION,
-        inputs={"features": Input(config["features"], columns=tuple(wanted))},
+        inputs={"features": Input(trained["features"], columns=tuple(wanted))},
         params={"model": version.model, "model_version": version.key[:16]},
-        run=Scorer(settings.artifacts, version.artifact_sha256),
+        run=Scorer(artifacts or load_settings().artifacts, version.artifact_sha256),
         id_column=example,
         layout="inherit",
         primary="features",
         models={"model": version.key},
-        description=f"Scores of {version.model}: {config['description'].strip()}",
+        description=f"Scores of {version.model}: {trained['description'].strip()}",
     )
 
 
@@ -85,7 +100,7 @@ def score(bundle: Bundle, rows: pa.Table, model: str, model_version: str) -> pa.
 
 
 @lru_cache(maxsize=4)
-def _load(artifacts: Path, address: str) -> Bundle:
+def load_bundle(artifacts: Path, address: str) -> Bundle:
     """A version's bundle, its files' hashes checked, once per process."""
     return Bundle.load(ArtifactStore(artifacts).get(address))
 

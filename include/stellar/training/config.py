@@ -68,7 +68,7 @@ class Split(_Section):
 
 
 class Conformal(_Section):
-    alpha: float = Field(0.1, gt=0, lt=0.5, description="Sets and intervals miss the truth at most this often")
+    alpha: float = Field(gt=0, lt=0.5, description="Sets and intervals miss the truth at most this often")
 
 
 class Slice(_Section):
@@ -98,7 +98,7 @@ class ModelConfig(_Section):
     params: dict[str, Any] = Field(default_factory=dict)
     split: Split
     calibration: Literal["temperature", "isotonic", "none"] = "temperature"
-    conformal: Conformal = Conformal()
+    conformal: Conformal = Field(default_factory=lambda: Conformal(alpha=0.1))
     slices: list[Slice] = Field(default_factory=list)
     policy: list[Rule] = Field(min_length=1)
     min_examples: int = Field(200, ge=20, description="With fewer labelled examples nothing is trained")

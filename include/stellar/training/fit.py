@@ -64,7 +64,7 @@ def split(config: ModelConfig, table: pa.Table, seed: int) -> np.ndarray:
     index = spatial_index(numbers(table, "ra"), numbers(table, "dec"))
     groups = star_groups(np.asarray(table["object_id"].to_pylist(), dtype=str), index, config.split.order)
     try:
-        return grouped_split(groups, config.split.fractions, seed)
+        return grouped_split(groups, {str(part): share for part, share in config.split.fractions.items()}, seed)
     except InputError as fault:
         raise NotTrainableError(f"{config.name}: cannot train: {fault}") from None
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from stellar.engine.engine import Context
 from stellar.errors import InputError
-from stellar.lake.sql import connect
+from stellar.lake.sql import LakeConnection, connect
 from stellar.lake.write import write_partition
 from stellar.training.config import ModelConfig
 
@@ -59,14 +59,13 @@ def build_frame(ctx: Context, config: ModelConfig, snapshots: Mapping[str, str])
     return Frame(table, dict(snapshots), _content_hash(table, config.example), dropped)
 
 
-def _query(connection: duckdb.DuckDBPyConnection, config: ModelConfig) -> pa.Table:
+def _query(connection: LakeConnection, config: ModelConfig) -> pa.Table:
     sources = ", ".join(f"{name} as (from {dataset})" for name, dataset in config.datasets.items())
     inner = config.frame or _joined(config)
     sliced = [part.column for part in config.slices]
     wanted = dict.fromkeys([config.example, *KEYS, *sliced, *config.watch, *config.columns, config.target.name])
     try:
-        result = connection.execute(f"with {sources} select * from ({inner}) as frame")  # noqa: S608 - names are checked
-        table = result.to_arrow_table()
+        table = connection.arrow(f"with {sources} select * from ({inner}) as frame")  # noqa: S608 - names are checked
     except duckdb.Error as fault:
         raise InputError(f"{config.name}: frame: the SQL failed: {fault}") from None
     missing = [column for column in wanted if column not in table.column_names]

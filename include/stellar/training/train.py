@@ -6,10 +6,10 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -20,13 +20,14 @@ from stellar.engine.keys import digest
 from stellar.errors import InputError, IntegrityError
 from stellar.lake.write import write_partition
 from stellar.ledger.snapshots import current_keys
+from stellar.registry import versions
 from stellar.registry.bundle import Bundle
 from stellar.registry.policy import Comparison, Decision, Figure, decide
 from stellar.registry.promotion import CurrentChangedError, register
 from stellar.registry.store import ArtifactStore, list_files
-from stellar.registry.versions import MetricRow, NewVersion, Version, current_version, find_version, metrics_of
+from stellar.registry.versions import MetricRow, NewVersion, Version, find_version, metrics_of
 from stellar.training.card import Provenance, Subject, write_card
-from stellar.training.config import ModelConfig
+from stellar.training.config import ModelConfig, load_config
 from stellar.training.evaluate import Evaluation, compare, evaluate
 from stellar.training.fit import Fitted, fit, new_model
 from stellar.training.frame import Frame, NotTrainableError, build_frame
@@ -50,10 +51,14 @@ class TrainingResult:
     def found(self) -> bool:
         return self.outcome == "found"
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: figures as value, lower and upper, None where there is none."""
+        return {**asdict(self), "reasons": list(self.reasons), "metrics": _plain(self.metrics)}
+
 
 def train(
     ctx: Context,
-    config: ModelConfig,
+    model: str | Path | ModelConfig,
     *,
     snapshots: Mapping[str, str] | None = None,
     seed: int | None = None,
@@ -66,11 +71,14 @@ def train(
 
     Parameters
     ----------
+    model
+        A config, or its name or file, taken with the overrides of the home's profile.
     snapshots
         Dataset -> snapshot key, where not the current ones are to be used.
     seed
         `settings.seed` where not given.
     """
+    config = model if isinstance(model, ModelConfig) else load_config(model, profile=ctx.settings.profile)
     seed = ctx.settings.seed if seed is None else seed
     try:
         pinned = _pin(ctx, config, snapshots or {})
@@ -175,7 +183,7 @@ def _register(ctx: Context, config: ModelConfig, new: NewVersion, evaluation: Ev
               who: str) -> tuple[Version, Decision]:  # fmt: skip
     """Judge against whatever is current and register; once more where another attempt changed that meanwhile."""
     while True:
-        current = current_version(ctx.engine, config.name)
+        current = versions.current(ctx.engine, config.name)
         comparisons, why_not = _compare(ctx, config, current, evaluation, test, seed)
         decision = decide(config.policy, evaluation.figures, comparisons, incomparable=why_not)
         try:

@@ -7,12 +7,12 @@ import sqlalchemy as sa
 
 from stellar.errors import LedgerError
 from stellar.ledger import snapshots
+from stellar.registry import versions
 from stellar.registry.policy import Decision
 from stellar.registry.promotion import CurrentChangedError, history, promote, register, rollback, set_alias
 from stellar.registry.versions import (
     MetricRow,
     NewVersion,
-    current_version,
     find_version,
     list_aliases,
     list_versions,
@@ -60,14 +60,14 @@ def engine(ledger):
 
 
 def add(engine, letter, decision=PASSED):
-    current = current_version(engine, "test-class")
+    current = versions.current(engine, "test-class")
     return register(engine, new(letter), decision, compared_with=current and current.key, who="tester")
 
 
 def test_a_version_is_registered_and_promoted_in_one(engine):
     version = add(engine, "1")
     assert (version.number, version.state) == (1, "current")
-    assert current_version(engine, "test-class").key == version.key
+    assert versions.current(engine, "test-class").key == version.key
     assert list_aliases(engine, "test-class") == {"current": version.key}
     (line,) = history(engine, "test-class")
     assert (line.from_version, line.to_version, line.who) == (None, version.key, "tester")
@@ -92,7 +92,7 @@ def test_a_refused_version_is_kept_with_its_reason(engine):
     add(engine, "1")
     refused = add(engine, "2", FAILED)
     assert (refused.number, refused.state, refused.state_reason) == (2, "rejected", "failed: ece <= 0.05: 0.2")
-    assert current_version(engine, "test-class").key == "1" * 64
+    assert versions.current(engine, "test-class").key == "1" * 64
 
 
 def test_a_decision_against_a_former_version_is_refused(engine):
@@ -136,7 +136,7 @@ def test_a_person_may_promote_what_the_policy_refused(engine):
     add(engine, "1", FAILED)
     assert promote(engine, "test-class", "1" * 64, who="tester", reason="the labels were wrong")
     assert not promote(engine, "test-class", "1" * 64, who="tester", reason="again")
-    assert current_version(engine, "test-class").state_reason == "the labels were wrong"
+    assert versions.current(engine, "test-class").state_reason == "the labels were wrong"
     assert history(engine, "test-class")[0].evidence == {"by_hand": True}
 
 
