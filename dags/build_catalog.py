@@ -30,7 +30,7 @@ from common.tasks import sentence
     **DAG_DEFAULTS,
 )
 def build_catalog() -> None:
-    sentence(["curate", "match", "objects"], outlets=curated(), upstream=SYNC_DAGS)
+    sentence(["curate", "match", "associate", "objects"], outlets=curated(), upstream=SYNC_DAGS)
 
 
 build_catalog()

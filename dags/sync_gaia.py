@@ -15,12 +15,12 @@ failing rows.
 
 from airflow.sdk import dag
 
-from common.names import DAG_DEFAULTS, Tag, raw
+from common.names import DAG_DEFAULTS, Tag, raw, weekly
 from common.sync import limit_params, magnitude_param, region_params, sync
 
 
 @dag(
-    schedule="@weekly",
+    schedule=weekly("gaia"),
     params=region_params() | magnitude_param() | limit_params(),
     tags=[Tag.SYNC],
     doc_md=__doc__,

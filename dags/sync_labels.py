@@ -14,12 +14,12 @@ list. A failed `gate` names the expectation; `stellar gates` shows the failing r
 
 from airflow.sdk import dag
 
-from common.names import DAG_DEFAULTS, Tag, raw
+from common.names import DAG_DEFAULTS, Tag, raw, weekly
 from common.sync import limit_params, region_params, sync
 
 
 @dag(
-    schedule="@weekly",
+    schedule=weekly("labels"),
     params=region_params() | limit_params(),
     tags=[Tag.SYNC],
     doc_md=__doc__,

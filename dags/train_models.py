@@ -35,7 +35,7 @@ def train(model: str) -> dict[str, Any]:
     from stellar import flow
 
     with flow_context() as ctx:
-        return flow.train(ctx, model)
+        return flow.train(ctx, model, who="airflow")
 
 
 @task
@@ -58,7 +58,7 @@ CHOICE = Param(
 def train_models() -> None:
     names = plan()
     settle(["build_catalog", "extract_features"]) >> names
-    announce.override(outlets=models())([promoted(train.expand(model=names))])
+    announce.override(outlets=models())(promoted(train.expand(model=names)))
 
 
 train_models()

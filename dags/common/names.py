@@ -1,7 +1,7 @@
 """Tags, defaults and assets. Nothing here imports the package: it is read each time a DAG file is parsed."""
 
 import os
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -30,8 +30,8 @@ TASK_DEFAULTS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=2),
     "execution_timeout": timedelta(hours=6),
 }
+# Without a start date a schedule begins with its next tick; with one, the last tick would run at the first start.
 DAG_DEFAULTS: dict[str, Any] = {
-    "start_date": datetime(2026, 1, 1),
     "catchup": False,
     "max_active_runs": 1,
     "default_args": TASK_DEFAULTS,
@@ -69,6 +69,11 @@ def _asset(layer: str, subject: str) -> Asset:
     asset = Asset(name=f"{layer}.{subject}")
     object.__setattr__(asset, "uri", f"stellar://{layer}/{subject}")
     return asset
+
+
+def weekly(survey: str) -> str | None:
+    """Schedule of a survey's sync: weekly in a profile that has the survey, by hand in others."""
+    return "@weekly" if survey in profile()["surveys"] else None
 
 
 def raw(survey: str) -> list[Asset]:

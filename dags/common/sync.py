@@ -6,7 +6,7 @@ from airflow.sdk import Asset, Param, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from common.names import DRY_RUN
-from common.tasks import announce, flow_context, gate, promote, who_and_why
+from common.tasks import announce, flow_context, promote
 
 
 def region_params() -> dict[str, Param]:
@@ -69,17 +69,20 @@ def sync(survey: str, outlets: list[Asset]) -> None:
         dry_run = params.pop("dry_run")
         with flow_context() as ctx:
             batches = flow.sync_plan(ctx, survey, params)
-        print(f"{survey}: {len(batches)} batches to fetch: {batches}")
+        for batch in batches:
+            print(batch)
         if dry_run:
             raise AirflowSkipException("dry run")
         return batches
 
-    @task
+    @task(map_index_template="{{ part }}")
     def fetch(batch: dict[str, Any]) -> dict[str, Any]:
         from stellar import flow
 
+        context = get_current_context()
+        context["part"] = f"{len(batch['units'])} units"
         with flow_context() as ctx:
-            return flow.sync_fetch(ctx, survey, batch)
+            return flow.sync_fetch(ctx, batch)
 
     @task(trigger_rule=TriggerRule.NONE_FAILED)  # a killed run may have fetched all and committed nothing
     def commit() -> list[str]:
@@ -93,8 +96,15 @@ def sync(survey: str, outlets: list[Asset]) -> None:
             raise AirflowSkipException(f"{survey}: nothing changed since the last sync")
         return keys
 
+    @task
+    def gate(keys: list[str]) -> list[str]:
+        from stellar import flow
+
+        with flow_context() as ctx:
+            for report in flow.gate(ctx, keys):
+                print(report)
+        return keys
+
     keys = commit()
     fetch.expand(batch=plan()) >> keys
-    promoted = promote(keys, **who_and_why())
-    gate(keys) >> promoted
-    announce.override(outlets=outlets)([promoted])
+    announce.override(outlets=outlets)(promote([gate(keys)]))

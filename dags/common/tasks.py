@@ -26,7 +26,7 @@ def flow_context() -> Iterator[Any]:
     context = get_current_context()
     ti = context["ti"]
     try:
-        with flow.open_context(run_id=f"{ti.dag_id}/{ti.run_id}", attempt=ti.try_number) as ctx:
+        with flow.open_context(run_id=f"{ti.dag_id}/{ti.run_id}") as ctx:
             yield ctx
     except (errors.GateFailed, errors.InputError, errors.IntegrityError) as error:
         raise AirflowFailException(str(error)) from error
@@ -46,58 +46,56 @@ def settle(upstream: Sequence[str]) -> bool:
 
 
 @task
-def gate(keys: list[str]) -> int:
-    """Check the candidates against their suites; a failed gate fails the task and nothing is promoted."""
+def promote(keys: list[list[str]]) -> list[str]:
+    """Make the candidates of all stages current, all or none; returns the datasets whose content changed."""
     from stellar import flow
 
     with flow_context() as ctx:
-        return len(flow.gate(ctx, keys))
+        changed = flow.promote(ctx, flat(keys), who="airflow", reason=ctx.run_id)
+    return sorted(dataset for dataset, is_new in changed.items() if is_new)
 
 
 @task
-def promote(keys: list[str], who: str, reason: str) -> list[str]:
-    """Make the candidates current, all or none; returns the datasets that changed."""
-    from stellar import flow
-
-    with flow_context() as ctx:
-        return sorted(dataset for dataset, changed in flow.promote(ctx, keys, who, reason).items() if changed)
-
-
-@task
-def announce(changed: list[list[str]]) -> None:
+def announce(changed: list[str]) -> None:
     """Send one asset event per dataset that changed; ends skipped, without an event, when none did."""
-    names = {name for part in changed for name in part or ()}
     operator = get_current_context()["task"]
-    operator.outlets = [asset for asset in operator.outlets if asset.name in names]
+    operator.outlets = [asset for asset in operator.outlets if asset.name in set(changed)]
     if not operator.outlets:
         raise AirflowSkipException("nothing changed")
 
 
-def who_and_why() -> dict[str, str]:
-    """Template fields of `promote`: recorded with the promotion in the ledger."""
-    return {"who": "airflow", "reason": "{{ dag_run.dag_id }}/{{ dag_run.run_id }}"}
+def flat(keys: Sequence[Sequence[str]]) -> list[str]:
+    """Keys of several stages as one list."""
+    return [key for part in keys for key in part]
 
 
-def stage(name: str) -> Any:
-    """Task group of one stage of the flow; its output is the list of datasets that changed."""
+def stage(name: str, before: list[Any]) -> Any:
+    """Task group of one stage: plan, build, commit, gate. Its output is the keys of the stage's snapshots.
+
+    `before` holds the keys of the stages before it in the same DAG, which this one reads although they are not current
+    yet: a DAG promotes all that it built in one transaction, at its end.
+    """
 
     @task
-    def plan() -> list[dict[str, Any]]:
+    def plan(before: list[list[str]]) -> list[dict[str, Any]]:
         from stellar import flow
 
-        params = dict(get_current_context()["params"])
-        dry_run = params.pop("dry_run")
+        context = get_current_context()
         with flow_context() as ctx:
-            items = flow.stage_plan(ctx, name, params)
-        print(f"{name}: {len(items)} batches to build: {items}")
-        if dry_run:
+            items = flow.stage_plan(ctx, name, dict(context["params"]), flat(before))
+        for item in items:
+            print(item)
+        if context["params"]["dry_run"]:
             raise AirflowSkipException("dry run")
-        return items
+        context["ti"].xcom_push(key="items", value=items)
+        return [item for item in items if item["batch"] is not None]
 
     @task(map_index_template="{{ item['dataset'] }} {{ item['batch'] }}")
     def build(item: dict[str, Any]) -> None:
         from stellar import flow
 
+        context = get_current_context()
+        context["item"] = item
         with flow_context() as ctx:
             flow.stage_build(ctx, item)
 
@@ -105,28 +103,36 @@ def stage(name: str) -> Any:
     def commit() -> list[str]:
         from stellar import flow
 
-        if get_current_context()["params"]["dry_run"]:
+        context = get_current_context()
+        if context["params"]["dry_run"]:
             raise AirflowSkipException("dry run")
+        items = context["ti"].xcom_pull(task_ids=f"{name}.plan", key="items")
         with flow_context() as ctx:
-            return flow.stage_commit(ctx, name)
+            return flow.stage_commit(ctx, items)
+
+    @task
+    def gate(keys: list[str], before: list[list[str]]) -> list[str]:
+        from stellar import flow
+
+        with flow_context() as ctx:
+            for report in flow.gate(ctx, keys, flat(before)):
+                print(report)
+        return keys
 
     @task_group(group_id=name)
     def group() -> Any:
         keys = commit()
-        build.expand(item=plan()) >> keys
-        promoted = promote(keys, **who_and_why())
-        gate(keys) >> promoted
-        return promoted
+        build.expand(item=plan(before)) >> keys
+        return gate(keys, before)
 
     return group()
 
 
 def sentence(stages: Sequence[str], outlets: list[Asset], upstream: Sequence[str]) -> None:
-    """Wire a DAG: settle, its stages one after another, announce."""
-    previous, changed = settle(list(upstream)), []
+    """Wire a DAG: settle, its stages one after another, promote, announce."""
+    keys: list[Any] = []
+    due = settle(list(upstream))
     for name in stages:
-        promoted = stage(name)
-        previous >> promoted
-        changed.append(promoted)
-        previous = promoted
-    announce.override(outlets=outlets)(changed)
+        keys.append(stage(name, list(keys)))
+    due >> keys[0].operator.task_group
+    announce.override(outlets=outlets)(promote(keys))

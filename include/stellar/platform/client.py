@@ -97,6 +97,15 @@ class Airflow:
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         return list(self.pages(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances"))
 
+    def has_queued_events(self, dag_id: str) -> bool:
+        """Whether asset events wait to start a run of a DAG; the API answers 404 when none do."""
+        try:
+            return self.request("GET", f"/dags/{dag_id}/assets/queuedEvents")["total_entries"] > 0
+        except ServiceError as error:
+            if error.reason.startswith("404"):
+                return False
+            raise
+
     def log(self, task: dict[str, Any]) -> list[str]:
         """Lines of a task's last attempt, as text."""
         path = (
