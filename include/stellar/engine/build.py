@@ -2,11 +2,127 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
 from stellar.engine.context import Context
-from stellar.engine.plan import Plan
-from stellar.engine.step import Step
+from stellar.engine.inputs import Reader
+from stellar.engine.plan import PartitionPlan, Plan, key_of, staging, write_json
+from stellar.engine.step import Partition, Step, StepResult
+from stellar.errors import LedgerError
+from stellar.lake.write import PartitionFile, with_index, write_partition
+from stellar.settings import Settings
+from stellar.sky.healpix import INDEX_COLUMN
+
+#: Quarantined and raw rows may have bad ids and positions; their batch is the one column that is never null.
+REFUSED_ID = "batch_id"
 
 
 def build(ctx: Context, step: Step, plan: Plan, batch_no: int) -> None:
-    """Make the partitions of ``plan.batches[batch_no]``. Any number of attempts, also at once, come to the same."""
-    raise NotImplementedError
+    """Make the partitions of ``plan.batches[batch_no]``; those that an earlier attempt has staged are left alone.
+
+    Any number of attempts, also at once, come to the same: a file is staged under the hash of its content, and a
+    partition counts as staged only once its note is there.
+
+    Raises
+    ------
+    LedgerError
+        When the step is not the planned one, or its rows do not add up; names partition and numbers.
+    """
+    if not plan.found:
+        build_batch(ctx.settings, step, plan, batch_no)
+
+
+def build_batch(settings: Settings, step: Step, plan: Plan, batch_no: int) -> None:
+    """`build` without a ledger: all that it needs is in the plan, so any process can do it."""
+    if key_of(step, plan.inputs) != plan.key:
+        raise LedgerError(f"{step.dataset}: this is not the step that {plan.key[:16]} was planned with; plan it again")
+    reader = Reader(settings, step, plan.inputs)
+    for number in plan.batches[batch_no]:
+        one = plan.partitions[number]
+        if read_note(settings, plan.key, one.partition) is None:
+            _build_one(settings, step, plan, one, reader)
+
+
+def read_note(settings: Settings, key: str, partition: Partition) -> dict[str, Any] | None:
+    """What was staged for a partition: file, rows, bytes, sha256, accounting, quarantine; None when nothing was."""
+    try:
+        return json.loads(_note(settings, key, partition).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _note(settings: Settings, key: str, partition: Partition) -> Path:
+    return staging(settings, key) / f"{partition.file_name}.json"
+
+
+def _build_one(settings: Settings, step: Step, plan: Plan, one: PartitionPlan, reader: Reader) -> None:
+    inputs = {role: reader.read(role, one.partition, one.reads[role]) for role in step.inputs}
+    given = inputs[step.primary].rows.num_rows if step.primary else None
+    result = step.run(one.partition, inputs, step.params)
+    del inputs
+    table = _checked(step, one.partition, result, given)
+    folder = staging(settings, plan.key)
+    stem = one.partition.file_name
+    note = _stage(table, folder, stem, id_column=step.id_column, sky=step.layout != "plain")
+    note |= {"key": one.key, "accounting": result.accounting.to_dict(), "quarantine": None}
+    if result.quarantine is not None and result.quarantine.num_rows:
+        note["quarantine"] = _stage(result.quarantine, folder, f"{stem}.quarantine", id_column=REFUSED_ID, sky=False)
+    write_json(_note(settings, plan.key, one.partition), note)
+
+
+def _stage(table: pa.Table, folder: Path, stem: str, *, id_column: str, sky: bool) -> dict[str, Any]:
+    made: PartitionFile = write_partition(table, folder / f"{stem}.parquet", id_column=id_column, sky=sky)
+    # under its hash: another attempt's file cannot take the place of the one that a note names
+    named = folder / f"{stem}.{made.sha256[:16]}.parquet"
+    named.unlink(missing_ok=True)
+    named.hardlink_to(made.path)
+    return {"file": named.name, "rows": made.rows, "bytes": made.bytes, "sha256": made.sha256}
+
+
+def _checked(step: Step, partition: Partition, result: StepResult, given: int | None) -> pa.Table:
+    """The result's table, once its rows add up and lie where they should."""
+    where = f"{step.dataset}, step {step.name} v{step.version}, partition {partition.name}"
+    count = result.accounting
+    refused = result.quarantine.num_rows if result.quarantine is not None else 0
+    if count.gap or min(count.rows_in, count.rows_out, count.merged, count.quarantined, *count.filtered.values()) < 0:
+        raise LedgerError(
+            f"{where}: {count.rows_in} rows in are not {count.rows_out} out + {count.merged} merged + "
+            f"{count.filtered_total} filtered + {count.quarantined} quarantined"
+        )
+    for what, said, found in (
+        ("rows in", count.rows_in, count.rows_in if given is None else given),
+        ("rows out", count.rows_out, result.table.num_rows),
+        ("quarantined rows", count.quarantined, refused),
+    ):
+        if said != found:
+            raise LedgerError(f"{where}: its accounting says {said} {what}, there are {found}")
+    if refused and result.quarantine is not None:
+        _check_quarantine(step, where, result.quarantine)
+    return _check_place(step, where, partition, result.table)
+
+
+def _check_quarantine(step: Step, where: str, table: pa.Table) -> None:
+    if step.quarantine is None:
+        raise LedgerError(f"{where}: it quarantines rows, but declares no quarantine dataset")
+    for column in ("reason", "batch_id"):
+        if column not in table.column_names or table[column].null_count:
+            raise LedgerError(f"{where}: quarantined rows need a {column} each")
+
+
+def _check_place(step: Step, where: str, partition: Partition, table: pa.Table) -> pa.Table:
+    if step.layout == "plain":
+        return table
+    table = with_index(table)
+    cell = partition.cell
+    if cell is None and table.num_rows:
+        raise LedgerError(f"{where}: {table.num_rows} rows without a position came out; filter or quarantine them")
+    if cell is not None:
+        outside = ~cell.contains(table[INDEX_COLUMN].to_numpy())
+        if outside.any():
+            row = table.slice(int(outside.argmax()), 1).select([step.id_column, "ra", "dec"]).to_pylist()[0]
+            raise LedgerError(f"{where}: {int(outside.sum())} rows lie outside the cell, the first is {row}")
+    return table

@@ -2,11 +2,295 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+
+from stellar.engine.build import read_note
 from stellar.engine.context import Context
-from stellar.engine.plan import Plan
-from stellar.engine.step import Step
+from stellar.engine.keys import content_hash
+from stellar.engine.plan import Plan, begin_snapshots, companion_key, key_of, snapshot_folder, staging, write_json
+from stellar.engine.step import Accounting, Partition, Step
+from stellar.errors import IntegrityError, LedgerError
+from stellar.lake.hats import COMMON_METADATA, DATASET, finish_catalog, finish_plain
+from stellar.ledger import snapshots
+from stellar.settings import Settings
+from stellar.sky.healpix import Cell
+
+_REFUSED_SCHEMA = pa.schema([("reason", pa.string()), ("batch_id", pa.string())])
+
+
+@dataclass(frozen=True)
+class Made:
+    """A partition that is ready to be put into a snapshot: where its file lies now and what it will be called."""
+
+    name: str
+    key: str
+    source: Path
+    file: str | None
+    rows: int
+    bytes: int
+    sha256: str
+    accounting: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "key": self.key,
+            "file": self.file,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+            "accounting": self.accounting,
+        }
 
 
 def commit(ctx: Context, step: Step, plan: Plan) -> str:
-    """Commit a built plan and return the snapshot's key; done before, it only returns the key."""
-    raise NotImplementedError
+    """Commit a built plan and return the snapshot's key; done before, it only returns the key.
+
+    The folder is put together aside and renamed into place, then the ledger's transaction ends: a crash before that
+    leaves the dataset as it was, and a later attempt starts from the staged files. Attempts at once take turns.
+
+    Raises
+    ------
+    LedgerError
+        When a partition is not built, or the rows do not add up.
+    IntegrityError
+        When the same step on the same inputs gave other content than before.
+    """
+    if not plan.found and key_of(step, plan.inputs) != plan.key:
+        raise LedgerError(f"{step.dataset}: this is not the step that {plan.key[:16]} was planned with; plan it again")
+    outputs = [step.dataset, *([step.quarantine] if step.quarantine else [])]
+    with ctx.engine.begin() as connection:
+        snapshots.lock_datasets(connection, outputs)
+        row = snapshots.find(connection, plan.key)
+        if row and row.committed and (ctx.settings.lake / str(row.path) / "manifest.json").exists():
+            return plan.key
+        begin_snapshots(connection, step, plan.key, ctx.run_id)
+        made, refused = _collect(connection, ctx.settings, plan)
+        totals = _add_up(step, plan, made, refused)
+        about = _about(step, plan)
+        if step.quarantine:
+            count = sum(one.rows for one in refused)
+            _store(
+                ctx,
+                connection,
+                companion_key(plan.key),
+                step.quarantine,
+                refused,
+                Accounting(count, count),
+                {**about, "companion_of": plan.key},
+                plan,
+            )
+        _store(ctx, connection, plan.key, step.dataset, made, totals, about, plan)
+    shutil.rmtree(staging(ctx.settings, plan.key), ignore_errors=True)
+    return plan.key
+
+
+def _collect(connection: sa.Connection, settings: Settings, plan: Plan) -> tuple[list[Made], list[Made]]:
+    """Every planned partition as it was staged or as an earlier snapshot holds it, and what was quarantined."""
+    keys = [one.key for one in plan.partitions]
+    stored = snapshots.stored_partitions(connection, [*keys, *(companion_key(key) for key in keys)])
+    made, refused = [], []
+    for number, one in enumerate(plan.partitions):
+        bucket = Partition.of_bucket(number, len(plan.partitions)).name
+        note = read_note(settings, plan.key, one.partition)
+        if note is not None:
+            folder = staging(settings, plan.key)
+            made.append(_from_note(one.partition.name, one.key, folder, note, note["accounting"]))
+            if note["quarantine"]:
+                refused.append(_from_note(bucket, companion_key(one.key), folder, note["quarantine"], None))
+            continue
+        if one.key not in stored:
+            raise LedgerError(
+                f"{plan.dataset}: partition {one.partition.name} is not built; build it before the commit"
+            )
+        old = stored[one.key]
+        made.append(_from_store(settings, one.partition.name, old))
+        if (old.accounting or {}).get("quarantined"):
+            refused.append(_from_store(settings, bucket, stored[companion_key(one.key)]))
+    return made, refused
+
+
+def _file(name: str, rows: int) -> str | None:
+    """Path of a partition below the snapshot's folder; one without rows has no file."""
+    if not rows:
+        return None
+    cell = Partition(name).cell
+    return f"{DATASET}/{cell.path() if cell else f'{name}.parquet'}"
+
+
+def _from_note(name: str, key: str, folder: Path, note: Mapping[str, Any], accounting: dict[str, Any] | None) -> Made:
+    rows = note["rows"]
+    return Made(name, key, folder / note["file"], _file(name, rows), rows, note["bytes"], note["sha256"], accounting)
+
+
+def _from_store(settings: Settings, name: str, old: snapshots.StoredPartition) -> Made:
+    root = settings.lake / old.snapshot_path
+    source = root / (old.path or f"{DATASET}/{COMMON_METADATA}")
+    if not source.exists() or (old.path and source.stat().st_size != old.bytes):
+        raise IntegrityError(f"{source}: missing or damaged, so it cannot be carried over; run `stellar verify`")
+    return Made(name, old.key, source, _file(name, old.rows), old.rows, old.bytes, old.file_sha256, old.accounting)
+
+
+def _add_up(step: Step, plan: Plan, made: Sequence[Made], refused: Sequence[Made]) -> Accounting:
+    """Accounting of the whole snapshot: the partitions' sums, which must be the input's and the files' rows."""
+    totals = Accounting(0, 0)
+    for one in made:
+        totals = totals + Accounting(**(one.accounting or {}))
+    checks = [
+        ("rows out", totals.rows_out, sum(one.rows for one in made)),
+        ("rows quarantined", totals.quarantined, sum(one.rows for one in refused)),
+    ]
+    if step.primary:
+        checks.append(
+            (f"rows in, of {plan.inputs[step.primary].dataset}", totals.rows_in, plan.inputs[step.primary].rows)
+        )
+    wrong = [f"{what}: accounted {said}, there are {found}" for what, said, found in checks if said != found]
+    if totals.gap:
+        wrong.append(f"{totals.gap} of {totals.rows_in} rows in are accounted nowhere")
+    if wrong:
+        raise LedgerError(f"{step.dataset} is not committed, its rows do not add up: {'; '.join(wrong)}")
+    return totals
+
+
+def _about(step: Step, plan: Plan) -> dict[str, Any]:
+    return {
+        "step": step.name,
+        "version": step.version,
+        "params": step.params,
+        "models": step.models,
+        "inputs": {
+            role: {"dataset": one.dataset, "snapshot": one.snapshot, "content_hash": one.content_hash}
+            for role, one in plan.inputs.items()
+        },
+    }
+
+
+def _store(
+    ctx: Context,
+    connection: sa.Connection,
+    key: str,
+    dataset: str,
+    made: Sequence[Made],
+    totals: Accounting,
+    about: Mapping[str, Any],
+    plan: Plan,
+) -> None:
+    """Files in place, then their rows in the ledger, of one output."""
+    before = snapshots.find(connection, key)
+    found = store_snapshot(ctx.settings, key, dataset, made, totals, about, staging(ctx.settings, plan.key))
+    if before is not None and before.content_hash not in (None, found):
+        raise IntegrityError(
+            f"{dataset}: made again from the same inputs, {key[:16]} has other content than before, so step "
+            f"{about['step']} v{about['version']} is not a pure function of its inputs; mend it and raise its version"
+        )
+    parents = [(one.snapshot, "snapshot", role) for role, one in plan.inputs.items() if one.snapshot]
+    parents += [(version, "version", role) for role, version in about["models"].items()]
+    record_snapshot(connection, key, dataset, made, totals, found, str(about["step"]), parents)
+
+
+def store_snapshot(
+    settings: Settings,
+    key: str,
+    dataset: str,
+    made: Sequence[Made],
+    totals: Accounting,
+    about: Mapping[str, Any],
+    aside: Path,
+    schema: pa.Schema | None = None,
+) -> str:
+    """Put a snapshot's folder together aside and rename it into place; returns its content hash.
+
+    The caller holds the dataset's lock, and the ledger does not name the folder yet, so what a crashed attempt left
+    in its place is replaced.
+    """
+    draft = aside / f"snapshot-{uuid.uuid4().hex}"
+    (draft / DATASET).mkdir(parents=True)
+    for one in made:
+        if one.file:
+            link(one.source, draft / one.file)
+    schema = schema or _schema(made)
+    cells = {Cell.parse(one.name): one.rows for one in made if Partition(one.name).cell}
+    if cells:
+        finish_catalog(draft, dataset, cells, schema)
+    else:
+        finish_plain(draft, schema)
+    found = content_hash((one.name, one.sha256) for one in made)
+    manifest = {
+        **about,
+        "key": key,
+        "dataset": dataset,
+        "rows": sum(one.rows for one in made),
+        "content_hash": found,
+        "accounting": totals.to_dict(),
+        "partitions": [one.to_dict() for one in sorted(made, key=lambda one: one.name)],
+    }
+    write_json(draft / "manifest.json", manifest)
+    final = settings.lake / snapshot_folder(dataset, key)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    if final.exists():
+        shutil.rmtree(final)
+    draft.rename(final)
+    return found
+
+
+def record_snapshot(
+    connection: sa.Connection,
+    key: str,
+    dataset: str,
+    made: Sequence[Made],
+    totals: Accounting,
+    found: str,
+    step: str,
+    parents: Sequence[tuple[str, str, str]],
+) -> None:
+    """A stored snapshot's rows in the ledger: it becomes a candidate."""
+    _check_same_content(connection, dataset, made)
+    snapshots.complete(
+        connection,
+        key,
+        rows=sum(one.rows for one in made),
+        size=sum(one.bytes for one in made if one.file),
+        path=snapshot_folder(dataset, key),
+        content_hash=found,
+        step=step,
+        accounting=totals.to_dict(),
+        partitions=[one.to_dict() for one in made],
+    )
+    snapshots.add_edges(connection, key, "snapshot", parents)
+
+
+def _check_same_content(connection: sa.Connection, dataset: str, made: Sequence[Made]) -> None:
+    """A partition's key stands for one content; two of them mean that the step is not a pure function."""
+    known = snapshots.partition_hashes(connection, [one.key for one in made])
+    for one in made:
+        if known.get(one.key, one.sha256) != one.sha256:
+            raise IntegrityError(
+                f"{dataset}: partition {one.name}, made again from the same inputs, has other content than before, so "
+                "its step is not a pure function of its inputs; mend it and raise its version"
+            )
+
+
+def _schema(made: Sequence[Made]) -> pa.Schema:
+    """The columns, from a partition with rows where there is one."""
+    if not made:
+        return _REFUSED_SCHEMA
+    return pq.read_schema(max(made, key=lambda one: one.rows > 0).source)
+
+
+def link(source: Path, target: Path) -> None:
+    """Hard link, or a copy where the file system has none (another device, too many links)."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

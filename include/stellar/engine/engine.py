@@ -3,7 +3,7 @@
 from stellar.engine.build import build
 from stellar.engine.commit import commit
 from stellar.engine.context import Context
-from stellar.engine.plan import PartitionPlan, Plan, load_plan, plan
+from stellar.engine.plan import PartitionPlan, Plan, load_plan, plan, plan_inputs, snapshot_key
 from stellar.engine.promote import gate, promote, reject, rollback
 from stellar.engine.run import Outcome, run
 
@@ -17,8 +17,10 @@ __all__ = [
     "gate",
     "load_plan",
     "plan",
+    "plan_inputs",
     "promote",
     "reject",
     "rollback",
     "run",
+    "snapshot_key",
 ]

@@ -2,38 +2,316 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from stellar.engine.context import Context
+from stellar.engine.inputs import UNPLACED, InputPlan, Reader, resolve_inputs
+from stellar.engine.keys import digest
 from stellar.engine.step import Partition, Step
+from stellar.errors import InputError, LedgerError
+from stellar.lake.layout import LAYOUT, THRESHOLD_BYTES, layout
+from stellar.lake.write import WRITER
+from stellar.ledger import snapshots
+from stellar.settings import Settings
+from stellar.sky.healpix import Cell
+
+ENGINE = 1  # raise it when the engine's own part in a snapshot's content changes
+_BATCH_BYTES = 4 << 20  # less work than this is not worth a task of its own
+_LARGEST_BATCH_BYTES = 256 << 20
+_MOST_BUCKETS = 256
 
 
 @dataclass(frozen=True)
 class PartitionPlan:
-    """One partition of the snapshot to be. `carried`: a file of this key is linked from an earlier snapshot."""
+    """One partition of the snapshot to be. `carried`: a file of this key is linked from an earlier snapshot.
+
+    `reads` names, per input, the partitions that it is made from.
+    """
 
     partition: Partition
     key: str
     carried: bool
+    reads: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done for one snapshot; `found` means nothing: a committed snapshot of this key exists."""
+    """What is to be done for one snapshot; `found` means nothing: a committed snapshot of this key exists.
+
+    `batches` holds lists of places in `partitions`, of those that are not carried.
+    """
 
     key: str
     dataset: str
     found: bool
     partitions: list[PartitionPlan]
     batches: list[list[int]]
+    inputs: dict[str, InputPlan] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "key": self.key,
+            "dataset": self.dataset,
+            "inputs": {role: one.to_dict() for role, one in self.inputs.items()},
+            "batches": self.batches,
+            "partitions": [
+                {
+                    "name": one.partition.name,
+                    "buckets": one.partition.buckets,
+                    "key": one.key,
+                    "carried": one.carried,
+                    "reads": one.reads,
+                }
+                for one in self.partitions
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Plan:
+        partitions = [
+            PartitionPlan(Partition(one["name"], one["buckets"]), one["key"], one["carried"], one["reads"])
+            for one in data["partitions"]
+        ]
+        inputs = {role: InputPlan(**one) for role, one in data["inputs"].items()}
+        return cls(data["key"], data["dataset"], False, partitions, data["batches"], inputs)
+
+
+def staging(settings: Settings, key: str) -> Path:
+    """Folder where a snapshot is put together before its commit."""
+    return settings.lake / ".staging" / key
+
+
+def snapshot_folder(dataset: str, key: str) -> str:
+    """Folder of a committed snapshot, below the lake's."""
+    return f"{dataset.replace('.', '/', 1)}/{key[:16]}"
+
+
+def identity(step: Step) -> dict[str, Any]:
+    """What decides a step's output beside its inputs' content."""
+    return {
+        "engine": ENGINE,
+        "dataset": step.dataset,
+        "step": step.name,
+        "version": step.version,
+        "params": step.params,
+        "models": step.models,
+        "layout": [step.layout, step.primary, LAYOUT],
+        "id_column": step.id_column,
+        "quarantine": step.quarantine,
+        "reads": {
+            role: [one.dataset, one.margin_arcsec, list(one.columns) if one.columns is not None else None]
+            for role, one in step.inputs.items()
+        },
+        "writer": WRITER,
+    }
+
+
+def key_of(step: Step, inputs: Mapping[str, InputPlan]) -> str:
+    """Key of the snapshot that a step makes of these inputs."""
+    return digest({**identity(step), "inputs": {role: one.content_hash for role, one in inputs.items()}})
+
+
+def companion_key(key: str) -> str:
+    """Key of the quarantine snapshot that is made with a snapshot."""
+    return digest({"quarantine_of": key})
+
+
+def snapshot_key(ctx: Context, step: Step, snapshots: Mapping[str, str] | None = None) -> str:
+    """Key of the snapshot that a step would make now; reads the ledger only."""
+    return key_of(step, resolve_inputs(ctx, step, snapshots))
 
 
 def plan(ctx: Context, step: Step, snapshots: Mapping[str, str] | None = None) -> Plan:
-    """Plan a step on the current snapshots of its inputs, or on `snapshots` (dataset -> key) where given."""
-    raise NotImplementedError
+    """Plan a step on the current snapshots of its inputs, or on `snapshots` (dataset -> key) where given.
+
+    The plan is kept in the staging folder. Planned again before its commit, the same plan is found there, so that
+    batches keep their numbers.
+    """
+    inputs = resolve_inputs(ctx, step, snapshots)
+    key = key_of(step, inputs)
+    if (found := _found(ctx, key, step.dataset, inputs)) is not None:
+        return found
+    _begin(ctx, step, key)
+    if (staged := _staged(ctx, key)) is not None and staged.inputs == inputs:
+        return staged
+    shutil.rmtree(staging(ctx.settings, key), ignore_errors=True)
+    reader = Reader(ctx.settings, step, inputs)
+    partitions = _partitions(ctx, step, reader)
+    made = Plan(key, step.dataset, False, partitions, _batches(ctx, reader, partitions), inputs)
+    write_json(staging(ctx.settings, key) / "plan.json", made.to_dict())
+    return made
 
 
 def load_plan(ctx: Context, key: str) -> Plan:
-    """The plan that another process made, from the staging folder."""
-    raise NotImplementedError
+    """The plan that another process made, from the staging folder; of a committed snapshot, that it is found."""
+    if (staged := _read_plan(ctx.settings, key)) is not None:
+        return staged
+    row = snapshots.get(ctx.engine, key)
+    if (found := _found(ctx, key, row.dataset, {})) is not None:
+        return found
+    raise LedgerError(
+        f"snapshot {key[:16]} of {row.dataset} has neither files nor a plan in the staging folder; plan it"
+    )
+
+
+def plan_inputs(ctx: Context, key: str) -> dict[str, str]:
+    """Dataset -> snapshot key of what a planned or committed snapshot reads."""
+    if (staged := _read_plan(ctx.settings, key)) is not None:
+        return {one.dataset: one.snapshot for one in staged.inputs.values() if one.snapshot}
+    with ctx.engine.connect() as connection:
+        return snapshots.parents(connection, key)
+
+
+def _found(ctx: Context, key: str, dataset: str, inputs: dict[str, InputPlan]) -> Plan | None:
+    with ctx.engine.connect() as connection:
+        row = snapshots.find(connection, key)
+    if row is None or not row.committed or not (ctx.settings.lake / str(row.path) / "manifest.json").exists():
+        return None
+    stored = snapshots.partitions_of(ctx.engine, key)
+    partitions = [PartitionPlan(Partition(one["name"]), one["key"], True) for one in stored]
+    return Plan(key, dataset, True, partitions, [], inputs)
+
+
+def _begin(ctx: Context, step: Step, key: str) -> None:
+    with ctx.engine.begin() as connection:
+        begin_snapshots(connection, step, key, ctx.run_id)
+
+
+def begin_snapshots(connection: Any, step: Step, key: str, run_id: str | None) -> None:
+    """Note in the ledger that a step's output, and its quarantine, are being made."""
+    snapshots.declare_dataset(connection, step.dataset, step.id_column, step.description)
+    snapshots.begin(connection, key, step.dataset, step.name, step.version, step.params, run_id=run_id)
+    if step.quarantine:
+        snapshots.declare_dataset(connection, step.quarantine, None, f"Rows that {step.dataset} refused, with reasons")
+        snapshots.begin(
+            connection,
+            companion_key(key),
+            step.quarantine,
+            step.name,
+            step.version,
+            step.params,
+            companion_of=key,
+            run_id=run_id,
+        )
+
+
+def _read_plan(settings: Settings, key: str) -> Plan | None:
+    try:
+        return Plan.from_dict(json.loads((staging(settings, key) / "plan.json").read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _staged(ctx: Context, key: str) -> Plan | None:
+    """An earlier attempt's plan, if all that it carries is still there."""
+    staged = _read_plan(ctx.settings, key)
+    if staged is None:
+        return None
+    carried = [one.key for one in staged.partitions if one.carried]
+    with ctx.engine.connect() as connection:
+        stored = snapshots.stored_partitions(connection, carried)
+    return staged if len(stored) == len(set(carried)) else None
+
+
+def _partitions(ctx: Context, step: Step, reader: Reader) -> list[PartitionPlan]:
+    places = _places(step, reader)
+    hashes = {
+        role: {part["name"]: part["sha256"] for part in snapshots.partitions_of(ctx.engine, one.snapshot)}
+        for role, one in reader.inputs.items()
+        if one.snapshot
+    }
+    base = identity(step)
+    planned = []
+    for place in places:
+        reads = {role: reader.names(role, place) for role in step.inputs}
+        content = {role: [[name, hashes[role][name]] for name in names] for role, names in reads.items()}
+        kinds = {role: one.kind for role, one in reader.inputs.items()}
+        key = digest({**base, "partition": place.name, "buckets": place.buckets, "kinds": kinds, "content": content})
+        planned.append((place, key, reads))
+    with ctx.engine.connect() as connection:
+        stored = snapshots.stored_partitions(connection, [key for _, key, _ in planned])
+        refused = [_refused_key(key) for key, one in stored.items() if (one.accounting or {}).get("quarantined")]
+        kept = snapshots.stored_partitions(connection, refused)
+    carried = {
+        key for key, one in stored.items() if not (one.accounting or {}).get("quarantined") or _refused_key(key) in kept
+    }
+    return [PartitionPlan(place, key, key in carried, reads) for place, key, reads in planned]
+
+
+def _refused_key(key: str) -> str:
+    return digest({"quarantine_of": key})
+
+
+def _places(step: Step, reader: Reader) -> list[Partition]:
+    """Partitions of the output: a pure function of the inputs' rows. At least one, which tells the columns."""
+    if step.layout == "plain":
+        roles = [step.primary] if step.primary else list(step.inputs)
+        size = sum(reader.bytes_of(role) for role in roles)
+        buckets = 1 << max(0, int(np.ceil(np.log2(max(1.0, size / THRESHOLD_BYTES)))))
+        buckets = min(buckets, _MOST_BUCKETS)
+        return [Partition.of_bucket(number, buckets) for number in range(buckets)]
+    cells, unplaced = _cells(step, reader)
+    places = [Partition.of_cell(cell) for cell in cells]
+    return [*places, *([UNPLACED] if unplaced else [])] or [Partition.of_cell(Cell(0, 0))]
+
+
+def _cells(step: Step, reader: Reader) -> tuple[list[Cell], int]:
+    """Cells of the output, and how many rows of the primary input lie in none."""
+    primary = reader.inputs[step.primary] if step.primary else None
+    if step.layout == "inherit" and step.primary and primary and primary.kind == "cells":
+        return reader.catalog(step.primary).cells, 0
+    if step.layout == "union":
+        roles = [role for role, one in reader.inputs.items() if one.kind == "cells"]
+    elif primary is None or primary.kind == "absent" or primary.rows == 0:
+        return [], 0
+    elif primary.kind == "files":
+        raise InputError(f"{step.dataset}: {primary.dataset} has no columns ra and dec to lay cells out from")
+    else:
+        roles = [str(step.primary)]
+    positions = [reader.positions(role) for role in roles]
+    index = np.concatenate(positions) if positions else np.empty(0, np.int64)
+    placed = index[index >= 0]
+    if not len(placed):
+        return [], len(index)
+    return layout(placed, sum(reader.bytes_of(role) for role in roles) / len(index)), len(index) - len(placed)
+
+
+def _batches(ctx: Context, reader: Reader, partitions: list[PartitionPlan]) -> list[list[int]]:
+    """Deal what is to be built out to as few tasks as keep the cores busy, the largest first."""
+    sizes: dict[int, float] = {}
+    weights: dict[tuple[str, str], float] = {}
+    for number, one in enumerate(partitions):
+        if one.carried:
+            continue
+        for role, names in one.reads.items():
+            for name in names:
+                if (role, name) not in weights:
+                    weights[role, name] = reader.weight(role, name)
+        sizes[number] = sum(weights[role, name] for role, names in one.reads.items() for name in names)
+    if not sizes:
+        return []
+    total = sum(sizes.values())
+    count = min(ctx.settings.workers, 1 + int(total // _BATCH_BYTES))
+    count = min(len(sizes), max(count, int(np.ceil(total / _LARGEST_BATCH_BYTES))))
+    loads, batches = [0.0] * count, [[] for _ in range(count)]
+    for number in sorted(sizes, key=lambda n: (-sizes[n], n)):
+        least = loads.index(min(loads))
+        batches[least].append(number)
+        loads[least] += sizes[number]
+    return [sorted(batch) for batch in batches]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    fresh.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    fresh.replace(path)

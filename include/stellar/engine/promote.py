@@ -3,29 +3,163 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stellar.engine.context import Context
+from stellar.engine.keys import digest
+from stellar.errors import LedgerError
+from stellar.lake.read import Catalog
+from stellar.ledger import gates, snapshots
 
 if TYPE_CHECKING:
     from stellar.quality.gate import GateResult
 
 
-def gate(ctx: Context, keys: Iterable[str], snapshots: Mapping[str, str] | None = None) -> list[GateResult]:
-    """Run each snapshot's gate, keep the results in the ledger, and reject what failed. Already gated: read back."""
-    raise NotImplementedError
+def gate(ctx: Context, keys: Iterable[str], pinned: Mapping[str, str] | None = None) -> list[GateResult]:
+    """Run each snapshot's gate, keep the results in the ledger, and reject what failed.
+
+    A snapshot that has passed its gate as it is written now is not checked again. A quarantine snapshot shares the
+    verdict of the one it was made with. What was rejected and passes now is a candidate again.
+
+    Parameters
+    ----------
+    pinned : mapping, optional
+        Dataset -> key of snapshots that stand for the current ones where a gate looks at other datasets.
+    """
+    keys = list(keys)
+    rows = [snapshots.get(ctx.engine, key) for key in keys]
+    together = {**snapshots.current_keys(ctx.engine), **{row.dataset: row.key for row in rows}, **(pinned or {})}
+    return [_gate_one(ctx, row, together) for row in rows]
+
+
+def _gate_one(ctx: Context, row: snapshots.Snapshot, together: Mapping[str, str]) -> GateResult:
+    from stellar.quality.gate import GateResult, run_gate
+    from stellar.quality.suites import load_suite
+
+    if not row.committed or row.path is None:
+        raise LedgerError(f"{row.dataset}: snapshot {row.key[:16]} is not committed, so there is nothing to gate")
+    suite = load_suite(row.dataset)
+    suite_hash = digest(suite.model_dump(mode="json"))
+    with ctx.engine.connect() as connection:
+        known = gates.latest(connection, row.key)
+    if known is not None and known.passed and known.suite_hash == suite_hash and row.state != "rejected":
+        docs = Path(known.data_docs) if known.data_docs else None
+        return GateResult(row.dataset, True, known.rows_checked or 0, known.expectations, None, docs)
+    others = {name: _folder(ctx, together[name]) for name in suite.references if name in together}
+    before = snapshots.current(ctx.engine, row.dataset)
+    root = ctx.settings.lake / row.path
+    result = run_gate(
+        row.dataset,
+        root,
+        kind=_kind(row.dataset, root),
+        suite=suite,
+        previous_rows=before.rows if before is not None and before.key != row.key else None,
+        references={name: folder for name, folder in others.items() if folder is not None},
+        docs=ctx.settings.home / "data_docs",
+    )
+    _record(ctx, row, result, suite_hash)
+    return result
+
+
+def _folder(ctx: Context, key: str) -> Path | None:
+    row = snapshots.get(ctx.engine, key)
+    return ctx.settings.lake / row.path if row.committed and row.path else None
+
+
+def _kind(dataset: str, root: Path) -> str:
+    if dataset.startswith("raw."):
+        return "raw"
+    return "hats" if Catalog(root).is_hats else "plain"
+
+
+def _record(ctx: Context, row: snapshots.Snapshot, result: GateResult, suite_hash: str) -> None:
+    """The verdict on a snapshot and its companions, and the step of their lives that follows from it."""
+    with ctx.engine.begin() as connection:
+        companions = snapshots.companions(connection, row.key)
+        snapshots.lock_datasets(connection, [row.dataset, *(one.dataset for one in companions)])
+        gates.record(
+            connection,
+            row.key,
+            passed=result.passed,
+            suite_hash=suite_hash,
+            rows_checked=result.rows,
+            data_docs=str(result.docs_path) if result.docs_path else None,
+            expectations=result.expectations,
+            run_id=ctx.run_id,
+        )
+        for one in companions:
+            gates.record(
+                connection,
+                one.key,
+                passed=result.passed,
+                suite_hash=None,
+                rows_checked=one.rows,
+                data_docs=None,
+                expectations=[],
+                evidence={"follows": row.key},
+                run_id=ctx.run_id,
+            )
+        for member in (row, *companions):
+            now = snapshots.find(connection, member.key)
+            if now is not None and now.state == "candidate" and not result.passed:
+                snapshots.set_state(connection, now.key, "rejected", "; ".join(result.reasons())[:2000])
+            elif now is not None and now.state == "rejected" and result.passed:
+                snapshots.set_state(connection, now.key, "candidate", None)
 
 
 def promote(ctx: Context, keys: Iterable[str], *, who: str, reason: str) -> dict[str, bool]:
-    """Make snapshots current, all in one transaction; dataset -> whether its content changed."""
-    raise NotImplementedError
+    """Make snapshots current, all in one transaction; dataset -> whether its content changed.
+
+    Their quarantine snapshots go with them. Promoted before, a snapshot is left as it is.
+
+    Raises
+    ------
+    LedgerError
+        When one has not passed its gate, was rejected, or has no files; then none is promoted.
+    """
+    changed: dict[str, bool] = {}
+    with ctx.engine.begin() as connection:
+        wanted = []
+        for key in keys:
+            row = snapshots.find(connection, key)
+            if row is None:
+                raise LedgerError(f"the ledger knows no snapshot {key}")
+            wanted += [row, *snapshots.companions(connection, key)]
+        snapshots.lock_datasets(connection, [row.dataset for row in wanted])
+        for row in wanted:
+            changed[row.dataset] = snapshots.make_current(connection, row.key, who=who, reason=reason)
+    return changed
 
 
 def reject(ctx: Context, key: str, *, who: str, reason: str) -> None:
     """Refuse a candidate for a reason that the gate does not know."""
-    raise NotImplementedError
+    with ctx.engine.begin() as connection:
+        for row in (snapshots.find(connection, key), *snapshots.companions(connection, key)):
+            if row is None:
+                raise LedgerError(f"the ledger knows no snapshot {key}")
+            snapshots.lock_datasets(connection, [row.dataset])
+            snapshots.set_state(connection, row.key, "rejected", f"{who}: {reason}")
 
 
 def rollback(ctx: Context, dataset: str, *, who: str, reason: str, to: str | None = None) -> str:
-    """Make an earlier snapshot current again (the one before, or `to`); returns its key."""
-    raise NotImplementedError
+    """Make an earlier snapshot current again: the one that the current one replaced, or `to`; returns its key.
+
+    Raises
+    ------
+    LedgerError
+        When there is none, or its files were removed.
+    """
+    with ctx.engine.begin() as connection:
+        snapshots.lock_datasets(connection, [dataset])
+        key = to or snapshots.former(connection, dataset)
+        row = snapshots.find(connection, key) if key else None
+        if row is None or row.dataset != dataset:
+            raise LedgerError(f"{dataset}: there is no earlier snapshot to go back to{f' named {to}' if to else ''}")
+        if row.state not in ("retired", "current"):
+            raise LedgerError(f"{dataset}: {row.key[:16]} was never current (it is {row.state}); promote it instead")
+        companions = snapshots.companions(connection, row.key)
+        snapshots.lock_datasets(connection, [one.dataset for one in companions])
+        for one in (row, *companions):
+            snapshots.make_current(connection, one.key, who=who, reason=reason)
+    return row.key

@@ -1,0 +1,149 @@
+"""Work units and raw batches in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+
+@dataclass(frozen=True)
+class ActiveBatch:
+    """A batch that counts today: its id, file (below the lake's folder) and size."""
+
+    batch_id: str
+    path: str
+    row_count: int
+    quarantined: int
+    bytes: int
+    file_sha256: str
+
+
+def done_signs(engine: sa.Engine, survey: str) -> dict[tuple[str, str], str]:
+    """(dataset, unit) -> sign under which the unit was last brought."""
+    sql = (
+        "SELECT w.dataset, w.unit, b.sign FROM ingest.work_unit w JOIN ingest.batch b USING (batch_id)"
+        " WHERE w.survey = :survey AND w.state = 'done'"
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text(sql), {"survey": survey}).all()
+    return {(row.dataset, row.unit): row.sign for row in rows}
+
+
+def plan_units(engine: sa.Engine, units: Iterable[Mapping[str, Any]]) -> None:
+    """Record units as planned; one that is done under the same sign stays done."""
+    units = list(units)
+    if not units:
+        return
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text("INSERT INTO lake.dataset (name) VALUES (:name) ON CONFLICT DO NOTHING"),
+            [{"name": name} for name in sorted({unit["dataset"] for unit in units})],
+        )
+        connection.execute(
+            sa.text(
+                "INSERT INTO ingest.work_unit (survey, dataset, release, unit, sign, params, expected_rows)"
+                " VALUES (:survey, :dataset, :release, :unit, :sign, :params, :expected_rows)"
+                " ON CONFLICT (survey, dataset, release, unit) DO UPDATE SET sign = excluded.sign,"
+                " params = excluded.params, expected_rows = excluded.expected_rows, state = 'planned', error = NULL,"
+                " planned_at = now(), state_at = now()"
+                " WHERE work_unit.state <> 'done' OR work_unit.sign <> excluded.sign"
+            ).bindparams(sa.bindparam("params", type_=JSONB)),
+            units,
+        )
+
+
+def open_units(engine: sa.Engine, survey: str) -> list[dict[str, Any]]:
+    """Units that are planned or failed, in order."""
+    sql = (
+        "SELECT survey, dataset, release, unit, sign, params, expected_rows FROM ingest.work_unit"
+        " WHERE survey = :survey AND state <> 'done' ORDER BY dataset, release, unit"
+    )
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(sa.text(sql), {"survey": survey}).mappings()]
+
+
+_FAIL_UNIT = sa.text("""
+    UPDATE ingest.work_unit SET state = 'failed', error = :error, attempts = attempts + 1, state_at = now()
+     WHERE survey = :survey AND dataset = :dataset AND release = :release AND unit = :unit
+       AND NOT (state = 'done' AND sign = :sign)""")
+_SUPERSEDE = sa.text("""
+    UPDATE ingest.batch SET superseded_by = :batch_id, superseded_at = now()
+     WHERE survey = :survey AND dataset = :dataset AND release = :release AND unit = :unit
+       AND superseded_by IS NULL AND batch_id <> :batch_id""")
+
+
+def fail_unit(engine: sa.Engine, unit: Mapping[str, Any], error: str) -> None:
+    """Note a unit's failure; one that another attempt has brought meanwhile stays done."""
+    with engine.begin() as connection:
+        connection.execute(_FAIL_UNIT, {**unit, "params": None, "error": error or "failed"})
+
+
+def record(engine: sa.Engine, unit: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
+    """In one transaction: the batch, the unit's former batch superseded by it, and the unit done.
+
+    The same batch again changes nothing. Content that comes back after other content becomes active again.
+    """
+    values = {**unit, **batch}
+    with engine.begin() as connection:
+        # attempts that overlap take turns
+        connection.execute(
+            sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 2))"),
+            {"name": "/".join(str(unit[part]) for part in ("survey", "dataset", "release", "unit"))},
+        )
+        connection.execute(_SUPERSEDE, values)
+        connection.execute(
+            sa.text(
+                "INSERT INTO ingest.batch (batch_id, survey, dataset, release, unit, sign, service, query, params,"
+                " response_sha256, row_count, quarantined, path, bytes, file_sha256, run_id)"
+                " VALUES (:batch_id, :survey, :dataset, :release, :unit, :sign, :service, :query, :params,"
+                " :response_sha256, :row_count, :quarantined, :path, :bytes, :file_sha256, :run_id)"
+                " ON CONFLICT (batch_id) DO UPDATE SET sign = excluded.sign, superseded_by = NULL, superseded_at = NULL"
+            ).bindparams(sa.bindparam("params", type_=JSONB)),
+            values,
+        )
+        connection.execute(
+            sa.text(
+                "INSERT INTO ingest.work_unit (survey, dataset, release, unit, sign, params, expected_rows, state,"
+                " attempts, batch_id) VALUES (:survey, :dataset, :release, :unit, :sign, :unit_params, :expected_rows,"
+                " 'done', 1, :batch_id)"
+                " ON CONFLICT (survey, dataset, release, unit) DO UPDATE SET state = 'done', error = NULL,"
+                " batch_id = excluded.batch_id, sign = excluded.sign, attempts = work_unit.attempts + 1,"
+                " state_at = now() WHERE (work_unit.state, work_unit.batch_id, work_unit.sign)"
+                " IS DISTINCT FROM ('done', excluded.batch_id, excluded.sign)"
+            ).bindparams(sa.bindparam("unit_params", type_=JSONB)),
+            {**values, "unit_params": unit["params"]},
+        )
+
+
+def active(connection: sa.Connection, dataset: str) -> list[ActiveBatch]:
+    """The batches that make up a raw dataset today, by id."""
+    sql = (
+        "SELECT batch_id, path, row_count, quarantined, bytes, file_sha256 FROM ingest.batch"
+        " WHERE dataset = :dataset AND superseded_by IS NULL ORDER BY batch_id"
+    )
+    return [ActiveBatch(**row) for row in connection.execute(sa.text(sql), {"dataset": dataset}).mappings()]
+
+
+def get_cursor(engine: sa.Engine, survey: str, name: str) -> Any:
+    """A survey's stored cursor, None where it has none."""
+    with engine.connect() as connection:
+        return connection.scalar(
+            sa.text("SELECT value FROM ingest.cursor WHERE survey = :survey AND name = :name"),
+            {"survey": survey, "name": name},
+        )
+
+
+def set_cursor(engine: sa.Engine, survey: str, name: str, value: Any) -> None:
+    """Store where a survey's next look starts."""
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO ingest.cursor (survey, name, value) VALUES (:survey, :name, :value)"
+                " ON CONFLICT (survey, name) DO UPDATE SET value = excluded.value, updated_at = now()"
+            ).bindparams(sa.bindparam("value", type_=JSONB)),
+            {"survey": survey, "name": name, "value": value},
+        )

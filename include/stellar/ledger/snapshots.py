@@ -1,0 +1,366 @@
+"""Snapshots in the ledger: read, planned, committed, gated and made current."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from stellar.errors import LedgerError
+
+_COLUMNS = (
+    "key, dataset, step, step_version, params, state, state_reason, rows, bytes, partitions, path, content_hash,"
+    " companion_of, committed_at, files_removed_at"
+)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One row of `lake.snapshot`. `path` is below the lake's folder."""
+
+    key: str
+    dataset: str
+    step: str
+    step_version: int
+    params: dict[str, Any]
+    state: str
+    state_reason: str | None
+    rows: int | None
+    bytes: int | None
+    partitions: int | None
+    path: str | None
+    content_hash: str | None
+    companion_of: str | None
+    committed_at: datetime | None
+    files_removed_at: datetime | None
+
+    @property
+    def committed(self) -> bool:
+        """Whether it is complete and its files are there."""
+        return self.state != "building" and self.files_removed_at is None
+
+
+@dataclass(frozen=True)
+class StoredPartition:
+    """A partition of a committed snapshot: its key, where its file lies (None: no rows) and what it counted."""
+
+    key: str
+    name: str
+    path: str | None
+    rows: int
+    bytes: int
+    file_sha256: str
+    accounting: dict[str, Any] | None
+    snapshot_path: str
+
+
+def _rows(connection: sa.Connection, sql: str, **values: Any) -> Sequence[sa.RowMapping]:
+    return connection.execute(sa.text(sql), values).mappings().all()
+
+
+def _select(connection: sa.Connection, where: str, **values: Any) -> list[Snapshot]:
+    sql = f"SELECT {_COLUMNS} FROM lake.snapshot WHERE {where}"  # noqa: S608 - `where` is ours, values are parameters
+    return [Snapshot(**row) for row in _rows(connection, sql, **values)]
+
+
+def find(connection: sa.Connection, key: str) -> Snapshot | None:
+    found = _select(connection, "key = :key", key=key)
+    return found[0] if found else None
+
+
+def get(engine: sa.Engine, key: str) -> Snapshot:
+    """The snapshot of a key.
+
+    Raises
+    ------
+    LedgerError
+        When there is none.
+    """
+    with engine.connect() as connection:
+        found = find(connection, key)
+    if found is None:
+        raise LedgerError(f"the ledger knows no snapshot {key}; `stellar datasets` lists what is current")
+    return found
+
+
+def current(engine: sa.Engine, dataset: str) -> Snapshot | None:
+    """The dataset's current snapshot, None where nothing was promoted yet."""
+    with engine.connect() as connection:
+        found = _select(connection, "dataset = :dataset AND state = 'current'", dataset=dataset)
+    return found[0] if found else None
+
+
+def current_keys(engine: sa.Engine) -> dict[str, str]:
+    """Dataset -> key of its current snapshot."""
+    with engine.connect() as connection:
+        rows = _rows(connection, "SELECT dataset, snapshot FROM lake.current ORDER BY dataset")
+    return {row["dataset"]: row["snapshot"] for row in rows}
+
+
+def dataset_of(engine: sa.Engine, key: str) -> str:
+    """Dataset of a snapshot's key; LedgerError when the ledger does not know it."""
+    return get(engine, key).dataset
+
+
+def companions(connection: sa.Connection, key: str) -> list[Snapshot]:
+    """Snapshots that were made with this one and share its fate (its quarantine)."""
+    return _select(connection, "companion_of = :key ORDER BY key", key=key)
+
+
+def lock_datasets(connection: sa.Connection, datasets: Iterable[str]) -> None:
+    """Fence: until the transaction ends nobody else commits, promotes or retires in these datasets."""
+    for dataset in sorted(set(datasets)):
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 1))"), {"name": dataset})
+
+
+def declare_dataset(connection: sa.Connection, name: str, id_column: str | None, description: str = "") -> None:
+    """Make the dataset known, and keep its id column and description up to date."""
+    connection.execute(
+        sa.text(
+            "INSERT INTO lake.dataset (name, id_column, description) VALUES (:name, :id_column, :description)"
+            " ON CONFLICT (name) DO UPDATE SET id_column = coalesce(excluded.id_column, dataset.id_column),"
+            " description = CASE WHEN excluded.description <> '' THEN excluded.description ELSE dataset.description END"
+            " WHERE (dataset.id_column, dataset.description) IS DISTINCT FROM (excluded.id_column, excluded.description)"
+        ),
+        {"name": name, "id_column": id_column, "description": description},
+    )
+
+
+def begin(
+    connection: sa.Connection,
+    key: str,
+    dataset: str,
+    step: str,
+    step_version: int,
+    params: Mapping[str, Any],
+    *,
+    companion_of: str | None = None,
+    run_id: str | None = None,
+) -> None:
+    """Note that a snapshot is being built; one whose files were removed is built again."""
+    connection.execute(
+        sa.text(
+            "INSERT INTO lake.snapshot (key, dataset, step, step_version, params, companion_of, run_id)"
+            " VALUES (:key, :dataset, :step, :version, :params, :companion_of, :run_id)"
+            " ON CONFLICT (key) DO UPDATE SET state = 'building', state_reason = NULL, files_removed_at = NULL"
+            " WHERE snapshot.files_removed_at IS NOT NULL"
+        ).bindparams(sa.bindparam("params", type_=JSONB)),
+        {
+            "key": key,
+            "dataset": dataset,
+            "step": step,
+            "version": step_version,
+            "params": dict(params),
+            "companion_of": companion_of,
+            "run_id": run_id,
+        },
+    )
+
+
+def complete(
+    connection: sa.Connection,
+    key: str,
+    *,
+    rows: int,
+    size: int,
+    path: str,
+    content_hash: str,
+    step: str,
+    accounting: Mapping[str, Any],
+    partitions: Sequence[Mapping[str, Any]],
+) -> None:
+    """Turn a snapshot that is building into a candidate, with its partitions and accounting.
+
+    Parameters
+    ----------
+    partitions : sequence of mapping
+        ``name, key, file (None without rows), rows, bytes, sha256, accounting``.
+    """
+    dataset = connection.scalar(sa.text("SELECT dataset FROM lake.snapshot WHERE key = :key"), {"key": key})
+    rows_of = [{**one, "snapshot": key, "dataset": dataset} for one in partitions]
+    if rows_of:
+        connection.execute(
+            sa.text(
+                "INSERT INTO lake.partition (key, dataset, rows, bytes, file_sha256, accounting)"
+                " VALUES (:key, :dataset, :rows, :bytes, :sha256, :accounting) ON CONFLICT (key) DO NOTHING"
+            ).bindparams(sa.bindparam("accounting", type_=JSONB(none_as_null=True))),
+            rows_of,
+        )
+        connection.execute(
+            sa.text(
+                "INSERT INTO lake.snapshot_partition (snapshot, name, partition_key, file)"
+                " VALUES (:snapshot, :name, :key, :file) ON CONFLICT (snapshot, name) DO NOTHING"
+            ),
+            rows_of,
+        )
+    filtered = accounting.get("filtered", {})
+    connection.execute(
+        sa.text(
+            "INSERT INTO lake.accounting (snapshot, step, rows_in, rows_out, merged, filtered, filtered_by, quarantined)"
+            " VALUES (:snapshot, :step, :rows_in, :rows_out, :merged, :filtered, :filtered_by, :quarantined)"
+            " ON CONFLICT (snapshot) DO NOTHING"
+        ).bindparams(sa.bindparam("filtered_by", type_=JSONB)),
+        {
+            "snapshot": key,
+            "step": step,
+            "rows_in": accounting["rows_in"],
+            "rows_out": accounting["rows_out"],
+            "merged": accounting.get("merged", 0),
+            "filtered": sum(filtered.values()),
+            "filtered_by": filtered,
+            "quarantined": accounting.get("quarantined", 0),
+        },
+    )
+    connection.execute(
+        sa.text(
+            "UPDATE lake.snapshot SET state = 'candidate', rows = :rows, bytes = :bytes, partitions = :partitions,"
+            " path = :path, content_hash = :content_hash, committed_at = now() WHERE key = :key AND state = 'building'"
+        ),
+        {
+            "key": key,
+            "rows": rows,
+            "bytes": size,
+            "partitions": len(partitions),
+            "path": path,
+            "content_hash": content_hash,
+        },
+    )
+
+
+def add_edges(connection: sa.Connection, child: str, child_kind: str, parents: Iterable[tuple[str, str, str]]) -> None:
+    """Record lineage: `parents` are (parent, parent_kind, role)."""
+    edges = [
+        {"child": child, "child_kind": child_kind, "parent": parent, "parent_kind": kind, "role": role}
+        for parent, kind, role in parents
+    ]
+    if edges:
+        connection.execute(
+            sa.text(
+                "INSERT INTO lineage.edge (child, child_kind, parent, parent_kind, role)"
+                " VALUES (:child, :child_kind, :parent, :parent_kind, :role) ON CONFLICT DO NOTHING"
+            ),
+            edges,
+        )
+
+
+def stored_partitions(connection: sa.Connection, keys: Sequence[str]) -> dict[str, StoredPartition]:
+    """Partition key -> where a committed snapshot holds it; keys of which no files are left are not in it."""
+    if not keys:
+        return {}
+    rows = _rows(
+        connection,
+        "SELECT DISTINCT ON (p.key) p.key, sp.name, sp.file AS path, p.rows, p.bytes, p.file_sha256, p.accounting,"
+        " s.path AS snapshot_path"
+        " FROM lake.partition p JOIN lake.snapshot_partition sp ON sp.partition_key = p.key"
+        " JOIN lake.snapshot s ON s.key = sp.snapshot"
+        " WHERE p.key = ANY(:keys) AND s.state <> 'building' AND s.files_removed_at IS NULL"
+        " ORDER BY p.key, s.committed_at DESC",
+        keys=list(keys),
+    )
+    return {row["key"]: StoredPartition(**row) for row in rows}
+
+
+def partition_hashes(connection: sa.Connection, keys: Sequence[str]) -> dict[str, str]:
+    """Partition key -> SHA-256 of the file that it stands for, of those keys that were ever committed."""
+    sql = "SELECT key, file_sha256 FROM lake.partition WHERE key = ANY(:keys)"
+    return {row["key"]: row["file_sha256"] for row in _rows(connection, sql, keys=list(keys))}
+
+
+def partitions_of(engine: sa.Engine, key: str) -> list[dict[str, Any]]:
+    """Partitions of a snapshot: name, key, file (None without rows), rows, bytes, sha256."""
+    with engine.connect() as connection:
+        rows = _rows(
+            connection,
+            "SELECT sp.name, p.key, sp.file, p.rows, p.bytes, p.file_sha256 AS sha256"
+            " FROM lake.snapshot_partition sp JOIN lake.partition p ON p.key = sp.partition_key"
+            " WHERE sp.snapshot = :key ORDER BY sp.name",
+            key=key,
+        )
+    return [dict(row) for row in rows]
+
+
+def parents(connection: sa.Connection, key: str) -> dict[str, str]:
+    """Dataset -> snapshot key of the snapshots that this one was made from."""
+    rows = _rows(
+        connection,
+        "SELECT s.dataset, s.key FROM lineage.edge e JOIN lake.snapshot s ON s.key = e.parent"
+        " WHERE e.child = :key AND e.parent_kind = 'snapshot'",
+        key=key,
+    )
+    return {row["dataset"]: row["key"] for row in rows}
+
+
+def accounting_of(engine: sa.Engine, key: str) -> dict[str, Any] | None:
+    """Stored row accounting of a snapshot."""
+    with engine.connect() as connection:
+        rows = _rows(connection, "SELECT * FROM lake.accounting WHERE snapshot = :key", key=key)
+    return dict(rows[0]) if rows else None
+
+
+def set_state(connection: sa.Connection, key: str, state: str, reason: str | None = None) -> None:
+    """Move a snapshot along its life; Postgres refuses what is no step of it."""
+    try:
+        with connection.begin_nested():
+            connection.execute(
+                sa.text("UPDATE lake.snapshot SET state = :state, state_reason = :reason WHERE key = :key"),
+                {"key": key, "state": state, "reason": reason},
+            )
+    except (sa.exc.IntegrityError, sa.exc.DBAPIError) as error:
+        raise LedgerError(
+            str(getattr(error.orig, "diag", None) and error.orig.diag.message_primary or error)
+        ) from error
+
+
+def make_current(connection: sa.Connection, key: str, *, who: str, reason: str) -> bool:
+    """Retire the dataset's current snapshot and make this one current; whether the content changed.
+
+    The caller holds the dataset's lock. A snapshot that is current already is left alone.
+    """
+    new = find(connection, key)
+    if new is None:
+        raise LedgerError(f"the ledger knows no snapshot {key}")
+    if new.state == "current":
+        return False
+    old = _select(connection, "dataset = :dataset AND state = 'current'", dataset=new.dataset)
+    if old:
+        set_state(connection, old[0].key, "retired", f"replaced by {key[:16]}: {reason}")
+    connection.execute(
+        sa.text(
+            "INSERT INTO lake.promotion (dataset, from_snapshot, to_snapshot, who, reason)"
+            " VALUES (:dataset, :old, :new, :who, :reason)"
+        ),
+        {"dataset": new.dataset, "old": old[0].key if old else None, "new": key, "who": who, "reason": reason},
+    )
+    set_state(connection, key, "current", reason)
+    return not old or old[0].content_hash != new.content_hash
+
+
+def former(connection: sa.Connection, dataset: str) -> str | None:
+    """The snapshot that the current one replaced, None where there was none."""
+    return connection.scalar(
+        sa.text(
+            "SELECT p.from_snapshot FROM lake.promotion p JOIN lake.current c"
+            " ON c.dataset = p.dataset AND c.snapshot = p.to_snapshot WHERE p.dataset = :dataset"
+            " ORDER BY p.id DESC LIMIT 1"
+        ),
+        {"dataset": dataset},
+    )
+
+
+def list_datasets(engine: sa.Engine) -> list[dict[str, Any]]:
+    """Every dataset with its current snapshot, or where none is current its newest one."""
+    with engine.connect() as connection:
+        rows = _rows(
+            connection,
+            "SELECT d.name AS dataset, d.description, s.key AS snapshot, s.state, s.rows, s.bytes, s.partitions, s.path,"
+            " s.content_hash, s.committed_at, s.state_reason"
+            " FROM lake.dataset d LEFT JOIN LATERAL ("
+            "   SELECT * FROM lake.snapshot s WHERE s.dataset = d.name"
+            "   ORDER BY s.state = 'current' DESC, s.planned_at DESC LIMIT 1) s ON true"
+            " ORDER BY array_position(ARRAY['raw', 'curated', 'quarantine', 'features', 'scores'], d.layer), d.name",
+        )
+    return [dict(row) for row in rows]
