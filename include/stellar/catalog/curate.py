@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stellar.engine.rows import bucket_of
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
-from stellar.errors import InputError
+from stellar.expressions import evaluate, query
 from stellar.lake.schema import field
 from stellar.profile import Column, Curated
 from stellar.sky.match import match_all
@@ -43,7 +44,7 @@ def schema(config: Curated) -> pa.Schema:
     return pa.schema(fields)
 
 
-def curate(rows: pa.Table, margin: pa.Table, config: Curated) -> StepResult:
+def curate(rows: pa.Table, margin: pa.Table, config: Curated, partition: Partition | None = None) -> StepResult:
     """Curate `rows`; `margin` rows only take part in the choice among rows of one id.
 
     Each row ends in exactly one place: a rule of `filters` takes it out, a fault sends it to quarantine, another row of
@@ -53,6 +54,9 @@ def curate(rows: pa.Table, margin: pa.Table, config: Curated) -> StepResult:
     ----------
     rows, margin
         Raw columns as the survey publishes them, with `batch_id`; a column that a whole raw table lacks is null.
+
+    partition
+        Of a dataset without positions: rows whose id falls into another bucket are not this partition's.
 
     Returns
     -------
@@ -65,6 +69,8 @@ def curate(rows: pa.Table, margin: pa.Table, config: Curated) -> StepResult:
     typed = _typed(raw, config)
     verdict = _verdicts(typed, _batch(raw), config)
     own = np.arange(len(raw)) < len(rows)
+    if partition is not None and partition.bucket is not None:
+        own &= bucket_of(typed.columns[config.id], partition.buckets) == partition.bucket
     filtered, fault, rank, absorbed = (verdict[name].to_numpy() for name in ("filter", "fault", "rank", "absorbed"))
     fault = _contradictions(typed, config, filtered, fault, rank, verdict["winner"].to_numpy())
     is_filtered = own & np.array([f is not None for f in filtered], bool)
@@ -78,7 +84,7 @@ def curate(rows: pa.Table, margin: pa.Table, config: Curated) -> StepResult:
         quarantine = _with_batch(raw.take(pa.array(bad))).append_column("reason", pa.array(fault[bad], pa.string()))
     names, counts = np.unique(filtered[is_filtered].astype(str), return_counts=True)
     accounting = Accounting(
-        rows_in=len(rows),
+        rows_in=int(own.sum()),
         rows_out=int(kept.sum()),
         merged=int(merged.sum()),
         filtered={str(n): int(c) for n, c in zip(names, counts, strict=True)},
@@ -121,26 +127,12 @@ def _typed(raw: pa.Table, config: Curated) -> Typed:
     expressions = [c for c in config.columns if c.expr]
     if config.object_key:
         expressions.append(Column(name="object_key", type="string", expr=config.object_key))
-    if expressions:
-        scalars = pa.table({n: a for n, a in columns.items() if not pa.types.is_list(a.type)})
-        terms = [f"try_cast(({c.expr}) as {_SQL[c.type]}) as {c.name}" for c in expressions]
-        found = _query(f"select {', '.join(terms)} from t", scalars, config)  # noqa: S608 the project's own YAML
-        for column in expressions:
-            columns[column.name] = to_type(found[column.name], column.arrow_type)[0]
-            faults += _clean(columns, column)
+    columns |= evaluate(pa.table(columns), {c.name: (c.expr or "", c.type) for c in expressions}, _origin(config))
+    for column in expressions:
+        faults += _clean(columns, column)
     faults += _identity_faults(columns, config)
     first = pc.coalesce(*faults) if faults else pa.nulls(len(raw), pa.string())
     return Typed(columns, first)
-
-
-_SQL = {
-    "int64": "bigint",
-    "int32": "integer",
-    "float64": "double",
-    "float32": "real",
-    "string": "varchar",
-    "bool": "boolean",
-}
 
 
 def _fault_where(bad: np.ndarray, cells: pa.ChunkedArray, what: str) -> pa.Array:
@@ -222,7 +214,7 @@ def _verdicts(typed: Typed, batch: pa.Array, config: Curated) -> dict[str, pa.Ch
         from ranked
         window same as (partition by _source, _eligible order by {order})
         order by _row"""  # noqa: S608 the project's own YAML
-    found = _query(sql, table, config)
+    found = query(sql, table, _origin(config))
     return {name: found[name] for name in ("filter", "fault", "rank", "winner", "absorbed")}
 
 
@@ -231,7 +223,7 @@ def _source_keys(table: pa.Table, typed: Typed, config: Curated) -> pa.Array:
     names = typed.columns[config.id].cast(pa.string())
     if not config.dedup.doubles:
         return names
-    marked = _query(f"select coalesce(({config.dedup.doubles}), false) as marked from t", table, config)  # noqa: S608
+    marked = query(f"select coalesce(({config.dedup.doubles}), false) as marked from t", table, _origin(config))  # noqa: S608
     usable = pc.and_(marked["marked"].combine_chunks(), pc.is_null(typed.fault))
     rows = np.flatnonzero(np.asarray(usable))
     ra, dec = (typed.columns[n].to_numpy(zero_copy_only=False)[rows] for n in ("ra", "dec"))
@@ -271,26 +263,18 @@ def _output(typed: Typed, raw: pa.Table, kept: np.ndarray, absorbed: np.ndarray,
     return pa.table([arrays[name] for name in target.names], schema=target)
 
 
+def _origin(config: Curated) -> str:
+    return f"config/catalog/{config.dataset}.yaml"
+
+
 def _quoted(text: str) -> str:
     return text.replace("'", "''")
-
-
-def _query(sql: str, table: pa.Table, config: Curated) -> pa.Table:
-    """Run `sql` over `table` as `t`, in a database of its own that can reach nothing outside."""
-    import duckdb
-
-    with duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": False}) as connection:
-        connection.register("t", table)
-        try:
-            return connection.sql(sql).to_arrow_table()
-        except duckdb.Error as fault:
-            raise InputError(f"config/catalog/{config.dataset}.yaml: an expression is wrong: {fault}") from None
 
 
 def run(partition: Partition, inputs: dict[str, PartitionInput], params: dict[str, Any]) -> StepResult:
     """Step function; `params["config"]` is the dataset's config as JSON."""
     raw = inputs["raw"]
-    return curate(raw.rows, raw.margin, Curated.model_validate(params["config"]))
+    return curate(raw.rows, raw.margin, Curated.model_validate(params["config"]), partition)
 
 
 def curate_step(config: Curated) -> Step:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import Any
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stellar.checked_yaml import load_yaml
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
 from stellar.errors import InputError
+from stellar.expressions import evaluate, words
 from stellar.lake.schema import field
 from stellar.profile import Curated, Profile
 from stellar.settings import CONFIG
@@ -156,21 +156,11 @@ def _first_of(sources: list[Source], name: str, members: dict[str, Any], kind: p
 
 def _evaluated(table: pa.Table, survey: str, config: ObjectsConfig) -> pa.Table:
     """The survey's rows with what `config` takes from them as columns `_<name>`."""
-    import duckdb
-
-    wanted = [("class", s.expr, "varchar") for s in config.classes if s.survey == survey]
-    wanted += [(v.name, s.expr, "double") for v in config.values for s in v.sources if s.survey == survey]
-    if not wanted or not len(table):
-        return table
-    terms = ", ".join(f"try_cast(({expr}) as {kind}) as _{name}" for name, expr, kind in wanted)
-    with duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": False}) as connection:
-        connection.register("t", table)
-        try:
-            found = connection.sql(f"select {terms} from t").to_arrow_table()  # noqa: S608 the project's own YAML
-        except duckdb.Error as fault:
-            raise InputError(f"config/objects.yaml: {survey}: an expression is wrong: {fault}") from None
-    for name in found.column_names:
-        table = table.append_column(name, found[name])
+    classes = [s.expr for s in config.classes if s.survey == survey]
+    wanted = {"_class": (f"coalesce({', '.join(classes)})", "string")} if classes else {}
+    wanted |= {f"_{v.name}": (s.expr, "float64") for v in config.values for s in v.sources if s.survey == survey}
+    for name, values in evaluate(table, wanted, "config/objects.yaml").items():
+        table = table.append_column(name, values)
     return table
 
 
@@ -178,8 +168,8 @@ def columns_read(config: Curated, objects: ObjectsConfig) -> tuple[str, ...]:
     """Columns of a curated dataset that its expressions in `config/objects.yaml` name, and its id and epoch."""
     expressions = [s.expr for s in objects.classes if s.survey == config.dataset]
     expressions += [s.expr for v in objects.values for s in v.sources if s.survey == config.dataset]
-    words = set(re.findall(r"[a-z_][a-z0-9_]*", " ".join(expressions)))
-    used = [c.name for c in config.columns if c.keep and c.name in words]
+    named = words(expressions)
+    used = [c.name for c in config.columns if c.keep and c.name in named]
     return tuple(dict.fromkeys((config.id, "epoch_yr", *used)))
 
 
