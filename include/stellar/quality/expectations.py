@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .suites import Column, Metric, Rows, Suite
+from .suites import Column, Rows, Suite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,14 +19,28 @@ SHOWN_ROWS = 20
 
 @dataclass(frozen=True)
 class Rule:
-    """One expectation: its Great Expectations type and arguments, and what people read."""
+    """One expectation: its Great Expectations type and arguments, and what people read.
+
+    `value` is what a rule on a single number or type looked at, `failing_rows` what its SQL found, `error` why the
+    value could not be computed.
+    """
 
     type: str
     kwargs: Mapping[str, Any]
     column: str
     note: str = ""
+    value: Any = None
     failing_rows: list[dict[str, Any]] = field(default_factory=list)
     error: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A rule, Great Expectations' result for it, and the first failing rows (None for a rule on a single value)."""
+
+    rule: Rule
+    result: Any
+    sample: pd.DataFrame | None = None
 
 
 def column_rules(suite: Suite, ids: list[str], present: set[str]) -> list[Rule]:
@@ -42,37 +56,41 @@ def column_rules(suite: Suite, ids: list[str], present: set[str]) -> list[Rule]:
     return rules
 
 
-def schema_rules(suite: Suite, ids: list[str], schema: Mapping[str, str]) -> tuple[list[Rule], dict[str, str]]:
-    """Expectations on a one-row frame that holds each column's type, and that row."""
+def schema_rules(suite: Suite, ids: list[str], schema: Mapping[str, str]) -> list[Rule]:
+    """Expectations on a frame of one row that holds each column's type."""
     wanted = {name: Column() for name in ids} | dict(suite.columns)
-    rules, row = [], {}
+    rules = []
     for name, column in wanted.items():
         if name not in schema and column.optional:
             continue
-        row[name] = schema.get(name, "missing")
-        allowed = [column.type] if column.type else sorted({*schema.values()} - {"missing"}) or ["any"]
-        rules.append(Rule("expect_column_values_to_be_in_set", {"column": name, "value_set": allowed}, name, "type"))
-    return rules, row
+        found = schema.get(name, "missing")
+        if column.type and name in schema:
+            kwargs: dict[str, Any] = {"column": name, "value_set": [column.type]}
+            rules.append(Rule("expect_column_values_to_be_in_set", kwargs, name, "the column's type", found))
+        else:
+            rules.append(Rule("expect_column_to_exist", {"column": name}, name, "", found))
+    return rules
 
 
-def row_rules(rows: Rows, count: int, previous: int | None) -> tuple[list[Rule], dict[str, float | None]]:
-    """Expectations on the number of rows, and the values that they look at."""
-    rules = [_metric_rule("row_count", Metric(sql="", min=rows.min))]
-    values: dict[str, float | None] = {"row_count": count}
+def row_rules(rows: Rows, count: int, previous: int | None) -> list[Rule]:
+    """Expectations on the number of rows."""
+    rules = [number_rule("row_count", count, rows.min, None)]
     if previous and (rows.min_ratio is not None or rows.max_ratio is not None):
-        values["row_count_to_last"] = count / previous
         note = f"the last current snapshot has {previous} rows"
-        metric = Metric(sql="", min=rows.min_ratio, max=rows.max_ratio, description=note)
-        rules.append(_metric_rule("row_count_to_last", metric))
-    return rules, values
+        rules.append(number_rule("row_count_to_last", count / previous, rows.min_ratio, rows.max_ratio, note))
+    return rules
 
 
-def metric_rules(metrics: Mapping[str, Metric]) -> list[Rule]:
-    return [_metric_rule(name, metric) for name, metric in metrics.items()]
+def number_rule(
+    name: str, value: float | None, low: float | None, high: float | None, note: str = "", error: str = ""
+) -> Rule:
+    """An expectation on one number; null passes unless there was an error."""
+    kwargs = {"column": name, "min_value": low, "max_value": high}
+    return Rule("expect_column_values_to_be_between", kwargs, name, note, value, [], error)
 
 
 def validate(frame: pd.DataFrame, rules: list[Rule]) -> list[Any]:
-    """Run rules on a frame whose index names its rows; Great Expectations' results, in the order of the rules."""
+    """Run rules on a frame; Great Expectations' results, in the order of the rules."""
     from great_expectations import ExpectationSuite
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
@@ -89,30 +107,50 @@ def validate(frame: pd.DataFrame, rules: list[Rule]) -> list[Any]:
     return [by_number[number] for number in range(len(rules))]
 
 
-def as_row(number: int, rule: Rule, result: Any, id_names: list[str]) -> dict[str, Any]:
+def validate_values(rules: list[Rule]) -> list[Outcome]:
+    """Run rules on single values: each on its column of a frame of one row."""
+    import pandas as pd
+
+    present = [rule for rule in rules if rule.value != "missing"]
+    frame = pd.DataFrame({rule.column: [rule.value] for rule in present}, index=[0])
+    numbers = [rule.column for rule in present if not isinstance(rule.value, str)]
+    frame = frame.astype(dict.fromkeys(numbers, "float64"))
+    return [Outcome(rule, result) for rule, result in zip(rules, validate(frame, rules), strict=True)]
+
+
+def failing_sample(frame: pd.DataFrame, rule: Rule, result: Any, ids: list[str]) -> pd.DataFrame:
+    """The first failing rows of a rule on rows: ids and the columns that it looked at."""
+    kwargs = rule.kwargs
+    shown = [*ids, *(kwargs.get("column_list") or [kwargs["column"]])]
+    known = [name for name in dict.fromkeys(shown) if name in frame.columns]
+    numbers = list((result.result or {}).get("partial_unexpected_index_list") or [])[:SHOWN_ROWS]
+    return frame.loc[numbers, known]
+
+
+def as_row(number: int, outcome: Outcome) -> dict[str, Any]:
     """One result as a JSON-able row, as the ledger keeps it."""
+    rule, result = outcome.rule, outcome.result
     found = result.result or {}
     error = rule.error or _exception(result.exception_info)
-    observed: Any = {
-        key: found[key]
-        for key in ("element_count", "unexpected_count", "unexpected_percent", "missing_count")
-        if found.get(key) is not None
-    }
-    if "observed_value" in found:
-        observed["value"] = found["observed_value"]
+    passed = bool(result.success) and not error
+    if outcome.sample is None:
+        observed, failing, rows = {"value": rule.value}, None, rule.failing_rows
+    else:
+        rows = outcome.sample.to_dict("records")
+        keys = ("element_count", "missing_count", "unexpected_count", "unexpected_percent")
+        observed = {key: found[key] for key in keys if found.get(key) is not None}
+        failing = found.get("unexpected_count")
     if error:
         observed["error"] = error
-    rows = rule.failing_rows or _failing_rows(rule, found, id_names)
-    passed = bool(result.success) and not error
     return {
         "number": number,
         "expectation": rule.type,
         "column_name": rule.column,
         "passed": passed,
-        "failing": None if passed and not found else _plain(found.get("unexpected_count")),
+        "failing": _plain(failing),
         "observed": _plain(observed),
         "kwargs": _plain({**rule.kwargs, **({"note": rule.note} if rule.note else {})}),
-        "failing_rows": [] if passed else _plain(rows[:SHOWN_ROWS]),
+        "failing_rows": [] if passed else _plain(rows),
     }
 
 
@@ -137,11 +175,6 @@ def _value_rules(name: str, column: Column) -> list[Rule]:
     return rules
 
 
-def _metric_rule(name: str, metric: Metric) -> Rule:
-    kwargs = {"column": name, "min_value": metric.min, "max_value": metric.max}
-    return Rule("expect_column_values_to_be_between", kwargs, name, metric.description)
-
-
 @lru_cache(maxsize=1)
 def _batch_definition() -> Any:
     """Great Expectations in memory: no project folder, no telemetry, no progress bars. 6 s to import, once."""
@@ -153,18 +186,6 @@ def _batch_definition() -> Any:
     return (
         context.data_sources.add_pandas("lake").add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
     )
-
-
-def _failing_rows(rule: Rule, found: Mapping[str, Any], id_names: list[str]) -> list[dict[str, Any]]:
-    ids, values = found.get("partial_unexpected_index_list") or [], found.get("partial_unexpected_list") or []
-    rows = []
-    for key, value in zip(ids, values, strict=False):
-        parts = key if isinstance(key, tuple) else (key,)
-        named = dict(zip(id_names, parts, strict=False)) if len(parts) == len(id_names) else {"row": key}
-        rows.append({**named, **(value if isinstance(value, dict) else {"value": value})})
-    if not rows and rule.column and values:
-        rows = [{"value": value} for value in values]
-    return rows
 
 
 def _exception(info: Any) -> str:

@@ -19,13 +19,16 @@ from stellar.sky.healpix import INDEX_COLUMN, Cell, spatial_index
 from .docs import write_page
 from .expectations import (
     SHOWN_ROWS,
+    Outcome,
     Rule,
     as_row,
     column_rules,
-    metric_rules,
+    failing_sample,
+    number_rule,
     row_rules,
     schema_rules,
     validate,
+    validate_values,
 )
 from .suites import Suite
 
@@ -97,60 +100,52 @@ def run_gate(
     catalog = Catalog(root)
     schema = {column.name: str(column.type) for column in catalog.schema}
     ids = suite.id or [name for name in schema if name != INDEX_COLUMN][:1]
-    outcomes = [*_schema_outcomes(suite, ids, schema)]
-    outcomes += _number_outcomes(catalog, suite, ids, previous_rows, references or {}, kind)
+    outcomes = validate_values(schema_rules(suite, ids, schema))
+    outcomes += validate_values(_number_rules(catalog, suite, ids, previous_rows, references or {}, kind))
     outcomes += _value_outcomes(catalog, column_rules(suite, ids, set(schema)), ids)
-    rows = [as_row(number, rule, result, ids) for number, (rule, result) in enumerate(outcomes, start=1)]
+    rows = [as_row(number, outcome) for number, outcome in enumerate(outcomes, start=1)]
     result = GateResult(dataset, all(row["passed"] for row in rows), catalog.rows, rows, _failing_table(rows))
     if docs is None:
         return result
     page = docs / _safe(dataset) / f"{_safe(root.name)}.html"
-    write_page(page, dataset, root.name, result.passed, rows, [found for _, found in outcomes])
+    write_page(page, dataset, root.name, result.passed, rows, [outcome.result for outcome in outcomes])
     return replace(result, docs_path=page)
 
 
-def _schema_outcomes(suite: Suite, ids: list[str], schema: Mapping[str, str]) -> list[tuple[Rule, Any]]:
-    import pandas as pd
-
-    rules, row = schema_rules(suite, ids, schema)
-    return list(zip(rules, validate(pd.DataFrame([row]), rules), strict=True))
-
-
-def _number_outcomes(
+def _number_rules(
     catalog: Catalog,
     suite: Suite,
     ids: list[str],
     previous_rows: int | None,
     references: Mapping[str, Path],
     kind: str,
-) -> list[tuple[Rule, Any]]:
-    """Row counts, geometry, metrics and checks: each is a number in a frame of one row."""
-    import pandas as pd
-
-    rules, values = row_rules(suite.rows, catalog.rows, previous_rows)
-    rules += metric_rules(suite.metrics)
+) -> list[Rule]:
+    """Row counts, geometry, metrics and checks: each a rule on one number."""
+    rules = row_rules(suite.rows, catalog.rows, previous_rows)
     if INDEX_COLUMN in catalog.schema.names and kind != "raw":
-        failing = _misplaced(catalog, ids)
-        values["misplaced_rows"] = len(failing)
-        rules.append(_check_rule("misplaced_rows", 0, "rows whose index or cell is not that of ra and dec", failing))
+        count, failing = _misplaced(catalog, ids)
+        note = "rows whose index or cell is not that of ra and dec"
+        rules.append(_check_rule("misplaced_rows", count, 0, note, failing))
     with _duckdb(catalog, suite, references) as connection:
         for name, metric in suite.metrics.items():
-            values[name], error = _scalar(connection, metric.sql)
-            rules = [replace(rule, error=error) if rule.column == name and error else rule for rule in rules]
+            value, error = _scalar(connection, metric.sql)
+            rules.append(number_rule(name, value, metric.min, metric.max, metric.description, error))
         for name, check in suite.checks.items():
             count, failing, error = _failing(connection, check.failing)
-            values[name] = count
-            rules.append(replace(_check_rule(name, check.max, check.description, failing), error=error))
-    return list(zip(rules, validate(pd.DataFrame([values], dtype="float64"), rules), strict=True))
+            rules.append(_check_rule(name, count, check.max, check.description, failing, error))
+    return rules
 
 
-def _value_outcomes(catalog: Catalog, rules: list[Rule], ids: list[str]) -> list[tuple[Rule, Any]]:
-    outcomes = {}
+def _value_outcomes(catalog: Catalog, rules: list[Rule], ids: list[str]) -> list[Outcome]:
+    """Rules on rows, a few columns at a time; in the order of the rules."""
+    outcomes: dict[int, Outcome] = {}
     for group in _groups(rules, catalog):
         columns = {name for number in group for name in _columns_of(rules[number])}
-        frame = _frame(catalog.read_all([*dict.fromkeys([*ids, *sorted(columns)])]), ids)
+        frame = _frame(catalog.read_all([*dict.fromkeys([*ids, *sorted(columns)])]))
         results = validate(frame, [rules[number] for number in group])
-        outcomes.update({number: (rules[number], found) for number, found in zip(group, results, strict=True)})
+        for number, result in zip(group, results, strict=True):
+            sample = failing_sample(frame, rules[number], result, ids)
+            outcomes[number] = Outcome(rules[number], result, sample)
     return [outcomes[number] for number in sorted(outcomes)]
 
 
@@ -174,18 +169,17 @@ def _columns_of(rule: Rule) -> list[str]:
     return list(rule.kwargs.get("column_list") or [rule.kwargs["column"]])
 
 
-def _frame(table: pa.Table, ids: list[str]) -> pd.DataFrame:
-    """Rows for Great Expectations; the ids are the index as well, so that failing rows come back with their id."""
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """Rows for Great Expectations; integers with nulls stay integers."""
     import pandas as pd
 
     nullable = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
-    frame = table.to_pandas(types_mapper=nullable.get)
-    known = [name for name in ids if name in frame.columns]
-    return frame.set_index(known, drop=False) if known else frame
+    return table.to_pandas(types_mapper=nullable.get)
 
 
-def _misplaced(catalog: Catalog, ids: list[str]) -> list[dict[str, Any]]:
-    """Rows whose `_healpix_29` is not that of their position, or that lie outside their partition's cell."""
+def _misplaced(catalog: Catalog, ids: list[str]) -> tuple[int, list[dict[str, Any]]]:
+    """Rows whose `_healpix_29` is not that of their position, or outside their cell: how many, and the first."""
+    count = 0
     failing: list[dict[str, Any]] = []
     for partition in catalog.partitions:
         table = catalog.read(partition, [*dict.fromkeys([INDEX_COLUMN, "ra", "dec", *ids])])
@@ -197,13 +191,15 @@ def _misplaced(catalog: Catalog, ids: list[str]) -> list[dict[str, Any]]:
         if isinstance(partition, Cell):
             wrong |= ~partition.contains(index)
         if wrong.any():
-            failing += table.filter(pa.array(wrong)).to_pylist()
-    return failing
+            count += int(wrong.sum())
+            failing += table.filter(pa.array(wrong)).slice(0, SHOWN_ROWS - len(failing)).to_pylist()
+    return count, failing
 
 
-def _check_rule(name: str, largest: int, note: str, failing: list[dict[str, Any]]) -> Rule:
-    kwargs = {"column": name, "min_value": 0, "max_value": largest}
-    return Rule("expect_column_values_to_be_between", kwargs, name, note, failing[:SHOWN_ROWS])
+def _check_rule(
+    name: str, count: float | None, largest: int, note: str, failing: list[dict[str, Any]], error: str = ""
+) -> Rule:
+    return replace(number_rule(name, count, 0, largest, note, error), failing_rows=failing[:SHOWN_ROWS])
 
 
 def _duckdb(catalog: Catalog, suite: Suite, references: Mapping[str, Path]) -> duckdb.DuckDBPyConnection:
@@ -272,9 +268,11 @@ def _reason(row: Mapping[str, Any]) -> str:
     observed, kwargs = row["observed"], row["kwargs"]
     limits = {key: value for key, value in kwargs.items() if key not in ("column", "column_list", "note")}
     what = row["expectation"].removeprefix("expect_").replace("_", " ")
-    told = observed.get("error") or f"{row['failing']} failing" + (
-        f", for example {row['failing_rows'][0]}" if row["failing_rows"] else ""
+    told = observed.get("error") or (
+        f"{row['failing']} failing" if row["failing"] is not None else f"it is {observed.get('value')}"
     )
+    if row["failing_rows"]:
+        told += f", for example {row['failing_rows'][0]}"
     shown = " ".join(f"{key}={value}" for key, value in limits.items() if value is not None)
     note = f" ({kwargs['note']})" if kwargs.get("note") else ""
     return f"{row['column_name']}: {what} {shown}{note}: {told}".replace("  ", " ")
