@@ -37,3 +37,220 @@ of the types are wrong, as in life.
 The rates of rare classes are raised far above nature's, so that there is something to learn from; everything
 else (luminosities, colours, motions, errors) follows the simple relations of `stars`, `population` and their kin.
 """
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from stellar.archive import sdss_spec, simbad, targets, tess
+from stellar.archive.columns import TABLES, to_table
+from stellar.archive.fields import FIELDS
+from stellar.archive.gaia import gaia_source
+from stellar.archive.population import Sky, concatenate, field_stars
+from stellar.archive.sdss_photo import photoobj
+from stellar.archive.stars import spectral_letter
+from stellar.archive.tess_fits import file_size
+from stellar.archive.variables import draw_parameters
+from stellar.errors import InputError
+
+VERSION = 1  # raise it whenever a change alters what is generated
+N_SOURCES = 30_000
+N_FAINT = 4_000  # stars of the halo field beyond Gaia's limit, for SDSS alone
+
+
+def build_archive(folder: Path, *, seed: int, scale: float = 1.0) -> None:
+    """Generate the archive into `folder`, unless it is there already with the same seed, scale and version.
+
+    It is written beside the folder and moved into place when complete, so a folder that has an `archive.json` is whole.
+
+    Parameters
+    ----------
+    folder : where the tables go; an archive of another seed, scale or version in it is replaced.
+    seed : of everything random.
+    scale : 1 gives about 30,000 Gaia sources, 2,000 spectra and 2,000 light curves; every class keeps at least six.
+
+    Raises
+    ------
+    InputError
+        When `scale` is not in (0, 10], or `folder` holds something that is not an archive.
+    """
+    if not 0.0 < scale <= 10.0:
+        raise InputError(f"scale of the archive is {scale}: it must be above 0 and at most 10")
+    folder = Path(folder)
+    if is_built(folder, seed=seed, scale=scale):
+        return
+    if folder.exists() and any(folder.iterdir()) and not (folder / "archive.json").exists():
+        raise InputError(
+            f"{folder} holds files but no archive.json: name an empty folder for the archive, or remove it"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        counts = _generate(staging, seed, scale)
+        _describe(staging, seed, scale, counts)
+        staging.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def is_built(folder: Path, *, seed: int, scale: float) -> bool:
+    """Whether `folder` holds the whole archive of this seed, scale and version."""
+    try:
+        found = json.loads((folder / "archive.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+    return (found.get("seed"), found.get("scale"), found.get("version")) == (seed, scale, VERSION)
+
+
+def _rng(seed: int, part: str) -> np.random.Generator:
+    """Each part has its own stream, so a change in one leaves the others as they are."""
+    return np.random.default_rng([seed, zlib.crc32(part.encode())])
+
+
+def make_sky(seed: int, scale: float) -> Sky:
+    """The true sky: field stars, special stars, faint stars and extragalactic sources, with every class drawn."""
+    parts = []
+    special = targets.special_stars(scale, _rng(seed, "special"))
+    for field in FIELDS:
+        already = int((special["field"] == field.name).sum())
+        n = max(round(N_SOURCES * scale * field.share) - already, round(0.6 * N_SOURCES * scale * field.share))
+        parts.append(field_stars(field, n, _rng(seed, f"field {field.name}")))
+    deep = FIELDS[0]._replace(faint_limit_g=22.4)
+    faint = field_stars(deep, round(2.5 * N_FAINT * scale), _rng(seed, "faint"))
+    faint = {key: value[faint["g_mag"] > FIELDS[0].faint_limit_g + 0.3] for key, value in faint.items()}
+    parts.append({key: value[: round(N_FAINT * scale)] for key, value in faint.items()})
+    for part in parts:
+        part["var_class"] = np.full(len(part["ra"]), "", dtype="<U5")
+        part["wants_spectrum"] = np.zeros(len(part["ra"]), dtype=bool)
+    parts.append(special)
+    sky = concatenate([{key: part[key] for key in special} for part in parts])
+    sky = concatenate([sky, targets.extragalactic(scale, sky, _rng(seed, "extragalactic"))])
+    draw_parameters(sky, _rng(seed, "variables"))
+    return sky
+
+
+def _seen_by_gaia(sky: Sky, rng: np.random.Generator) -> np.ndarray:
+    n = len(sky["ra"])
+    seen = (sky["g_mag"] < 20.9) & (rng.random(n) < np.where(sky["g_mag"] > 20.0, 0.93, 0.995))
+    return seen & ((sky["kind"] != "GALAXY") | (rng.random(n) < 0.1))
+
+
+def _generate(folder: Path, seed: int, scale: float) -> dict[str, int]:
+    sky = make_sky(seed, scale)
+    n = len(sky["ra"])
+    counts: dict[str, int] = {}
+
+    def write(name: str, columns: dict[str, np.ndarray]) -> None:
+        table = to_table(name, columns)
+        pq.write_table(table, folder / f"{name}.parquet", compression="zstd", row_group_size=50_000)
+        counts[name] = table.num_rows
+
+    gaia, gaia_star = gaia_source(sky, _seen_by_gaia(sky, _rng(seed, "seen")), _rng(seed, "gaia"))
+    write("gaia_source", gaia)
+    source_id = np.zeros(n, dtype=np.int64)
+    source_id[gaia_star[::-1]] = gaia["source_id"][::-1]  # of duplicates, the first
+    photo, photo_star = photoobj(sky, _rng(seed, "photo"))
+    objid = np.zeros(n, dtype=np.int64)
+    primary = photo["mode"] == 1
+    objid[photo_star[primary]] = photo["objID"][primary]
+
+    specobjid = _spectra(folder, sky, objid, seed, scale, write)
+    photo["specObjID"] = np.where(primary & (specobjid[photo_star] != ""), specobjid[photo_star], "0")
+    write("sdss_photoobj", photo)
+    ticid = _light_curves(folder, sky, source_id, seed, write)
+
+    ids = {"source_id": source_id, "ticid": ticid, "objid": objid, "has_spectrum": specobjid != ""}
+    known = simbad.choose(sky, ids["has_spectrum"], ticid > 0, source_id > 0, _rng(seed, "simbad choice"))
+    basic, ident, variability = simbad.tables(sky, known, ids, _rng(seed, "simbad"))
+    write("simbad_basic", basic)
+    write("simbad_ident", ident)
+    write("simbad_vartype", variability)
+    oid = np.zeros(n, dtype=np.int64)
+    oid[known] = basic["oid"]
+    letter = spectral_letter(np.nan_to_num(sky["teff_k"], nan=5000.0), sky["kind"])
+    truth = sky | {"star_id": np.arange(n), "letter": letter, "source_id": source_id, "objid": objid, "specobjid": specobjid,
+                   "ticid": ticid, "simbad_oid": oid}  # fmt: skip
+    write("truth", truth)
+    return counts
+
+
+def _spectra(folder: Path, sky: Sky, objid: np.ndarray, seed: int, scale: float, write) -> np.ndarray:  # noqa: ANN001
+    """Write the spectra; the specObjID of each star's primary spectrum, empty where none."""
+    star, plate = sdss_spec.choose_targets(sky, scale, _rng(seed, "targets"))
+    seen = sdss_spec.observe(sky, star, plate, _rng(seed, "spectra"))
+    columns, order = sdss_spec.specobj(sky, star, plate, seen, objid, scale, _rng(seed, "specobj"))
+    columns = {key: value[order] for key, value in columns.items()}
+    write("sdss_specobj", columns)
+    rng = _rng(seed, "pixels")  # files of the same survey start and end some pixels apart
+    start = rng.integers(0, 12, len(star))
+    write("sdss_spectra", {
+        "spec_row": np.arange(len(star)), "plate": columns["plate"], "mjd": columns["mjd"], "fiberID": columns["fiberID"],
+        "pix_start": start, "pix_count": sdss_spec.N_PIXELS - start - rng.integers(0, 12, len(star)), "sky_scale": seen["sky_scale"][order],
+    })  # fmt: skip
+    for name in ("flux", "ivar", "model", "mask"):
+        np.save(folder / f"sdss_{name}.npy", seen[name][order])
+    specobjid = np.full(len(sky["ra"]), "", dtype="<U20")
+    best = columns["sciencePrimary"] == 1
+    specobjid[star[order][best]] = columns["specObjID"][best]
+    return specobjid
+
+
+def _light_curves(folder: Path, sky: Sky, source_id: np.ndarray, seed: int, write) -> np.ndarray:  # noqa: ANN001
+    """Write the TIC, the observations and the light curves; the TIC id of each star, 0 where none."""
+    rng = _rng(seed, "tic")
+    target = np.flatnonzero(sky["var_class"] != "")
+    # The TIC also lists stars without a light curve of their own.
+    listed = np.union1d(
+        target, np.flatnonzero((source_id > 0) & (sky["tess_mag"] < 13.5) & (sky["component"] != "extragalactic"))
+    )
+    ticid = np.zeros(len(sky["ra"]), dtype=np.int64)
+    ticid[listed] = (
+        100_000_000 + 37 * rng.permutation(2 * len(listed))[: len(listed)] + rng.integers(0, 37, len(listed))
+    )
+    tic = tess.tic_table(sky, listed, ticid[listed], source_id, rng)
+    write("tic", tic)
+    curves = tess.light_curves(sky, target, _rng(seed, "light curves"))
+    order = np.lexsort((curves["sector"], ticid[curves["star"]]))
+    curves = {key: value[order] for key, value in curves.items()}
+    tics = ticid[curves["star"]]
+    observed = tess.observations(tic, tics, curves["sector"], file_size())
+    write("tess_observations", observed)
+    row = np.searchsorted(tic["ID"].astype(np.int64), tics)
+    sectors = curves["sector"].tolist()
+    write("tess_lightcurves", {
+        "lc_row": np.arange(len(tics)), "ticid": tics, "sector": curves["sector"], "dataURL": observed["dataURL"],
+        "camera": np.array([tess.SECTORS[s].camera for s in sectors]), "ccd": np.array([tess.SECTORS[s].ccd for s in sectors]),
+        "ra": tic["ra"][row], "dec": tic["dec"][row], "pmra": tic["pmRA"][row], "pmdec": tic["pmDEC"][row], "tmag": tic["Tmag"][row],
+        "teff": tic["Teff"][row], "logg": tic["logg"][row], "mh": tic["MH"][row], "radius": tic["rad"][row],
+        "flux_err": curves["flux_err"], "background": curves["background"], "crowdsap": curves["crowdsap"],
+        "column": rng.uniform(60.0, 2000.0, len(tics)), "row": rng.uniform(60.0, 2000.0, len(tics)),
+    })  # fmt: skip
+    for name in ("sap", "pdcsap", "quality"):
+        np.save(folder / f"tess_{name}.npy", curves[name])
+    return ticid
+
+
+def _describe(folder: Path, seed: int, scale: float, counts: dict[str, int]) -> None:
+    files = {}
+    for path in sorted(folder.iterdir()):
+        with path.open("rb") as stream:
+            files[path.name] = {
+                "sha256": hashlib.file_digest(stream, "sha256").hexdigest(),
+                "bytes": path.stat().st_size,
+            }
+    described = {
+        "version": VERSION, "seed": seed, "scale": scale, "fields": [field._asdict() for field in FIELDS],
+        "rows": {name: counts[name] for name in TABLES}, "files": files,
+    }  # fmt: skip
+    (folder / "archive.json").write_text(json.dumps(described, indent=1, sort_keys=True) + "\n")

@@ -21,7 +21,15 @@ class Column(NamedTuple):
     description: str = ""
 
 
-_TYPES = {"l": pa.int64(), "i": pa.int32(), "h": pa.int16(), "d": pa.float64(), "f": pa.float32(), "s": pa.string(), "b": pa.bool_()}
+_TYPES = {
+    "l": pa.int64(),
+    "i": pa.int32(),
+    "h": pa.int16(),
+    "d": pa.float64(),
+    "f": pa.float32(),
+    "s": pa.string(),
+    "b": pa.bool_(),
+}
 
 
 def _columns(text: str) -> tuple[Column, ...]:
@@ -30,9 +38,7 @@ def _columns(text: str) -> tuple[Column, ...]:
     for line in text.strip().splitlines():
         name, kind, unit, ucd, *rest = line.split(maxsplit=4)
         columns.append(
-            Column(
-                name, _TYPES[kind], "" if unit == "-" else unit, "" if ucd == "-" else ucd, rest[0] if rest else ""
-            )
+            Column(name, _TYPES[kind], "" if unit == "-" else unit, "" if ucd == "-" else ucd, rest[0] if rest else "")
         )
     return tuple(columns)
 
