@@ -1,0 +1,230 @@
+"""One light curve at a time: cleaning, and what its points say beside the period."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import median_filter, uniform_filter1d
+
+from stellar.features.periods import Fourier, fold
+
+MAD_TO_SIGMA = 1.4826
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Clean light curve: days, relative flux (median 1), its error, the height of the trend taken out.
+
+    `dense` curves have points closer together than stars change: space photometry.
+    """
+
+    time: np.ndarray
+    flux: np.ndarray
+    error: np.ndarray
+    trend: float
+    cadence_d: float
+    dense: bool
+
+    @property
+    def noise(self) -> float:
+        """Scatter from point to point, robust: what is left of the noise whatever the star does slowly."""
+        return float(MAD_TO_SIGMA * np.median(np.abs(np.diff(self.flux))) / np.sqrt(2))
+
+
+def to_flux(magnitude: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Relative flux and error from magnitudes, 1 at the median magnitude (Pogson)."""
+    flux = 10 ** (-0.4 * (magnitude - np.median(magnitude)))
+    return flux, 0.4 * np.log(10) * flux * error
+
+
+def usable_points(
+    time: np.ndarray, value: np.ndarray, error: np.ndarray, quality: np.ndarray | None, bits: int
+) -> np.ndarray:
+    """Bool[n]: finite, with a positive error, and none of the quality bits set."""
+    good = np.isfinite(time) & np.isfinite(value) & np.isfinite(error) & (error > 0)
+    return good if quality is None else good & ((quality.astype(np.int64) & bits) == 0)
+
+
+def clean(
+    time: np.ndarray,
+    value: np.ndarray,
+    error: np.ndarray,
+    quality: np.ndarray | None,
+    *,
+    kind: str,
+    bits: int,
+    settings: Mapping[str, Any],
+) -> Curve | str:
+    """Clean curve, or the name of the rule that takes the whole curve out.
+
+    The steps are mild, because what they take cannot come back: bad points by quality bits, points whose error is five
+    times the usual one, and (dense curves only) single points far from both neighbours, which no star can do between
+    two cadences; then a parabola over the whole span.
+    """
+    good = usable_points(time, value, error, quality, bits)
+    if good.sum() < settings["min_points"]:
+        return "too_few_points"
+    t, v, e = time[good], value[good], error[good]
+    order = np.argsort(t, kind="stable")
+    t, v, e = t[order], v[order], e[order]
+    v, e = to_flux(v, e) if kind == "mag" else (v, e)
+    level = float(np.median(v))
+    if not level > 0:
+        return "median_flux_not_positive"
+    v, e = v / level, e / level
+    cadence = float(np.median(np.diff(t)))
+    dense = cadence < settings["dense_cadence_d"]
+    kept = e <= 5 * np.median(e)
+    if dense:
+        kept &= ~isolated_outliers(v)
+    t, v, e = t[kept], v[kept], e[kept]
+    if len(t) < settings["min_points"] or not t[-1] - t[0] > 0:
+        return "too_few_points"
+    trend = 0.0
+    if dense and settings["detrend_degree"] > 0:
+        baseline = robust_polynomial(t, v, settings["detrend_degree"])
+        trend = float(np.ptp(baseline))
+        v = v / np.maximum(baseline, 0.1)
+    return Curve(t, v, e, trend, cadence, dense)
+
+
+def isolated_outliers(value: np.ndarray, sigmas: float = 6.0) -> np.ndarray:
+    """Bool[n]: points far from the middle of both neighbours, which themselves agree with each other."""
+    out = np.zeros(len(value), dtype=bool)
+    if len(value) < 5:
+        return out
+    middle = (value[:-2] + value[2:]) / 2
+    jump = value[1:-1] - middle
+    scale = MAD_TO_SIGMA * np.median(np.abs(jump)) or np.inf
+    agree = np.abs(value[2:] - value[:-2]) < 3 * scale
+    out[1:-1] = (np.abs(jump) > sigmas * scale) & agree
+    return out
+
+
+def robust_polynomial(time: np.ndarray, value: np.ndarray, degree: int, iterations: int = 3) -> np.ndarray:
+    """Polynomial over the whole span with mean 1, fitted with 3-sigma rejection; eclipses and flares do not bend it."""
+    x = 2 * (time - time[0]) / (time[-1] - time[0]) - 1
+    design = np.polynomial.legendre.legvander(x, degree)
+    kept = np.ones(len(value), dtype=bool)
+    baseline = np.ones(len(value))
+    for _ in range(iterations):
+        coefficients = np.linalg.lstsq(design[kept], value[kept], rcond=None)[0]
+        baseline = design @ coefficients
+        residual = value - baseline
+        spread = MAD_TO_SIGMA * np.median(np.abs(residual[kept] - np.median(residual[kept])))
+        kept = np.abs(residual) <= max(3 * spread, 1e-12)
+        if kept.sum() < len(value) // 2:
+            break
+    return baseline
+
+
+def flicker(curve: Curve, window_h: float = 8.0) -> float:
+    """Scatter faster than `window_h` hours beyond the noise, relative flux (after the F8 of Bastien et al. 2013).
+
+    Null for curves that are not dense.
+    """
+    if not curve.dense:
+        return float("nan")
+    points = max(round(window_h / 24 / curve.cadence_d), 3)
+    fast = curve.flux - uniform_filter1d(curve.flux, points, mode="nearest")
+    spread = MAD_TO_SIGMA * np.median(np.abs(fast - np.median(fast)))
+    return float(np.sqrt(max(spread**2 - curve.noise**2, 0.0)))
+
+
+def runs(flag: np.ndarray, shortest: int) -> list[tuple[int, int]]:
+    """Start and end (exclusive) of each run of true values at least `shortest` long."""
+    edge = np.flatnonzero(np.diff(np.concatenate([[0], flag.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in zip(edge[::2], edge[1::2], strict=True) if b - a >= shortest]
+
+
+def excursions(curve: Curve, periodic: np.ndarray | None) -> dict[str, float]:
+    """Flares and dips: runs of three points beyond 3 sigma, the peak beyond 6, above and below the star's own course.
+
+    The course is a running median of half a day over what the Fourier series (`periodic`, where it describes the curve)
+    leaves. Null for curves that are not dense.
+    """
+    names = ("flare_count", "flare_amplitude", "dip_count", "dip_depth")
+    if not curve.dense:
+        return dict.fromkeys(names, float("nan"))
+    left = curve.flux if periodic is None else curve.flux - periodic
+    window = max(round(0.5 / curve.cadence_d) | 1, 5)
+    left = left - median_filter(left, size=window, mode="nearest")
+    sigma = MAD_TO_SIGMA * np.median(np.abs(left)) or np.inf
+    found: dict[str, float] = {}
+    for sign, (count, height) in zip((1, -1), (names[:2], names[2:]), strict=True):
+        peaks = [float((sign * left[a:b]).max()) for a, b in runs(sign * left > 3 * sigma, 3)]
+        peaks = [peak for peak in peaks if peak > 6 * sigma]
+        found[count], found[height] = float(len(peaks)), max(peaks, default=0.0)
+    return found
+
+
+def folded_minima(curve: Curve, period: float) -> dict[str, float]:
+    """Depth, width and distance of the two minima of the folded curve.
+
+    Depths are relative to the upper level of the folded curve (its 90th percentile) with errors from the scatter in
+    the bins; the width is the part of the cycle below half the depth; the secondary minimum is looked for at least a
+    tenth of a cycle from the edges of the primary.
+    """
+    bins = int(np.clip(len(curve.time) // 12, 10, 100))
+    cell = np.minimum((fold(curve.time, period, curve.time[0]) * bins).astype(np.int64), bins - 1)
+    count = np.bincount(cell, minlength=bins)
+    mean = np.bincount(cell, curve.flux, bins) / np.maximum(count, 1)
+    square = np.bincount(cell, curve.flux**2, bins) / np.maximum(count, 1)
+    spread = np.sqrt(np.maximum(square - mean**2, 0))
+    seen = count >= 3
+    names = ("primary_depth", "primary_depth_err", "primary_width", "secondary_depth", "secondary_depth_err")
+    if seen.sum() < max(bins // 2, 5):
+        return dict.fromkeys((*names, "secondary_phase", "depth_ratio"), float("nan"))
+    mean = np.where(seen, mean, np.nan)
+    error = np.where(seen, spread / np.sqrt(np.maximum(count, 1)), np.nan)
+    level = float(np.nanpercentile(mean, 90))
+    first = int(np.nanargmin(mean))
+    depth = level - float(mean[first])
+    rolled = np.roll(mean, -first)
+    low = np.nan_to_num(rolled, nan=-np.inf) < level - depth / 2
+    ahead = int(np.argmin(low)) if not low.all() else bins
+    behind = int(np.argmin(low[::-1])) if not low.all() else 0
+    reach = max(ahead, behind) + bins // 10
+    rest = rolled.copy()
+    rest[:reach] = rest[bins - reach :] = np.nan
+    found = {
+        "primary_depth": depth,
+        "primary_depth_err": float(error[first]),
+        "primary_width": min((ahead + behind) / bins, 1.0),
+    }
+    if not np.isfinite(rest).any():
+        return found | dict.fromkeys((*names[3:], "secondary_phase", "depth_ratio"), float("nan"))
+    second = int(np.nanargmin(rest))
+    second_depth = level - float(rest[second])
+    return found | {
+        "secondary_depth": second_depth,
+        "secondary_depth_err": float(np.roll(error, -first)[second]),
+        "secondary_phase": second / bins,
+        "depth_ratio": second_depth / depth if depth > 0 else float("nan"),
+    }
+
+
+def fourier_shape(fourier: Fourier) -> dict[str, float]:
+    """Amplitude ratios and phase differences of the classical kind (Simon & Lee 1981), with errors, and the rise.
+
+    `phi_k1` = phi_k - k phi_1 in [0, 2 pi), cosine convention; `rise_fraction` is the part of the cycle from minimum to
+    maximum of the fitted series.
+    """
+    a, ea, p, ep = fourier.amplitude, fourier.amplitude_err, fourier.phase, fourier.phase_err
+    base = max(float(a[0]), 1e-300)
+    found = {"fourier_amplitude": float(a[0]), "fourier_amplitude_err": float(ea[0])}
+    for k in (2, 3, 4):
+        ratio = float(a[k - 1]) / base
+        found[f"r{k}1"] = min(ratio, 1e3)
+        found[f"r{k}1_err"] = min(float(np.hypot(ea[k - 1], ratio * ea[0])) / base, 1e3)
+    for k in (2, 3):
+        found[f"phi{k}1"] = float(np.mod(p[k - 1] - k * p[0], 2 * np.pi))
+        found[f"phi{k}1_err"] = float(min(np.hypot(ep[k - 1], k * ep[0]), np.pi))
+    phase = 2 * np.pi * np.arange(200) / 200
+    order = np.arange(1, len(a) + 1)[:, None]
+    course = (a[:, None] * np.cos(order * phase + p[:, None])).sum(axis=0)
+    found["rise_fraction"] = ((int(course.argmax()) - int(course.argmin())) % 200) / 200
+    return found
