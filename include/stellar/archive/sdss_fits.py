@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from astropy.io import fits
 
-from stellar.archive.fits import table_hdu, to_bytes
+from stellar.archive.fits import primary_bytes, table_bytes
 from stellar.archive.sdss_photo import mjd_to_year
 from stellar.archive.sdss_spec import MASK_BITS, loglam, sky_template
 
@@ -74,13 +73,14 @@ def spectrum_fits(folder: Path, plate: int, mjd: int, fiberid: int) -> bytes:
     row = store.index[(plate, mjd, fiberid)]
     entry = {key: values[row] for key, values in store.rows.items()}
     coadd = _coadd(store, row)
-    hdus = [
-        _primary(entry),
-        table_hdu(coadd, "COADD", [("COMMENT", "Coadded spectrum")]),
-        table_hdu(_spall(entry, coadd), "SPALL", [("COMMENT", "Spectrum's row of spAll, spectroscopic columns")]),
-        table_hdu(_line_fits(entry), "SPZLINE", [("COMMENT", "Emission-line fits")]),
-    ]
-    return to_bytes(hdus)
+    return b"".join(
+        (
+            _primary(entry),
+            table_bytes(coadd, "COADD"),
+            table_bytes(_spall(entry, coadd), "SPALL"),
+            table_bytes(_line_fits(entry), "SPZLINE"),
+        )
+    )
 
 
 def _coadd(store: _Store, row: int) -> np.ndarray:
@@ -99,7 +99,7 @@ def _coadd(store: _Store, row: int) -> np.ndarray:
     return coadd
 
 
-def _primary(entry: dict) -> fits.PrimaryHDU:
+def _primary(entry: dict) -> bytes:
     ra, dec = entry["plug_ra"], entry["plug_dec"]
     cards = [
         ("TELESCOP", "SDSS 2.5-M", "Sloan Digital Sky Survey"), ("INSTRUME", entry["instrument"], "Spectrograph"),
@@ -116,7 +116,7 @@ def _primary(entry: dict) -> fits.PrimaryHDU:
         ("COEFF0", 3.5798, "Central wavelength (log10) of first pixel"), ("COEFF1", 1e-4, "Log10 dispersion per pixel"),
         ("BUNIT", "1E-17 erg/cm^2/s/Ang", ""), ("NEXP", 5, "Number of exposures in this file"),
     ]  # fmt: skip
-    return fits.PrimaryHDU(header=fits.Header([fits.Card(*card) for card in cards]))
+    return primary_bytes(cards)
 
 
 def _spall(entry: dict, coadd: np.ndarray) -> np.ndarray:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from astropy.io import fits
 
 from stellar.archive import tess
-from stellar.archive.fits import table_hdu, to_bytes
+from stellar.archive.fits import image_bytes, primary_bytes, table_bytes
 from stellar.sky.motion import propagate
 
 LIGHTCURVE = np.dtype([
@@ -22,8 +21,20 @@ LIGHTCURVE = np.dtype([
     ("SAP_BKG_ERR", ">f4"), ("PDCSAP_FLUX", ">f4"), ("PDCSAP_FLUX_ERR", ">f4"), ("QUALITY", ">i4"), ("MOM_CENTR1", ">f8"),
     ("MOM_CENTR2", ">f8"), ("POS_CORR1", ">f4"), ("POS_CORR2", ">f4"),
 ])  # fmt: skip
-UNITS = {"TIME": "BJD - 2457000, days", "TIMECORR": "d", "SAP_FLUX": "e-/s", "SAP_FLUX_ERR": "e-/s", "SAP_BKG": "e-/s", "SAP_BKG_ERR": "e-/s",
-         "PDCSAP_FLUX": "e-/s", "PDCSAP_FLUX_ERR": "e-/s", "MOM_CENTR1": "pixel", "MOM_CENTR2": "pixel", "POS_CORR1": "pixels", "POS_CORR2": "pixels"}  # fmt: skip
+UNITS = (
+    ("TIME", "BJD - 2457000, days"),
+    ("TIMECORR", "d"),
+    ("SAP_FLUX", "e-/s"),
+    ("SAP_FLUX_ERR", "e-/s"),
+    ("SAP_BKG", "e-/s"),
+    ("SAP_BKG_ERR", "e-/s"),
+    ("PDCSAP_FLUX", "e-/s"),
+    ("PDCSAP_FLUX_ERR", "e-/s"),
+    ("MOM_CENTR1", "pixel"),
+    ("MOM_CENTR2", "pixel"),
+    ("POS_CORR1", "pixels"),
+    ("POS_CORR2", "pixels"),
+)
 
 
 class _Store:
@@ -80,16 +91,15 @@ def _file(entry: dict, sap: np.ndarray, pdcsap: np.ndarray, quality: np.ndarray)
     start, stop = float(np.nanmin(table["TIME"])), float(np.nanmax(table["TIME"]))
     year = 2000.0 + (start + 2457000.0 - 2451545.0) / 365.25
     ra, dec = (float(v) for v in propagate(entry["ra"], entry["dec"], entry["pmra"], entry["pmdec"], 2000.0, year))
-    lightcurve = table_hdu(table, "LIGHTCURVE", _lightcurve_cards(entry, start, stop, ra, dec), UNITS)
+    lightcurve = table_bytes(table, "LIGHTCURVE", _lightcurve_cards(entry, start, stop, ra, dec), UNITS)
     aperture = np.ones((11, 11), dtype=">i4")
     aperture[4:7, 4:7] = 3
-    image = fits.ImageHDU(data=aperture, name="APERTURE")
-    image.header.extend(
-        fits.Header([fits.Card(*card) for card in _target_cards(entry, ra, dec)]), update=True, end=True
-    )
-    image.header["NPIXSAP"] = (9, "Number of pixels in optimal aperture")
-    image.header["NPIXMISS"] = (0, "Number of op. aperture pixels not collected")
-    return to_bytes([_primary(entry, start, stop), lightcurve, image])
+    pixels = [
+        ("NPIXSAP", 9, "Number of pixels in optimal aperture"),
+        ("NPIXMISS", 0, "Number of op. aperture pixels not collected"),
+    ]
+    image = image_bytes(aperture, "APERTURE", [*_target_cards(entry, ra, dec), *pixels])
+    return _primary(entry, start, stop) + lightcurve + image
 
 
 def _table(entry: dict, sap: np.ndarray, pdcsap: np.ndarray, quality: np.ndarray) -> np.ndarray:
@@ -120,7 +130,7 @@ def _date(btjd: float) -> str:
     return Time(btjd + 2457000.0, format="jd", scale="utc").isot + "Z"
 
 
-def _primary(entry: dict, start: float, stop: float) -> fits.PrimaryHDU:
+def _primary(entry: dict, start: float, stop: float) -> bytes:
     sector = tess.SECTORS[entry["sector"]]
     cards = [
         ("NEXTEND", 2, "number of standard extensions"), ("EXTNAME", "PRIMARY", "name of extension"), ("EXTVER", 1, "extension version number"),
@@ -138,7 +148,7 @@ def _primary(entry: dict, start: float, stop: float) -> fits.PrimaryHDU:
         ("TEFF", entry["teff"], "[K] Effective temperature"), ("LOGG", entry["logg"], "[cm/s2] log10 surface gravity"),
         ("MH", entry["mh"], "[log10([M/H])] metallicity"), ("RADIUS", entry["radius"], "[solar radii] stellar radius"), ("TICVER", 8, "TICVER"),
     ]  # fmt: skip
-    return fits.PrimaryHDU(header=fits.Header([fits.Card(*card) for card in cards]))
+    return primary_bytes(cards)
 
 
 def _target_cards(entry: dict, ra: float, dec: float) -> list[tuple]:
