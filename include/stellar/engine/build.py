@@ -12,7 +12,7 @@ from stellar.engine.context import Context
 from stellar.engine.inputs import Reader
 from stellar.engine.plan import PartitionPlan, Plan, key_of, staging, write_json
 from stellar.engine.step import Partition, Step, StepResult
-from stellar.errors import LedgerError
+from stellar.errors import InputError, LedgerError
 from stellar.lake.write import PartitionFile, with_index, write_partition
 from stellar.settings import Settings
 from stellar.sky.healpix import INDEX_COLUMN
@@ -116,7 +116,10 @@ def _check_quarantine(step: Step, where: str, table: pa.Table) -> None:
 def _check_place(step: Step, where: str, partition: Partition, table: pa.Table) -> pa.Table:
     if step.layout == "plain":
         return table
-    table = with_index(table)
+    try:
+        table = with_index(table)
+    except InputError as error:
+        raise LedgerError(f"{where}: {error}") from error
     cell = partition.cell
     if cell is None and table.num_rows:
         raise LedgerError(f"{where}: {table.num_rows} rows without a position came out; filter or quarantine them")

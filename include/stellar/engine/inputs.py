@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ Kind = Literal["absent", "cells", "positions", "files"]
 #: filter or quarantine them.
 UNPLACED = Partition("unplaced")
 _NOWHERE = -1
+_WIDTHS = {"BOOLEAN": 0.125, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8}
 _TEXT_BYTES = 16  # what a value of text counts in a layout; its length is not in a file's footer
 
 
@@ -197,7 +198,7 @@ class Reader:
     def _has_id(self, role: str) -> bool:
         return self.step.id_column in self.catalog(role).schema.names
 
-    @lru_cache(maxsize=None)  # noqa: B019 - a reader lives for one call of plan or build
+    @cache  # noqa: B019 - a reader lives for one call of plan or build
     def _buckets(self, role: str, name: str, buckets: int) -> set[int]:
         ids = _read_raw(self._file(role, name), [self.step.id_column])
         return set(np.unique(bucket_of(ids.column(0), buckets)).tolist()) if ids.num_columns else {0}
@@ -258,9 +259,7 @@ def _footer_bytes(path: Path, wanted: set[str] | None) -> float:
         about = footer.schema.column(column)
         if wanted is not None and about.path.split(".")[0] not in wanted:
             continue
-        width = {"BOOLEAN": 0.125, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8}.get(
-            about.physical_type, _TEXT_BYTES
-        )
+        width = _WIDTHS.get(about.physical_type, _TEXT_BYTES)
         values = sum(footer.row_group(group).column(column).num_values for group in range(footer.num_row_groups))
         total += width * values
     return total

@@ -124,7 +124,8 @@ def declare_dataset(connection: sa.Connection, name: str, id_column: str | None,
             "INSERT INTO lake.dataset (name, id_column, description) VALUES (:name, :id_column, :description)"
             " ON CONFLICT (name) DO UPDATE SET id_column = coalesce(excluded.id_column, dataset.id_column),"
             " description = CASE WHEN excluded.description <> '' THEN excluded.description ELSE dataset.description END"
-            " WHERE (dataset.id_column, dataset.description) IS DISTINCT FROM (excluded.id_column, excluded.description)"
+            " WHERE (dataset.id_column, dataset.description)"
+            " IS DISTINCT FROM (excluded.id_column, excluded.description)"
         ),
         {"name": name, "id_column": id_column, "description": description},
     )
@@ -200,7 +201,8 @@ def complete(
     filtered = accounting.get("filtered", {})
     connection.execute(
         sa.text(
-            "INSERT INTO lake.accounting (snapshot, step, rows_in, rows_out, merged, filtered, filtered_by, quarantined)"
+            "INSERT INTO lake.accounting"
+            " (snapshot, step, rows_in, rows_out, merged, filtered, filtered_by, quarantined)"
             " VALUES (:snapshot, :step, :rows_in, :rows_out, :merged, :filtered, :filtered_by, :quarantined)"
             " ON CONFLICT (snapshot) DO NOTHING"
         ).bindparams(sa.bindparam("filtered_by", type_=JSONB)),
@@ -309,10 +311,9 @@ def set_state(connection: sa.Connection, key: str, state: str, reason: str | Non
                 sa.text("UPDATE lake.snapshot SET state = :state, state_reason = :reason WHERE key = :key"),
                 {"key": key, "state": state, "reason": reason},
             )
-    except (sa.exc.IntegrityError, sa.exc.DBAPIError) as error:
-        raise LedgerError(
-            str(getattr(error.orig, "diag", None) and error.orig.diag.message_primary or error)
-        ) from error
+    except sa.exc.DBAPIError as error:
+        said = getattr(getattr(error.orig, "diag", None), "message_primary", None)
+        raise LedgerError(said or str(error)) from error
 
 
 def make_current(connection: sa.Connection, key: str, *, who: str, reason: str) -> bool:
@@ -356,8 +357,8 @@ def list_datasets(engine: sa.Engine) -> list[dict[str, Any]]:
     with engine.connect() as connection:
         rows = _rows(
             connection,
-            "SELECT d.name AS dataset, d.description, s.key AS snapshot, s.state, s.rows, s.bytes, s.partitions, s.path,"
-            " s.content_hash, s.committed_at, s.state_reason"
+            "SELECT d.name AS dataset, d.description, s.key AS snapshot, s.state, s.rows, s.bytes, s.partitions,"
+            " s.path, s.content_hash, s.committed_at, s.state_reason"
             " FROM lake.dataset d LEFT JOIN LATERAL ("
             "   SELECT * FROM lake.snapshot s WHERE s.dataset = d.name"
             "   ORDER BY s.state = 'current' DESC, s.planned_at DESC LIMIT 1) s ON true"
