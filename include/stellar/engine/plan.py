@@ -152,7 +152,7 @@ def plan(ctx: Context, step: Step, snapshots: Mapping[str, str] | None = None) -
 
 def load_plan(ctx: Context, key: str) -> Plan:
     """The plan that another process made, from the staging folder; of a committed snapshot, that it is found."""
-    if (staged := _read_plan(ctx.settings, key)) is not None:
+    if (staged := load_staged(ctx.settings, key)) is not None:
         return staged
     row = snapshots.get(ctx.engine, key)
     if (found := _found(ctx, key, row.dataset, {})) is not None:
@@ -164,7 +164,7 @@ def load_plan(ctx: Context, key: str) -> Plan:
 
 def plan_inputs(ctx: Context, key: str) -> dict[str, str]:
     """Dataset -> snapshot key of what a planned or committed snapshot reads."""
-    if (staged := _read_plan(ctx.settings, key)) is not None:
+    if (staged := load_staged(ctx.settings, key)) is not None:
         return {one.dataset: one.snapshot for one in staged.inputs.values() if one.snapshot}
     with ctx.engine.connect() as connection:
         return snapshots.parents(connection, key)
@@ -203,7 +203,8 @@ def begin_snapshots(connection: Any, step: Step, key: str, run_id: str | None) -
         )
 
 
-def _read_plan(settings: Settings, key: str) -> Plan | None:
+def load_staged(settings: Settings, key: str) -> Plan | None:
+    """The plan in a snapshot's staging folder, None where there is none."""
     try:
         return Plan.from_dict(json.loads((staging(settings, key) / "plan.json").read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
@@ -212,7 +213,7 @@ def _read_plan(settings: Settings, key: str) -> Plan | None:
 
 def _staged(ctx: Context, key: str) -> Plan | None:
     """An earlier attempt's plan, if all that it carries is still there."""
-    staged = _read_plan(ctx.settings, key)
+    staged = load_staged(ctx.settings, key)
     if staged is None:
         return None
     carried = [one.key for one in staged.partitions if one.carried]

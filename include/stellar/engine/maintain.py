@@ -1,0 +1,230 @@
+"""Keeping the lake in order: verify hashes, retire old snapshots' files, clear what was never committed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from stellar.engine.context import Context
+from stellar.engine.plan import load_staged
+from stellar.errors import InputError
+from stellar.lake.verify import Expected, ExpectedFile, verify_snapshot
+from stellar.ledger import snapshots
+
+STALE_S = 24 * 3600.0
+_SNAPSHOT_FOLDER = re.compile(r"[0-9a-f]{16}")
+
+
+def maintain(ctx: Context, *, keep: int = 2, dry_run: bool = False) -> dict[str, Any]:
+    """Verify what is current, then retire and clear. Nothing is deleted while something current is damaged.
+
+    Parameters
+    ----------
+    keep : int
+        Snapshots whose files are kept per dataset, the current one included.
+    dry_run : bool
+        Only say what would be done.
+
+    Returns
+    -------
+    dict
+        ``faults``, ``retired``, ``cleared`` (lists) and ``freed_bytes``; hard links mean that less may come free.
+    """
+    faults = verify(ctx)
+    if faults and not dry_run:
+        return {"faults": faults, "retired": [], "cleared": [], "freed_bytes": 0}
+    retired = retire(ctx, keep=keep, dry_run=dry_run)
+    cleared = clear(ctx, dry_run=dry_run)
+    return {
+        "faults": faults,
+        "retired": retired,
+        "cleared": cleared,
+        "freed_bytes": sum(one["bytes"] or 0 for one in retired),
+    }
+
+
+def verify(
+    ctx: Context,
+    datasets: Iterable[str] | None = None,
+    *,
+    rows: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> list[dict[str, str]]:
+    """Compare current snapshots with the ledger: files, sizes, hashes; with `rows` also where the rows lie.
+
+    Parameters
+    ----------
+    datasets : iterable of str, optional
+        All when not given.
+    progress : callable, optional
+        Called as (dataset, snapshots done, snapshots).
+
+    Returns
+    -------
+    list of dict
+        ``dataset, snapshot, file, what`` of each fault; empty when all is well.
+    """
+    current = snapshots.current_keys(ctx.engine)
+    wanted = list(current if datasets is None else datasets)
+    if unknown := sorted(set(wanted) - set(current)):
+        raise InputError(f"{', '.join(unknown)}: no such dataset with a current snapshot; see `stellar datasets`")
+    with ctx.engine.connect() as connection:
+        ids = dict(connection.execute(sa.text("SELECT name, id_column FROM lake.dataset")).tuples().all())
+    faults = []
+    for done, dataset in enumerate(wanted, start=1):
+        row = snapshots.get(ctx.engine, current[dataset])
+        parts = {
+            one["name"]: ExpectedFile(one["file"], one["rows"], one["bytes"], one["sha256"])
+            for one in snapshots.partitions_of(ctx.engine, row.key)
+            if one["file"]
+        }
+        sorted_by = ids.get(dataset) if not dataset.startswith(("raw.", "quarantine.")) else None
+        found = verify_snapshot(ctx.settings.lake / str(row.path), Expected(parts, sorted_by), rows=rows)
+        faults += [{"dataset": dataset, "snapshot": row.key, "file": one.file, "what": one.what} for one in found]
+        if progress:
+            progress(dataset, done, len(wanted))
+    return faults
+
+
+_OLD = sa.text("""
+    SELECT key, dataset, path, bytes FROM (
+        SELECT s.*, row_number() OVER (PARTITION BY dataset ORDER BY state = 'current' DESC, state_at DESC, key) AS place
+          FROM lake.snapshot s
+         WHERE s.files_removed_at IS NULL AND s.state IN ('current', 'retired', 'rejected')) ranked
+     WHERE place > :keep AND state <> 'current' ORDER BY dataset, place""")
+_FORGOTTEN = sa.text("""
+    SELECT s.key, s.dataset FROM lake.snapshot s JOIN lake.current c USING (dataset)
+     WHERE s.state = 'candidate' AND s.committed_at < c.since
+       AND s.committed_at < now() - make_interval(secs => :age)""")
+
+
+def retire(ctx: Context, *, keep: int = 2, dry_run: bool = False, stale_s: float = STALE_S) -> list[dict[str, Any]]:
+    """Remove the files of snapshots beyond the newest `keep` of each dataset; the ledger keeps their rows.
+
+    The current snapshot always stays, and so does what a live plan reads. Candidates that were overtaken long ago
+    are retired first.
+    """
+    if keep < 1:
+        raise InputError(f"keep must be at least 1, not {keep}")
+    if not dry_run:
+        _retire_forgotten(ctx, stale_s)
+    in_use = _in_use(ctx)
+    with ctx.engine.connect() as connection:
+        old = [dict(row) for row in connection.execute(_OLD, {"keep": keep}).mappings()]
+    old = [one for one in old if one["key"] not in in_use]
+    for one in [] if dry_run else old:
+        with ctx.engine.begin() as connection:
+            snapshots.lock_datasets(connection, [one["dataset"]])
+            row = snapshots.find(connection, one["key"])
+            if row is None or row.state == "current":
+                continue
+            connection.execute(
+                sa.text("UPDATE lake.snapshot SET files_removed_at = now() WHERE key = :key"), {"key": row.key}
+            )
+        # a crash here leaves a folder that no snapshot names; `clear` takes it
+        _discard(ctx, ctx.settings.lake / one["path"])
+    return old
+
+
+def _retire_forgotten(ctx: Context, age: float) -> None:
+    with ctx.engine.begin() as connection:
+        forgotten = connection.execute(_FORGOTTEN, {"age": age}).mappings().all()
+        snapshots.lock_datasets(connection, [row["dataset"] for row in forgotten])
+        for row in forgotten:
+            now = snapshots.find(connection, row["key"])
+            if now is not None and now.state == "candidate":
+                snapshots.set_state(connection, now.key, "retired", "never promoted")
+
+
+def _in_use(ctx: Context) -> set[str]:
+    """Snapshots that plans in the staging folder read."""
+    plans = (load_staged(ctx.settings, folder.name) for folder in _folders(ctx.settings.lake / ".staging"))
+    return {one.snapshot for plan in plans if plan for one in plan.inputs.values() if one.snapshot}
+
+
+def clear(ctx: Context, *, dry_run: bool = False, stale_s: float = STALE_S) -> list[str]:
+    """Remove what was never committed: staging untouched for `stale_s`, and folders that the ledger does not name.
+
+    Returns
+    -------
+    list of str
+        Paths below the lake's folder.
+    """
+    lake = ctx.settings.lake
+    stale = [folder for folder in _folders(lake / ".staging") if time.time() - _touched(folder) > stale_s]
+    cleared = [str(folder.relative_to(lake)) for folder in stale]
+    for folder in [] if dry_run else stale:
+        _discard(ctx, folder)
+    for layer in _folders(lake):
+        for subject in [] if layer.name.startswith(".") else _folders(layer):
+            cleared += _clear_dataset(ctx, f"{layer.name}.{subject.name}", subject, dry_run)
+    if not dry_run:
+        _forget_building(ctx, stale_s)
+    return cleared
+
+
+def _clear_dataset(ctx: Context, dataset: str, folder: Path, dry_run: bool) -> list[str]:
+    """Snapshot folders without a snapshot: what a commit left that crashed before its transaction ended."""
+    lost = []
+    with ctx.engine.begin() as connection:
+        snapshots.lock_datasets(connection, [dataset])  # no commit is under way
+        known = set(
+            connection.scalars(
+                sa.text(
+                    "SELECT path FROM lake.snapshot"
+                    " WHERE dataset = :dataset AND state <> 'building' AND files_removed_at IS NULL"
+                ),
+                {"dataset": dataset},
+            )
+        )
+        for one in _folders(folder):
+            path = one.relative_to(ctx.settings.lake).as_posix()
+            if _SNAPSHOT_FOLDER.fullmatch(one.name) and path not in known:
+                lost.append(path)
+                if not dry_run:
+                    _discard(ctx, one)
+    return lost
+
+
+def _forget_building(ctx: Context, stale_s: float) -> None:
+    """Drop ledger rows of snapshots that were planned long ago, never committed, and have no staging left."""
+    sql = (
+        "SELECT key, companion_of FROM lake.snapshot WHERE state = 'building' AND content_hash IS NULL"
+        " AND planned_at < now() - make_interval(secs => :age) ORDER BY companion_of IS NULL"
+    )
+    with ctx.engine.begin() as connection:
+        for row in connection.execute(sa.text(sql), {"age": stale_s}).mappings().all():
+            if not (ctx.settings.lake / ".staging" / (row["companion_of"] or row["key"])).exists():
+                connection.execute(sa.text("DELETE FROM lake.snapshot WHERE key = :key"), {"key": row["key"]})
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+
+
+def _touched(folder: Path) -> float:
+    """When something in a folder was last written."""
+    times = [folder.stat().st_mtime]
+    for one in folder.rglob("*"):
+        try:
+            times.append(one.stat().st_mtime)
+        except FileNotFoundError:  # another process is done with it
+            continue
+    return max(times)
+
+
+def _discard(ctx: Context, folder: Path) -> None:
+    """Move a folder out of sight, then delete it: a reader never meets half of one."""
+    if not folder.exists():
+        return
+    bin_ = ctx.settings.lake / ".staging" / f"discarded-{uuid.uuid4().hex}"
+    bin_.parent.mkdir(parents=True, exist_ok=True)
+    folder.rename(bin_)
+    shutil.rmtree(bin_, ignore_errors=True)
