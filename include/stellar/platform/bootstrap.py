@@ -72,6 +72,15 @@ def password(settings: Settings, user: str) -> str:
     return secret(settings, f"airflow_user_{user}")
 
 
+def passwords_to_show(settings: Settings) -> dict[str, str] | None:
+    """Passwords of the users, the first time it is asked for them in a home; None later."""
+    try:
+        (settings.secrets / "shown").touch(exist_ok=False)
+    except FileExistsError:
+        return None
+    return {user: password(settings, user) for user in USERS}
+
+
 def _write_once(file: Path, value: str) -> str:
     """Write a secret under its final name in one step; whoever comes second reads the first one's."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")

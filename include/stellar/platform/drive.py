@@ -164,7 +164,7 @@ class Driver:
                 log = self.client.log(task)
             except ServiceError as error:
                 log = [f"(its log cannot be read: {error})"]
-            lines += [f"    {line}" for line in log[-LOG_TAIL:] if line]
+            lines += [f"    {line}" for line in log if line and not _is_noise(line)][-LOG_TAIL:]
         return "\n".join(lines)
 
     def _check_stop(self) -> None:
@@ -180,6 +180,11 @@ def _label(task: dict[str, Any]) -> str:
     if task["map_index"] < 0:
         return task["task_id"]
     return f"{task['task_id']}[{task.get('rendered_map_index') or task['map_index']}]"
+
+
+def _is_noise(line: str) -> bool:
+    """Lines that Airflow writes into every task's log."""
+    return line.startswith(("::", "/", "DAG bundles loaded", "Filling up the DagBag", "Worker startup parse"))
 
 
 def _is_work(task: dict[str, Any]) -> bool:

@@ -42,7 +42,11 @@ class Lines:
         texts = {run.dag_id: _what(run) for run in runs}
         due = now - self._at >= LINE_EVERY_S
         for dag_id, text in texts.items():
-            if text and text != self._shown.get(dag_id) and (due or _stage(text) != _stage(self._shown.get(dag_id, ""))):
+            if (
+                text
+                and text != self._shown.get(dag_id)
+                and (due or _stage(text) != _stage(self._shown.get(dag_id, "")))
+            ):
                 self.say(f"{dag_id}: {text}")
                 self._shown[dag_id] = text
                 self._at = now

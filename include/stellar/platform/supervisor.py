@@ -34,6 +34,12 @@ ORPHAN_GRACE_S = 3.0
 HOPELESS_AFTER = 6  # quick deaths in a row, before the platform was ever ready
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+# the archive is a process of its own: nothing imports it, this one neither
+BUILD_ARCHIVE = """
+import sys; from pathlib import Path; from stellar.archive.build import build_archive
+build_archive(Path(sys.argv[1]), seed=int(sys.argv[2]), scale=float(sys.argv[3]))
+"""
+
 Report = Callable[[str], None]
 
 
@@ -120,28 +126,29 @@ class Supervisor:
             self._finish_archive(building)
         self._write_status()
 
-    def _build_archive(self, options: dict[str, float]) -> Child | None:
-        """Start generating the simulated sky, which goes on beside the rest of the start; None when it is there."""
+    def _build_archive(self, options: dict[str, float]) -> Child:
+        """Start generating the simulated sky, beside the rest of the start; at once done when it is there already."""
         settings = self.settings
-        if (settings.archive / "archive.json").is_file():
-            return Child("archive-build", [], {}, settings.logs / "archive-build.log", settings.home)
-        self.report("building the simulated sky")
-        command = [sys.executable, "-m", "stellar.archive.build", "--folder", str(settings.archive)]
-        command += ["--seed", str(settings.seed), *(f"--{name}={value}" for name, value in options.items())]
+        command = [sys.executable, "-c", BUILD_ARCHIVE, str(settings.archive), str(settings.seed)]
         child = Child(
-            "archive-build", command, self._own_environment(), settings.logs / "archive-build.log", settings.home
+            "archive-build",
+            [*command, str(options.get("scale", 1.0))],
+            self._own_environment(),
+            settings.logs / "archive-build.log",
+            settings.home,
         )
         child.start()
         return child
 
     def _finish_archive(self, building: Child) -> None:
-        if building.process is not None and building.process.wait() != 0:
-            raise StellarError(
-                f"the simulated sky could not be built (exit {building.process.returncode}); "
-                f"end of {building.log}:\n{tail(building)}"
-            )
-        command = [sys.executable, "-m", "stellar.archive.service", "--folder", str(self.settings.archive)]
-        self._add("archive", [*command, "--port", str(self.ports["archive"])], self._own_environment())
+        if building.process is None or building.process.wait() != 0:
+            raise StellarError(f"the simulated sky could not be built; end of {building.log}:\n{tail(building)}")
+        settings = self.settings
+        command = [sys.executable, "-m", "stellar.archive.service", "--folder", str(settings.archive)]
+        command += ["--port", str(self.ports["archive"]), "--port-file", str(settings.run / "archive.json")]
+        # the token lets the owner, and the tests, tell the archive to misbehave
+        command += ["--token-file", str(settings.secrets / "archive_token")]
+        self._add("archive", command, self._own_environment())
 
     def _own_environment(self) -> dict[str, str]:
         return {**os.environ, **processes.mark(self.settings), "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,55 @@
+# The Stellar Platform. `make help` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install run up test bench lint lock clean install-dev
+
+# PROFILE=real DATA=/path/to/files  ->  which profile, and where the files of the profile `real` lie
+ifdef PROFILE
+export STELLAR_PROFILE := $(PROFILE)
+endif
+ifdef DATA
+export STELLAR_DATA := $(abspath $(DATA))
+endif
+
+VENV := .venv
+STELLAR := $(VENV)/bin/stellar
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*  ## /\t/' | expand -t 12
+	@echo
+	@echo "PROFILE=simulated|tiny|real   DATA=folder of real files   STELLAR_HOME=where everything is kept (.stellar)"
+
+install:  ## the environment in .venv, from the lock file
+	@ops/install.sh
+
+install-dev:
+	@ops/install.sh dev
+
+run: install  ## everything once: database, archive, Airflow, the whole flow, a summary; then stops
+	@$(STELLAR) run
+
+up: install  ## the platform and its UI on loopback, until Ctrl-C
+	@$(STELLAR) up
+
+test: install-dev  ## every test: unit, integration, end to end
+	@$(VENV)/bin/python -m pytest tests --ignore=tests/benchmarks
+
+bench: install-dev  ## the benchmarks, with their figures
+	@$(VENV)/bin/python -m pytest tests/benchmarks -s
+
+lint: install-dev  ## style, types of configuration files, generated pages
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/hadolint Dockerfile
+	@$(VENV)/bin/python ops/check_compose.py docker-compose.yaml
+	@$(VENV)/bin/python ops/dags_page.py --check
+
+lock: install  ## resolve pyproject.toml into the lock files anew
+	@ops/lock.sh
+
+clean:  ## remove the environment and caches; homes (.stellar*) stay
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis include/*.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "kept: $$(ls -d .stellar* 2>/dev/null || echo 'no home here')"

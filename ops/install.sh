@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Make .venv from the lock file, or find that it is up to date. `install.sh dev` adds what tests and checks need.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+UV=0.13.8
+VENV=.venv
+LOCK=requirements.txt
+[[ ${1:-} == dev ]] && LOCK=requirements-dev.txt
+
+fail() { echo "error: $*" >&2; exit 2; }
+
+[[ $(uname -s) == Linux ]] || fail "this is $(uname -s); the platform runs on Linux x86-64"
+[[ $(uname -m) == x86_64 ]] || fail "this is $(uname -m); the platform runs on Linux x86-64"
+
+supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3; do
+        if command -v "$candidate" >/dev/null && supported "$candidate"; then command -v "$candidate"; return; fi
+    done
+    fail "no Python 3.11, 3.12 or 3.13 found (python3 is $(python3 --version 2>&1 || true)); install one, or name it: make install PYTHON=/path/to/python3.11"
+}
+
+[[ -z ${PYTHON:-} ]] || supported "$PYTHON" || fail "$PYTHON is $("$PYTHON" --version 2>&1); the platform needs Python 3.11, 3.12 or 3.13"
+if [[ -x $VENV/bin/python ]] && ! supported $VENV/bin/python; then
+    fail "$VENV holds $($VENV/bin/python --version 2>&1 || echo 'a broken Python'); the platform needs Python 3.11 to 3.13: run make clean"
+fi
+
+want() { cat "$1" pyproject.toml | sha256sum | cut -d' ' -f1; }
+# the environment of the tests holds that of the platform
+if [[ -x $VENV/bin/stellar ]]; then
+    for lock in "$LOCK" requirements-dev.txt; do
+        if [[ $(cat "$VENV/.stamp-$lock" 2>/dev/null || true) == "$(want "$lock")" ]]; then exit 0; fi
+    done
+fi
+
+[[ -x $VENV/bin/python ]] || "$(find_python)" -m venv $VENV
+echo "installing $(grep -c '==' "$LOCK") packages into $VENV ($($VENV/bin/python --version))"
+
+# uv installs the lock in seconds where pip takes minutes; both check every hash
+by_uv() {
+    $VENV/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV" &&
+        $VENV/bin/python -m uv pip install --quiet --native-tls --python $VENV/bin/python \
+            --no-deps --require-hashes -r "$LOCK"
+}
+by_pip() {
+    $VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$LOCK"
+}
+by_uv || { echo "uv could not; pip installs instead, which takes some minutes"; by_pip; }
+
+# the lock holds setuptools, so the project itself builds without the network
+$VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+want "$LOCK" >"$VENV/.stamp-$LOCK"

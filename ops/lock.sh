@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Resolve pyproject.toml into requirements.txt (the platform) and requirements-dev.txt (with tests and checks).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+compile() {
+    .venv/bin/python -m uv pip compile --native-tls --quiet --universal --python-version 3.11 --generate-hashes --no-header "$@"
+}
+compile pyproject.toml --output-file requirements.txt
+compile pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
