@@ -96,14 +96,18 @@ class LakeConnection:
         duckdb.Error
             When the statement is wrong.
         """
-        refuse_writing(statement)
-        self._load_views(statement)
-        self._load_ledger(statement)
+        self._prepare(statement)
         return self.duckdb.execute(statement, parameters)
 
-    def arrow(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> pa.Table:
+    def reader(self, statement: str, parameters: Sequence[Any] | None = None, *, rows: int = 50_000) -> Any:
+        """Result of one reading statement as a pyarrow.RecordBatchReader with batches of at most `rows`."""
+        self._prepare(statement)
+        # Through a relation, since the cursor that `execute` returns would copy the rows once more.
+        return self.duckdb.sql(statement, params=parameters).to_arrow_reader(rows)
+
+    def arrow(self, statement: str, parameters: Sequence[Any] | None = None) -> pa.Table:
         """Result of one reading statement as an Arrow table."""
-        return self.execute(statement, parameters).to_arrow_table()
+        return self.reader(statement, parameters).read_all()
 
     def ledger_tables(self) -> list[str]:
         """Names of the ledger's tables and views, each to be used as `ledger.<name>`."""
@@ -143,6 +147,11 @@ class LakeConnection:
 
         self.duckdb.create_function("_cone_files", files, ["VARCHAR", "DOUBLE", "DOUBLE", "DOUBLE"], "VARCHAR[]")
         self.duckdb.execute(_CONE)
+
+    def _prepare(self, statement: str) -> None:
+        refuse_writing(statement)
+        self._load_views(statement)
+        self._load_ledger(statement)
 
     def _load_views(self, statement: str) -> None:
         """Create the views of `sql/views/` that a statement names."""

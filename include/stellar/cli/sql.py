@@ -1,0 +1,234 @@
+"""`stellar sql`: questions over the current datasets and the ledger; reads only."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import duckdb
+import typer
+
+from stellar.errors import InputError, StellarError
+from stellar.lake.sql import LakeConnection, connect
+from stellar.ledger.connect import ledger_session
+from stellar.settings import load_settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+app = typer.Typer()
+
+#: Rows of the table that is shown on a terminal; files, --csv and --json have all.
+SHOWN_ROWS = 50
+BATCH_ROWS = 50_000
+WORDS = """
+SELECT FROM WHERE GROUP BY ORDER LIMIT JOIN LEFT USING ON AND OR NOT IN IS NULL AS WITH HAVING DISTINCT QUALIFY UNION
+ALL CASE WHEN THEN ELSE END BETWEEN LIKE DESCRIBE SUMMARIZE SHOW TABLES EXPLAIN cone( count( avg( median(
+"""
+
+
+@app.command()
+def command(
+    statement: Annotated[str | None, typer.Argument(help="One statement; without it, a prompt opens")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the statement from a file")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV: header and rows only")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All rows as a JSON list of objects")] = False,
+    parquet: Annotated[Path | None, typer.Option("--parquet", help="Write all rows to a Parquet file")] = None,
+) -> None:
+    """Ask a question in SQL (DuckDB's) over the current datasets and the ledger. Nothing can be changed.
+
+    Datasets are views of their names (curated.gaia), the ledger's tables are ledger.<table>, and
+    cone('curated.gaia', ra, dec, radius_deg) searches around a position. Questions to start from: sql/queries/.
+    """
+    if as_csv + as_json + (parquet is not None) > 1:
+        raise InputError("choose one of --csv, --json and --parquet")
+    text = _statement(statement, file)
+    settings = load_settings()
+    with ledger_session(settings, role="reader") as engine, connect(settings, engine) as connection:
+        for dataset, why in connection.faults.items():
+            typer.echo(f"warning: {dataset} cannot be shown: {why}", err=True)
+        if text is None:
+            _prompt(connection, settings.cache / "sql_history")
+        elif as_csv:
+            write_csv(_batches(connection, text), sys.stdout)
+        elif as_json:
+            write_json(_batches(connection, text), sys.stdout)
+        elif parquet is not None:
+            typer.echo(f"{_write_parquet(_batches(connection, text), parquet)} rows to {parquet}", err=True)
+        else:
+            _show(connection, text)
+
+
+def write_csv(batches: Iterator[pa.RecordBatch], stream: TextIO) -> None:
+    """Header and rows, LF, null as an empty field, lists as JSON."""
+    writer = csv.writer(stream, lineterminator="\n")
+    for number, batch in enumerate(batches):
+        if number == 0:
+            writer.writerow(batch.schema.names)
+        columns = [[_csv_value(value) for value in column.to_pylist()] for column in batch.columns]
+        writer.writerows(zip(*columns, strict=True))
+
+
+def write_json(batches: Iterator[pa.RecordBatch], stream: TextIO) -> None:
+    """A list of objects, one per row and line; NaN and infinities are null, as JSON has no others."""
+    separator = "["
+    for batch in batches:
+        for row in batch.to_pylist():
+            stream.write(f"{separator}\n{json.dumps({name: _json_value(value) for name, value in row.items()})}")
+            separator = ","
+    stream.write("[]\n" if separator == "[" else "\n]\n")
+
+
+def _statement(statement: str | None, file: Path | None) -> str | None:
+    """What to run; None to open a prompt."""
+    if statement is not None and file is not None:
+        raise InputError("give a statement or --file, not both")
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{file}: cannot be read: {error}") from None
+    if statement is None and not sys.stdin.isatty():
+        return sys.stdin.read()
+    return statement
+
+
+def _told(connection: LakeConnection, error: duckdb.Error) -> str:
+    """DuckDB's message, with the names that there are where one is not known."""
+    message = str(error).replace("Python exception occurred while executing the UDF: ", "")
+    if isinstance(error, duckdb.CatalogException) and "Table" in message:
+        there = ", ".join(connection.catalogs) or "none, nothing has been synced into this home yet"
+        message += f"\nDatasets here: {there}; ledger tables are ledger.<name>"
+    return message
+
+
+def _batches(connection: LakeConnection, text: str) -> Iterator[pa.RecordBatch]:
+    """The result in parts; at least one, so that the columns are known without rows too."""
+    import pyarrow as pa
+
+    empty = True
+    try:
+        reader = connection.reader(text, rows=BATCH_ROWS)
+        for batch in reader:
+            empty = False
+            yield batch
+    except duckdb.Error as error:
+        raise InputError(_told(connection, error)) from None
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(str(error)) from None
+    if empty:
+        yield from reader.schema.empty_table().to_batches() or [pa.RecordBatch.from_pylist([], schema=reader.schema)]
+
+
+def _write_parquet(batches: Iterator[pa.RecordBatch], path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    rows = 0
+    first = next(batches)
+    try:
+        with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
+            for batch in (first, *batches):
+                writer.write_batch(batch)
+                rows += batch.num_rows
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error}") from None
+    return rows
+
+
+def _show(connection: LakeConnection, text: str) -> None:
+    """The first rows as a table for people."""
+    try:
+        result = connection.execute(text)
+        rows = result.fetchmany(SHOWN_ROWS + 1)
+    except duckdb.Error as error:
+        raise InputError(_told(connection, error)) from None
+    names = [column[0] for column in result.description]
+    if names == ["explain_key", "explain_value"]:
+        typer.echo("\n".join(row[1] for row in rows))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, column in zip(names, result.description, strict=True):
+        numeric = str(column[1]) in ("BIGINT", "INTEGER", "DOUBLE", "FLOAT", "HUGEINT", "UBIGINT", "SMALLINT")
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+    for row in rows[:SHOWN_ROWS]:
+        table.add_row(*(_cell(value) for value in row))
+    console = Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
+    console.print(table)
+    more = len(rows) > SHOWN_ROWS
+    note = f"first {SHOWN_ROWS} rows; --csv, --json or --parquet give all" if more else f"{len(rows)} rows"
+    console.print(note, style="dim")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "·"
+    if isinstance(value, float):
+        return f"{value:.6g}" if abs(value) < 1e5 else f"{value:.10g}"
+    text = str(value)
+    return text if len(text) <= 120 else f"{text[:117]}…"
+
+
+def _csv_value(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | dict):
+        return json.dumps(_json_value(value))
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, list):
+        return [_json_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _prompt(connection: LakeConnection, history: Path) -> None:
+    """Read statements until the end of input; one ends with `;` or an empty line."""
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.completion import WordCompleter
+    from prompt_toolkit.history import FileHistory
+
+    columns = {column for names in connection.columns().values() for column in names}
+    tables = [f"ledger.{name}" for name in connection.ledger_tables()]
+    words = [*WORDS.split(), *connection.catalogs, *tables, *sorted(columns)]
+    history.parent.mkdir(parents=True, exist_ok=True)
+    session: PromptSession[str] = PromptSession(
+        history=FileHistory(str(history)), completer=WordCompleter(words, ignore_case=True, WORD=True)
+    )
+    typer.echo(
+        "End a statement with ; and the session with Ctrl-D. Names complete with Tab; SHOW ALL TABLES lists them."
+    )
+    lines: list[str] = []
+    while True:
+        try:
+            lines.append(session.prompt("...> " if lines else "sql> "))
+        except KeyboardInterrupt:
+            lines = []
+            continue
+        except EOFError:
+            return
+        text = "\n".join(lines).strip()
+        if not text or text in ("quit", "exit", "\\q"):
+            if text:
+                return
+            lines = []
+        elif text.endswith(";") or not lines[-1].strip():
+            lines = []
+            try:
+                _show(connection, text)
+            except StellarError as error:
+                typer.echo(f"error: {error}", err=True)
