@@ -95,7 +95,8 @@ def verify(
 
 _OLD = sa.text("""
     SELECT key, dataset, path, bytes FROM (
-        SELECT s.*, row_number() OVER (PARTITION BY dataset ORDER BY state = 'current' DESC, state_at DESC, key) AS place
+        SELECT s.*, row_number() OVER (
+                   PARTITION BY dataset ORDER BY state = 'current' DESC, state_at DESC, key) AS place
           FROM lake.snapshot s
          WHERE s.files_removed_at IS NULL AND s.state IN ('current', 'retired', 'rejected')) ranked
      WHERE place > :keep AND state <> 'current' ORDER BY dataset, place""")
