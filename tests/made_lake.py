@@ -1,0 +1,62 @@
+"""Features and labels of made-up stars in a lake, brought through the engine as a survey's are."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from made_stars import make_stars
+from stellar.engine import engine, ingest
+from stellar.engine.context import Context
+from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
+from stellar.surveys.base import Fetched, WorkUnit
+
+FEATURES = ("object_id", "ra", "dec", "g_mag", "bp_rp", "u_g")
+
+
+def run_features(_: Partition, inputs: dict[str, PartitionInput], params: dict) -> StepResult:
+    rows = inputs["stars"].rows
+    return StepResult(rows.select(FEATURES), Accounting(rows.num_rows, rows.num_rows))
+
+
+def run_labels(_: Partition, inputs: dict[str, PartitionInput], params: dict) -> StepResult:
+    rows = inputs["stars"].rows
+    n = rows.num_rows
+    parts = [
+        pa.table(
+            {
+                "label_id": pc.binary_join_element_wise(target, rows["object_id"], ":"),
+                "object_id": rows["object_id"],
+                "target": pa.array([target] * n, pa.string()),
+                "value_float": rows["teff_k"] if target == "teff_k" else pa.nulls(n, pa.float64()),
+                "value_string": rows["spectral_class"] if target != "teff_k" else pa.nulls(n, pa.string()),
+                "error_float": pa.nulls(n, pa.float64()),
+                "survey": pa.array(["made"] * n, pa.string()),
+                "survey_id": rows["object_id"],
+            }
+        )
+        for target in ("teff_k", "spectral_class")
+    ]
+    return StepResult(pa.concat_tables(parts), Accounting(2 * n, 2 * n))
+
+
+FEATURES_STEP = Step(
+    "features.sed", "made_features", 1, {"stars": Input("raw.stars")}, {}, run_features, "object_id", "rows", "stars"
+)
+LABELS_STEP = Step(
+    "features.labels", "made_labels", 1, {"stars": Input("raw.stars")}, {}, run_labels, "label_id", "plain"
+)
+
+
+def bring(ctx: Context, stars: pa.Table, unit: str = "all") -> None:
+    """Stars as one unit of a survey `stars`, through to current features and labels."""
+    work = WorkUnit("stars", "stars", "made", unit, f"{unit}-{stars.num_rows}", {}, stars.num_rows)
+    ingest.plan_units(ctx, "stars", [work])
+    ingest.record_batch(ctx, work, Fetched(stars, "made", f"select {unit}", {}, "0" * 64))
+    commit = ingest.commit_raw(ctx, "raw.stars")
+    assert commit is not None
+    engine.gate(ctx, [commit.key])
+    engine.promote(ctx, [commit.key], who="tests", reason="made")
+    engine.run(ctx, [FEATURES_STEP, LABELS_STEP], who="tests", reason="made")
+
+
+def bring_stars(ctx: Context, n: int = 1500, seed: int = 1, unit: str = "all") -> None:
+    bring(ctx, make_stars(n, seed), unit)
