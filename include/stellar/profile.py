@@ -154,6 +154,19 @@ class Matches(_Section):
         return max([self.radius_arcsec, *self.pairs.values()]) + self.max_motion_arcsec
 
 
+class FeatureSet(_Section):
+    """One feature dataset: what kind of features, from which curated dataset (`sed` reads the objects instead)."""
+
+    kind: Literal["sed", "spectra", "lightcurves"]
+    source: str | None = Field(None, pattern=_NAME)
+
+    @model_validator(mode="after")
+    def _source_where_needed(self) -> FeatureSet:
+        if (self.kind == "sed") != (self.source is None):
+            raise ValueError("`sed` takes no `source`; `spectra` and `lightcurves` need one: a curated dataset")
+        return self
+
+
 class Profile(_Section):
     """What a home holds: which surveys are synced, which datasets are curated, matched and scored, and how."""
 
@@ -165,9 +178,8 @@ class Profile(_Section):
     files: list[str] = Field([], description="File sources (config/files) that the survey `files` reads")
     curated: list[str] = Field(description="Curated datasets, best first: the order of preference for objects")
     matches: Matches = Matches()
-    features: list[str] = Field(["sed", "spectra", "lightcurves"], description="Feature datasets to extract")
+    features: dict[str, FeatureSet] = Field(description="Feature datasets to extract: subject -> how")
     models: list[str] = Field([], description="Models to train and score")
-    overrides: dict[str, dict[str, Any]] = Field({}, description="Per model: values laid over its config")
 
     def configs(self) -> list[Curated]:
         """Configs of the profile's curated datasets, best first."""

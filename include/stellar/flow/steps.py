@@ -77,9 +77,9 @@ def _features(ctx: Context, profile: Profile) -> list[Step]:
 
 
 def _labels(ctx: Context, profile: Profile) -> list[Step]:
-    from stellar.features.labels import labels_step
+    from stellar.features.steps import label_steps
 
-    return [labels_step(profile)]
+    return label_steps(profile)
 
 
 def _scores(ctx: Context, profile: Profile) -> list[Step]:
