@@ -26,6 +26,9 @@ truth.parquet            what the stars really are, with every survey's ids; for
 archive.json             version, seed, scale, fields, row counts, SHA-256 of every file
 =======================  ==============================================================================================
 
+Epochs of positions: Gaia 2016.0; PhotoObj the night of its image (`mjd`, 1999 to 2008; the star is where it was then);
+SpecObj that of the image it was chosen from (join `bestObjID`), or 2000.0 where there is none; TIC and SIMBAD 2000.0.
+
 Files on the wire: `stellar.archive.sdss_fits.spectrum_fits(folder, plate, mjd, fiberid) -> bytes` and
 `stellar.archive.tess_fits.lightcurve_fits(folder, product_uri_or_obs_id) -> bytes`; both raise KeyError for what does
 not exist, and give the same bytes each time.
@@ -33,6 +36,8 @@ not exist, and give the same bytes each time.
 Labels of variability: `otype` EB* (all three shapes), RR*, dS*, RotV or BY*, Er*/Fl* (flare), SB/PM/`*` else;
 `mesVar.vartyp` EA, EB, EW, RRAB, RRC, DSCT, BY/ROT, UV, SOLR (granulation; written `SRS`), CST (constant). About 3%
 of the types are wrong, as in life.
+
+The same seed and scale give the same bytes on one machine; another kind of processor may round a last digit otherwise.
 
 The rates of rare classes are raised far above nature's, so that there is something to learn from; everything
 else (luminosities, colours, motions, errors) follows the simple relations of `stars`, `population` and their kin.
@@ -50,7 +55,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from stellar.archive import sdss_spec, simbad, targets, tess
+from stellar.archive import sdss_pipeline, sdss_spec, simbad, targets, tess
 from stellar.archive.columns import TABLES, to_table
 from stellar.archive.fields import FIELDS
 from stellar.archive.gaia import gaia_source
@@ -165,7 +170,9 @@ def _generate(folder: Path, seed: int, scale: float) -> dict[str, int]:
     primary = photo["mode"] == 1
     objid[photo_star[primary]] = photo["objID"][primary]
 
-    specobjid = _spectra(folder, sky, objid, seed, scale, write)
+    imaged_mjd = np.zeros(n, dtype=np.int64)
+    imaged_mjd[photo_star[primary]] = photo["mjd"][primary]
+    specobjid = _spectra(folder, sky, objid, imaged_mjd, seed, scale, write)
     photo["specObjID"] = np.where(primary & (specobjid[photo_star] != ""), specobjid[photo_star], "0")
     write("sdss_photoobj", photo)
     ticid = _light_curves(folder, sky, source_id, seed, write)
@@ -179,25 +186,42 @@ def _generate(folder: Path, seed: int, scale: float) -> dict[str, int]:
     oid = np.zeros(n, dtype=np.int64)
     oid[known] = basic["oid"]
     letter = spectral_letter(np.nan_to_num(sky["teff_k"], nan=5000.0), sky["kind"])
-    truth = sky | {"star_id": np.arange(n), "letter": letter, "source_id": source_id, "objid": objid, "specobjid": specobjid,
-                   "ticid": ticid, "simbad_oid": oid}  # fmt: skip
+    truth = sky | {
+        "star_id": np.arange(n),
+        "letter": letter,
+        "source_id": source_id,
+        "objid": objid,
+        "specobjid": specobjid,
+        "ticid": ticid,
+        "simbad_oid": oid,
+    }
     write("truth", truth)
     return counts
 
 
-def _spectra(folder: Path, sky: Sky, objid: np.ndarray, seed: int, scale: float, write) -> np.ndarray:  # noqa: ANN001
+def _spectra(
+    folder: Path, sky: Sky, objid: np.ndarray, imaged_mjd: np.ndarray, seed: int, scale: float, write
+) -> np.ndarray:
     """Write the spectra; the specObjID of each star's primary spectrum, empty where none."""
     star, plate = sdss_spec.choose_targets(sky, scale, _rng(seed, "targets"))
     seen = sdss_spec.observe(sky, star, plate, _rng(seed, "spectra"))
-    columns, order = sdss_spec.specobj(sky, star, plate, seen, objid, scale, _rng(seed, "specobj"))
+    columns, order = sdss_pipeline.specobj(sky, star, plate, seen, objid, imaged_mjd, _rng(seed, "specobj"))
     columns = {key: value[order] for key, value in columns.items()}
     write("sdss_specobj", columns)
     rng = _rng(seed, "pixels")  # files of the same survey start and end some pixels apart
     start = rng.integers(0, 12, len(star))
-    write("sdss_spectra", {
-        "spec_row": np.arange(len(star)), "plate": columns["plate"], "mjd": columns["mjd"], "fiberID": columns["fiberID"],
-        "pix_start": start, "pix_count": sdss_spec.N_PIXELS - start - rng.integers(0, 12, len(star)), "sky_scale": seen["sky_scale"][order],
-    })  # fmt: skip
+    write(
+        "sdss_spectra",
+        {
+            "spec_row": np.arange(len(star)),
+            "plate": columns["plate"],
+            "mjd": columns["mjd"],
+            "fiberID": columns["fiberID"],
+            "pix_start": start,
+            "pix_count": sdss_spec.N_PIXELS - start - rng.integers(0, 12, len(star)),
+            "sky_scale": seen["sky_scale"][order],
+        },
+    )
     for name in ("flux", "ivar", "model", "mask"):
         np.save(folder / f"sdss_{name}.npy", seen[name][order])
     specobjid = np.full(len(sky["ra"]), "", dtype="<U20")
@@ -206,7 +230,7 @@ def _spectra(folder: Path, sky: Sky, objid: np.ndarray, seed: int, scale: float,
     return specobjid
 
 
-def _light_curves(folder: Path, sky: Sky, source_id: np.ndarray, seed: int, write) -> np.ndarray:  # noqa: ANN001
+def _light_curves(folder: Path, sky: Sky, source_id: np.ndarray, seed: int, write) -> np.ndarray:
     """Write the TIC, the observations and the light curves; the TIC id of each star, 0 where none."""
     rng = _rng(seed, "tic")
     target = np.flatnonzero(sky["var_class"] != "")
@@ -228,14 +252,31 @@ def _light_curves(folder: Path, sky: Sky, source_id: np.ndarray, seed: int, writ
     write("tess_observations", observed)
     row = np.searchsorted(tic["ID"].astype(np.int64), tics)
     sectors = curves["sector"].tolist()
-    write("tess_lightcurves", {
-        "lc_row": np.arange(len(tics)), "ticid": tics, "sector": curves["sector"], "dataURL": observed["dataURL"],
-        "camera": np.array([tess.SECTORS[s].camera for s in sectors]), "ccd": np.array([tess.SECTORS[s].ccd for s in sectors]),
-        "ra": tic["ra"][row], "dec": tic["dec"][row], "pmra": tic["pmRA"][row], "pmdec": tic["pmDEC"][row], "tmag": tic["Tmag"][row],
-        "teff": tic["Teff"][row], "logg": tic["logg"][row], "mh": tic["MH"][row], "radius": tic["rad"][row],
-        "flux_err": curves["flux_err"], "background": curves["background"], "crowdsap": curves["crowdsap"],
-        "column": rng.uniform(60.0, 2000.0, len(tics)), "row": rng.uniform(60.0, 2000.0, len(tics)),
-    })  # fmt: skip
+    write(
+        "tess_lightcurves",
+        {
+            "lc_row": np.arange(len(tics)),
+            "ticid": tics,
+            "sector": curves["sector"],
+            "dataURL": observed["dataURL"],
+            "camera": np.array([tess.SECTORS[s].camera for s in sectors]),
+            "ccd": np.array([tess.SECTORS[s].ccd for s in sectors]),
+            "ra": tic["ra"][row],
+            "dec": tic["dec"][row],
+            "pmra": tic["pmRA"][row],
+            "pmdec": tic["pmDEC"][row],
+            "tmag": tic["Tmag"][row],
+            "teff": tic["Teff"][row],
+            "logg": tic["logg"][row],
+            "mh": tic["MH"][row],
+            "radius": tic["rad"][row],
+            "flux_err": curves["flux_err"],
+            "background": curves["background"],
+            "crowdsap": curves["crowdsap"],
+            "column": rng.uniform(60.0, 2000.0, len(tics)),
+            "row": rng.uniform(60.0, 2000.0, len(tics)),
+        },
+    )
     for name in ("sap", "pdcsap", "quality"):
         np.save(folder / f"tess_{name}.npy", curves[name])
     return ticid
@@ -250,7 +291,11 @@ def _describe(folder: Path, seed: int, scale: float, counts: dict[str, int]) -> 
                 "bytes": path.stat().st_size,
             }
     described = {
-        "version": VERSION, "seed": seed, "scale": scale, "fields": [field._asdict() for field in FIELDS],
-        "rows": {name: counts[name] for name in TABLES}, "files": files,
-    }  # fmt: skip
+        "version": VERSION,
+        "seed": seed,
+        "scale": scale,
+        "fields": [field._asdict() for field in FIELDS],
+        "rows": {name: counts[name] for name in TABLES},
+        "files": files,
+    }
     (folder / "archive.json").write_text(json.dumps(described, indent=1, sort_keys=True) + "\n")

@@ -30,12 +30,18 @@ def cards_text(cards: Sequence[Card]) -> str:
 
 def primary_bytes(cards: Sequence[Card]) -> bytes:
     """A primary HDU without data."""
-    opening = [("SIMPLE", True, "conforms to FITS standard"), ("BITPIX", 8, "array data type"), ("NAXIS", 0, "number of array dimensions"),
-               ("EXTEND", True, "file contains extensions")]  # fmt: skip
+    opening = [
+        ("SIMPLE", True, "conforms to FITS standard"),
+        ("BITPIX", 8, "array data type"),
+        ("NAXIS", 0, "number of array dimensions"),
+        ("EXTEND", True, "file contains extensions"),
+    ]
     return _hdu_bytes(cards_text([*opening, *cards]), b"")
 
 
-def table_bytes(data: np.ndarray, name: str, cards: Sequence[Card] = (), units: tuple[tuple[str, str], ...] = ()) -> bytes:
+def table_bytes(
+    data: np.ndarray, name: str, cards: Sequence[Card] = (), units: tuple[tuple[str, str], ...] = ()
+) -> bytes:
     """A binary-table HDU of a structured array of big-endian fields."""
     before, after = _table_header(data.dtype, name, units)
     rows = cards_text([("NAXIS2", len(data), "number of table rows")])
@@ -44,9 +50,16 @@ def table_bytes(data: np.ndarray, name: str, cards: Sequence[Card] = (), units: 
 
 def image_bytes(data: np.ndarray, name: str, cards: Sequence[Card] = ()) -> bytes:
     """An image HDU of a two-dimensional big-endian int32 array."""
-    opening = [("XTENSION", "IMAGE", "Image extension"), ("BITPIX", 32, "array data type"), ("NAXIS", 2, "number of array dimensions"),
-               ("NAXIS1", data.shape[1], ""), ("NAXIS2", data.shape[0], ""), ("PCOUNT", 0, "number of parameters"),
-               ("GCOUNT", 1, "number of groups"), ("EXTNAME", name, "name of extension")]  # fmt: skip
+    opening = [
+        ("XTENSION", "IMAGE", "Image extension"),
+        ("BITPIX", 32, "array data type"),
+        ("NAXIS", 2, "number of array dimensions"),
+        ("NAXIS1", data.shape[1], ""),
+        ("NAXIS2", data.shape[0], ""),
+        ("PCOUNT", 0, "number of parameters"),
+        ("GCOUNT", 1, "number of groups"),
+        ("EXTNAME", name, "name of extension"),
+    ]
     return _hdu_bytes(cards_text([*opening, *cards]), data.astype(">i4").tobytes())
 
 

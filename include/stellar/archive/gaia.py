@@ -105,19 +105,36 @@ def gaia_source(sky: Sky, in_gaia: np.ndarray, rng: np.random.Generator) -> tupl
     pmra = true["pmra"] + inflate * error_pmra * rng.normal(size=n) + blank
     pmdec = true["pmdec"] + inflate * error_pmdec * rng.normal(size=n) + blank
     parallax_error, error_pmra, error_pmdec = parallax_error + blank, error_pmra + blank, error_pmdec + blank
-    l, b = galactic(ra, dec)
+    galactic_lon, galactic_lat = galactic(ra, dec)
 
     columns: dict[str, np.ndarray] = {
-        "solution_id": np.full(n, SOLUTION_ID), "source_id": source_id,
-        "designation": np.char.add("Gaia DR3 ", source_id.astype(str)), "random_index": rng.permutation(n),
-        "ref_epoch": np.full(n, REF_EPOCH_YR), "ra": ra, "ra_error": error_ra, "dec": dec, "dec_error": error_dec,
-        "parallax": parallax, "parallax_error": parallax_error, "parallax_over_error": parallax / parallax_error,
-        "pm": np.hypot(pmra, pmdec), "pmra": pmra, "pmra_error": error_pmra, "pmdec": pmdec, "pmdec_error": error_pmdec,
-        "astrometric_excess_noise": np.where(disturbed, 0.15 * ruwe, rng.exponential(0.02, n)) * (1 + 0.3 * (g_true > 19)),
-        "ruwe": ruwe + blank, "visibility_periods_used": rng.integers(11, 27, n),
+        "solution_id": np.full(n, SOLUTION_ID),
+        "source_id": source_id,
+        "designation": np.char.add("Gaia DR3 ", source_id.astype(str)),
+        "random_index": rng.permutation(n),
+        "ref_epoch": np.full(n, REF_EPOCH_YR),
+        "ra": ra,
+        "ra_error": error_ra,
+        "dec": dec,
+        "dec_error": error_dec,
+        "parallax": parallax,
+        "parallax_error": parallax_error,
+        "parallax_over_error": parallax / parallax_error,
+        "pm": np.hypot(pmra, pmdec),
+        "pmra": pmra,
+        "pmra_error": error_pmra,
+        "pmdec": pmdec,
+        "pmdec_error": error_pmdec,
+        "astrometric_excess_noise": np.where(disturbed, 0.15 * ruwe, rng.exponential(0.02, n))
+        * (1 + 0.3 * (g_true > 19)),
+        "ruwe": ruwe + blank,
+        "visibility_periods_used": rng.integers(11, 27, n),
         "ipd_frac_multi_peak": np.where(blended, rng.integers(8, 70, n), rng.integers(0, 3, n)),
-        "duplicated_source": duplicated, "phot_g_n_obs": rng.integers(150, 460, n), "l": l, "b": b,
-    }  # fmt: skip
+        "duplicated_source": duplicated,
+        "phot_g_n_obs": rng.integers(150, 460, n),
+        "l": galactic_lon,
+        "b": galactic_lat,
+    }
     has_colour = rng.random(n) > np.where(blended, 0.35, 0.004 + np.clip((g_true - 20.0) * 0.06, 0, 0.08))
     columns["astrometric_params_solved"] = np.where(two_parameters, 3, np.where(has_colour & ~blended, 31, 95))
     columns |= _photometry(true, g_true, has_colour, blended, rng)
@@ -174,10 +191,13 @@ def _classes(true: Sky, blended: np.ndarray, rng: np.random.Generator) -> dict[s
     return {
         "classprob_dsc_combmod_quasar": np.where(is_qso, 1.0 - doubt, 0.5 * doubt),
         "classprob_dsc_combmod_galaxy": np.where(is_galaxy, 1.0 - doubt, 0.2 * doubt),
-        "classprob_dsc_combmod_star": np.where(is_qso, 0.5 * doubt, np.where(is_galaxy, 0.8 * doubt, 1.0 - 0.7 * doubt)),
-        "in_qso_candidates": is_qso & (rng.random(n) < 0.9), "in_galaxy_candidates": is_galaxy & (rng.random(n) < 0.8),
+        "classprob_dsc_combmod_star": np.where(
+            is_qso, 0.5 * doubt, np.where(is_galaxy, 0.8 * doubt, 1.0 - 0.7 * doubt)
+        ),
+        "in_qso_candidates": is_qso & (rng.random(n) < 0.9),
+        "in_galaxy_candidates": is_galaxy & (rng.random(n) < 0.8),
         "phot_variable_flag": np.where(variable, "VARIABLE", "NOT_AVAILABLE"),
-    }  # fmt: skip
+    }
 
 
 def _gspphot(true: Sky, g_mag: np.ndarray, possible: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -199,9 +219,13 @@ def _gspphot(true: Sky, g_mag: np.ndarray, possible: np.ndarray, rng: np.random.
     with np.errstate(invalid="ignore"):
         distance = true["distance_pc"] * np.exp(0.08 * rng.normal(size=n) + 0.3 * drift)
     values = {
-        "teff_gspphot": teff, "teff_gspphot_lower": teff * (1 - 0.35 * sigma), "teff_gspphot_upper": teff * (1 + 0.35 * sigma),
+        "teff_gspphot": teff,
+        "teff_gspphot_lower": teff * (1 - 0.35 * sigma),
+        "teff_gspphot_upper": teff * (1 + 0.35 * sigma),
         "logg_gspphot": np.clip(true["logg_dex"] + 0.15 * rng.normal(size=n), -0.5, 5.5),
         "mh_gspphot": np.clip(0.7 * true["feh_dex"] - 0.15 + 0.25 * rng.normal(size=n), -4.1, 0.8),
-        "distance_gspphot": distance, "ag_gspphot": 0.80 * a_v, "ebpminrp_gspphot": 0.43 * a_v,
-    }  # fmt: skip
+        "distance_gspphot": distance,
+        "ag_gspphot": 0.80 * a_v,
+        "ebpminrp_gspphot": 0.43 * a_v,
+    }
     return {key: np.where(has, value, np.nan) for key, value in values.items()}

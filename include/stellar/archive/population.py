@@ -25,7 +25,7 @@ KMS_PER_MASYR_KPC = 4.740470463
 
 
 class Component(NamedTuple):
-    """Density scales in pc, local share, velocity ellipsoid (U, V, W) and asymmetric drift in km/s, age in Gyr, [Fe/H]."""
+    """Density scales in pc, local share, velocity ellipsoid (U, V, W) and drift in km/s, age in Gyr, [Fe/H]."""
 
     name: str
     local_share: float
@@ -68,7 +68,7 @@ def initial_masses(n: int, rng: np.random.Generator) -> np.ndarray:
 def evolve(mass: np.ndarray, age_gyr: np.ndarray, feh: np.ndarray, rng: np.random.Generator) -> Sky:
     """Dwarfs, giants and white dwarfs from mass, age and [Fe/H].
 
-    Main-sequence life is 10 Gyr M^-2.6 (8% of it more as a giant); a dwarf brightens by 0.8 mag and cools by 4% over it.
+    Main-sequence life is 10.5 Gyr M^-2.6 (8% of it more as a giant); over it a dwarf brightens by 0.8 mag, cools by 4%.
     """
     n = len(mass)
     life = 10.5 * mass**-2.6
@@ -105,9 +105,14 @@ def evolve(mass: np.ndarray, age_gyr: np.ndarray, feh: np.ndarray, rng: np.rando
     final_mass = np.where(dead, np.clip(0.48 + 0.08 * mass, 0.5, 1.2), final_mass)
     radius = np.where(dead, 0.0127 * (final_mass / 0.6) ** (-1 / 3), radius)
     return {
-        "kind": kind, "mass_msun": final_mass, "teff_k": teff, "abs_g_mag": abs_g, "radius_rsun": radius,
-        "logg_dex": stars.gravity(final_mass, radius), "feh_dex": feh,
-    }  # fmt: skip
+        "kind": kind,
+        "mass_msun": final_mass,
+        "teff_k": teff,
+        "abs_g_mag": abs_g,
+        "radius_rsun": radius,
+        "logg_dex": stars.gravity(final_mass, radius),
+        "feh_dex": feh,
+    }
 
 
 def field_stars(field: Field, n: int, rng: np.random.Generator) -> Sky:

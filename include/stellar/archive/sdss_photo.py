@@ -21,7 +21,7 @@ FLAG_BINNED1, FLAG_INTERP_CENTER, FLAG_NOPROFILE, FLAG_STATIONARY = 1 << 28, 1 <
 
 
 def object_ids(run: np.ndarray, camcol: np.ndarray, field: np.ndarray, obj: np.ndarray) -> np.ndarray:
-    """objID from its parts (sky version 2, rerun 301), as on the SDSS page on identifiers."""
+    """ObjID from its parts (sky version 2, rerun 301), as on the SDSS page on identifiers."""
     run, camcol, field, obj = (np.asarray(v, dtype=np.int64) for v in (run, camcol, field, obj))
     return (2 << 59) | (301 << 48) | (run << 32) | (camcol << 29) | (field << 16) | obj
 
@@ -52,7 +52,7 @@ def photoobj(sky: Sky, rng: np.random.Generator) -> tuple[dict[str, np.ndarray],
     shift = 0.02 * np.stack([np.sin(which), np.cos(which)])  # each run's own astrometric zero, arcsec
     dec = dec_now + (error * rng.normal(size=n) + shift[1]) / 3600.0
     ra = (ra_now + (error * rng.normal(size=n) + shift[0]) / 3600.0 / np.cos(np.radians(dec))) % 360.0
-    l, b = galactic(ra, dec)
+    galactic_lon, galactic_lat = galactic(ra, dec)
 
     bright = true["sdss_r"] < 14.2
     blended = rng.random(n) < 0.06
@@ -62,12 +62,27 @@ def photoobj(sky: Sky, rng: np.random.Generator) -> tuple[dict[str, np.ndarray],
     type_ = np.where(galaxy, 3, 6)
     mistaken = rng.random(n) < np.clip((true["sdss_r"] - 20.8) * 0.1, 0.002, 0.2)
     columns: dict[str, np.ndarray] = {
-        "objID": object_ids(run, camcol, frame, obj), "skyVersion": np.full(n, 2), "run": run, "rerun": np.full(n, 301),
-        "camcol": camcol, "field": frame, "obj": obj, "mode": np.where(secondary, 2, 1),
-        "type": np.where(mistaken, 9 - type_, type_), "clean": ((~bright) & (~edge) & (rng.random(n) > 0.03)).astype(int),
-        "flags": flags, "ra": ra, "dec": dec, "raErr": error, "decErr": error, "mjd": mjd, "l": l, "b": b,
-        "score": np.clip(0.85 + 0.08 * rng.normal(size=n), 0.3, 1.0), "specObjID": np.full(n, "0"),
-    }  # fmt: skip
+        "objID": object_ids(run, camcol, frame, obj),
+        "skyVersion": np.full(n, 2),
+        "run": run,
+        "rerun": np.full(n, 301),
+        "camcol": camcol,
+        "field": frame,
+        "obj": obj,
+        "mode": np.where(secondary, 2, 1),
+        "type": np.where(mistaken, 9 - type_, type_),
+        "clean": ((~bright) & (~edge) & (rng.random(n) > 0.03)).astype(int),
+        "flags": flags,
+        "ra": ra,
+        "dec": dec,
+        "raErr": error,
+        "decErr": error,
+        "mjd": mjd,
+        "l": galactic_lon,
+        "b": galactic_lat,
+        "score": np.clip(0.85 + 0.08 * rng.normal(size=n), 0.3, 1.0),
+        "specObjID": np.full(n, "0"),
+    }
     # SFD's dust is the whole line of sight, whatever the star's distance, and 10% off.
     ebv = 0.22 * (1.0 + 0.1 * np.sin(5 * east + true["dec"])) / 3.1
     for band in BANDS:
@@ -95,9 +110,11 @@ def _measure(
     psf = measured + extended
     model = measured + 0.012 * rng.normal(size=n)
     return {
-        f"psfMag_{band}": np.where(missing, SENTINEL, psf), f"psfMagErr_{band}": np.where(missing, SENTINEL, error),
-        f"modelMag_{band}": np.where(missing, SENTINEL, model), f"modelMagErr_{band}": np.where(missing, SENTINEL, 1.05 * error),
-    }  # fmt: skip
+        f"psfMag_{band}": np.where(missing, SENTINEL, psf),
+        f"psfMagErr_{band}": np.where(missing, SENTINEL, error),
+        f"modelMag_{band}": np.where(missing, SENTINEL, model),
+        f"modelMagErr_{band}": np.where(missing, SENTINEL, 1.05 * error),
+    }
 
 
 def _running(group: np.ndarray) -> np.ndarray:

@@ -11,15 +11,26 @@ from stellar.sky.motion import propagate
 WRONG_SHARE = 0.03
 # otype, its long name, and GCVS vartyp by class of variability.
 VARIABLE_TYPES = {
-    "EA": ("EB*", "Eclipsing Binary", "EA"), "EB": ("EB*", "Eclipsing Binary", "EB"), "EW": ("EB*", "Eclipsing Binary", "EW"),
-    "RRab": ("RR*", "RR Lyrae Variable", "RRAB"), "RRc": ("RR*", "RR Lyrae Variable", "RRC"),
-    "DSCT": ("dS*", "delta Sct Variable", "DSCT"), "ROT": ("Ro*", "Rotating Variable", "ROT"),
-    "FLARE": ("Er*", "Eruptive Variable", "UV"), "SOLR": ("*", "Star", "SRS"), "CONST": ("*", "Star", "CST"),
-}  # fmt: skip
+    "EA": ("EB*", "Eclipsing Binary", "EA"),
+    "EB": ("EB*", "Eclipsing Binary", "EB"),
+    "EW": ("EB*", "Eclipsing Binary", "EW"),
+    "RRab": ("RR*", "RR Lyrae Variable", "RRAB"),
+    "RRc": ("RR*", "RR Lyrae Variable", "RRC"),
+    "DSCT": ("dS*", "delta Sct Variable", "DSCT"),
+    "ROT": ("Ro*", "Rotating Variable", "ROT"),
+    "FLARE": ("Er*", "Eruptive Variable", "UV"),
+    "SOLR": ("*", "Star", "SRS"),
+    "CONST": ("*", "Star", "CST"),
+}
 KIND_TYPES = {
-    "WD": ("WD*", "White Dwarf"), "CARBON": ("C*", "Carbon Star"), "SUBDWARF": ("HS*", "Hot Subdwarf"), "QSO": ("QSO", "Quasar"),
-    "GALAXY": ("G", "Galaxy"), "HB": ("HB*", "Horizontal Branch Star"), "GIANT": ("RG*", "Red Giant Branch star"),
-}  # fmt: skip
+    "WD": ("WD*", "White Dwarf"),
+    "CARBON": ("C*", "Carbon Star"),
+    "SUBDWARF": ("HS*", "Hot Subdwarf"),
+    "QSO": ("QSO", "Quasar"),
+    "GALAXY": ("G", "Galaxy"),
+    "HB": ("HB*", "Horizontal Branch Star"),
+    "GIANT": ("RG*", "Red Giant Branch star"),
+}
 
 
 def choose(
@@ -111,24 +122,40 @@ def tables(sky: Sky, star: np.ndarray, ids: dict[str, np.ndarray], rng: np.rando
         )
     outside = np.isin(true["kind"], ("QSO", "GALAXY"))
     basic = {
-        "oid": oid, "main_id": main_id, "ra": ra, "dec": dec, "coo_err_maj": np.where(known, 0.05, 60.0),
-        "coo_err_min": np.where(known, 0.04, 60.0), "coo_bibcode": np.where(known, "2020yCat.1350....0G", "2003yCat.2246....0C"),
-        "pmra": np.where(known & ~outside, true["pmra"], np.nan), "pmdec": np.where(known & ~outside, true["pmdec"], np.nan),
-        "plx_value": plx, "plx_err": np.where(np.isnan(plx), np.nan, 0.03),
-        "rvz_radvel": np.where(outside, np.nan, true["rv_kms"] + 2.0 * rng.normal(size=n)), "rvz_redshift": true["redshift"],
-        "otype": otype, "otype_txt": text, "sp_type": sp_type, "sp_qual": np.where(sp_type == "", "", rng.choice(list("BCDE"), n)),
-        "sp_bibcode": np.where(sp_type == "", "", "2015yCat....1.2034L"), "nbref": rng.geometric(0.12, n),
+        "oid": oid,
+        "main_id": main_id,
+        "ra": ra,
+        "dec": dec,
+        "coo_err_maj": np.where(known, 0.05, 60.0),
+        "coo_err_min": np.where(known, 0.04, 60.0),
+        "coo_bibcode": np.where(known, "2020yCat.1350....0G", "2003yCat.2246....0C"),
+        "pmra": np.where(known & ~outside, true["pmra"], np.nan),
+        "pmdec": np.where(known & ~outside, true["pmdec"], np.nan),
+        "plx_value": plx,
+        "plx_err": np.where(np.isnan(plx), np.nan, 0.03),
+        "rvz_radvel": np.where(outside, np.nan, true["rv_kms"] + 2.0 * rng.normal(size=n)),
+        "rvz_redshift": true["redshift"],
+        "otype": otype,
+        "otype_txt": text,
+        "sp_type": sp_type,
+        "sp_qual": np.where(sp_type == "", "", rng.choice(list("BCDE"), n)),
+        "sp_bibcode": np.where(sp_type == "", "", "2015yCat....1.2034L"),
+        "nbref": rng.geometric(0.12, n),
         "update_date": np.full(n, "2024-05-17"),
-    }  # fmt: skip
+    }
     has_variability = np.flatnonzero((vartyp != "") & (rng.random(n) < 0.96))
     half = 1.0857 * np.nan_to_num(true["amplitude_frac"][has_variability]) / 2.0
     bright = true["g_mag"][has_variability]
     variability = {
-        "oidref": oid[has_variability], "vartyp": vartyp[has_variability],
+        "oidref": oid[has_variability],
+        "vartyp": vartyp[has_variability],
         "period": np.where(np.isin(vartyp[has_variability], ("CST", "SRS")), np.nan, true["period_d"][has_variability]),
-        "magtyp": np.full(len(half), "G"), "uppVmax": np.full(len(half), ""), "max": bright - half, "min": bright + half,
+        "magtyp": np.full(len(half), "G"),
+        "uppVmax": np.full(len(half), ""),
+        "max": bright - half,
+        "min": bright + half,
         "bibcode": np.full(len(half), "2017ARep...61...80S"),
-    }  # fmt: skip
+    }
     return basic, identifiers, variability
 
 

@@ -84,9 +84,16 @@ WHITE_DWARFS = np.array(
 
 # Ratios to A_V: mean over the bands, R_V = 3.1 (Danielski et al. 2018 for Gaia; Schlafly & Finkbeiner 2011 for SDSS).
 EXTINCTION = {
-    "g_mag": 0.80, "bp_mag": 1.05, "rp_mag": 0.62, "tess_mag": 0.61,
-    "sdss_u": 1.57, "sdss_g": 1.22, "sdss_r": 0.84, "sdss_i": 0.63, "sdss_z": 0.47,
-}  # fmt: skip
+    "g_mag": 0.80,
+    "bp_mag": 1.05,
+    "rp_mag": 0.62,
+    "tess_mag": 0.61,
+    "sdss_u": 1.57,
+    "sdss_g": 1.22,
+    "sdss_r": 0.84,
+    "sdss_i": 0.63,
+    "sdss_z": 0.47,
+}
 
 
 def _along(table: np.ndarray, key: int, value: np.ndarray, column: int) -> np.ndarray:
@@ -134,7 +141,7 @@ def radius_from_luminosity(abs_g: np.ndarray, teff_k: np.ndarray) -> np.ndarray:
 
 
 def gravity(mass_msun: np.ndarray, radius_rsun: np.ndarray) -> np.ndarray:
-    """log g [cm s-2] (the Sun's is 4.438)."""
+    """Log g [cm s-2] (the Sun's is 4.438)."""
     return 4.438 + np.log10(mass_msun) - 2.0 * np.log10(radius_rsun)
 
 
@@ -170,7 +177,8 @@ def colours(teff_k: np.ndarray, logg_dex: np.ndarray, feh_dex: np.ndarray, kind:
 def band_magnitudes(g_mag: np.ndarray, colour: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Magnitudes in every band from Gaia G and the colours, without extinction.
 
-    G to SDSS g by the polynomial of the Gaia EDR3 documentation, section 5.5.1; TESS by Stassun et al. (2019, AJ 158, 138).
+    G to SDSS g by the polynomial of the Gaia EDR3 documentation, section 5.5.1; TESS by Stassun et al. (2019, AJ 158,
+    138).
     """
     x = np.clip(colour["g_r"] + colour["r_i"], -1.0, 4.0)
     bp_rp = colour["bp_rp"]
@@ -183,10 +191,16 @@ def band_magnitudes(g_mag: np.ndarray, colour: dict[str, np.ndarray]) -> dict[st
     )
     tess = g_mag - 0.00522555 * bp_rp**3 + 0.0891337 * bp_rp**2 - 0.633923 * bp_rp + 0.0324473
     return {
-        "g_mag": g_mag, "bp_mag": rp + bp_rp, "rp_mag": rp, "tess_mag": tess,
-        "sdss_u": sdss_g + colour["u_g"], "sdss_g": sdss_g, "sdss_r": sdss_r, "sdss_i": sdss_i,
+        "g_mag": g_mag,
+        "bp_mag": rp + bp_rp,
+        "rp_mag": rp,
+        "tess_mag": tess,
+        "sdss_u": sdss_g + colour["u_g"],
+        "sdss_g": sdss_g,
+        "sdss_r": sdss_r,
+        "sdss_i": sdss_i,
         "sdss_z": sdss_i - colour["i_z"],
-    }  # fmt: skip
+    }
 
 
 LETTER_EDGES = ((31500, "O"), (9800, "B"), (7300, "A"), (5960, "F"), (5300, "G"), (3900, "K"), (0, "M"))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stellar.archive import stars
-from stellar.archive.fields import FIELDS, Field, scatter
+from stellar.archive.fields import FIELDS, Field, scatter, visual_extinction
 from stellar.archive.population import Sky, concatenate, place
 
 
@@ -125,9 +125,14 @@ def _intrinsic(recipe: Recipe, n: int, rng: np.random.Generator) -> Sky:
         mass = np.where(is_dwarf, mass, 0.85)
         radius = stars.radius_from_luminosity(abs_g, teff)
     return {
-        "kind": np.full(n, kind, dtype="<U8"), "mass_msun": mass, "teff_k": teff, "abs_g_mag": abs_g,
-        "radius_rsun": radius, "logg_dex": stars.gravity(mass, radius), "feh_dex": feh,
-    }  # fmt: skip
+        "kind": np.full(n, kind, dtype="<U8"),
+        "mass_msun": mass,
+        "teff_k": teff,
+        "abs_g_mag": abs_g,
+        "radius_rsun": radius,
+        "logg_dex": stars.gravity(mass, radius),
+        "feh_dex": feh,
+    }
 
 
 def extragalactic(scale: float, like: Sky, rng: np.random.Generator) -> Sky:
@@ -146,8 +151,6 @@ def extragalactic(scale: float, like: Sky, rng: np.random.Generator) -> Sky:
     sky["distance_pc"] = np.full(n, np.inf)
     sky["pmra"], sky["pmdec"] = np.zeros(n), np.zeros(n)
     sky["redshift"] = np.where(is_qso, rng.gamma(5.0, 0.32, n), 0.03 + rng.gamma(3.0, 0.07, n))
-    from stellar.archive.fields import visual_extinction
-
     sky["a_v_mag"] = visual_extinction(field, sky["ra"], sky["dec"], np.full(n, 5e4))
     # log N(m) grows by 0.45 a magnitude; quasars are blue (Richards et al. 2001), galaxies red.
     faint = np.where(is_qso, 20.3, 21.3)

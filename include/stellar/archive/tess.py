@@ -106,12 +106,20 @@ def light_curves(sky: Sky, star: np.ndarray, rng: np.random.Generator) -> dict[s
     extra = (0.2 * background * rng.random(n)).astype(np.float32)[:, None] * stray
     sap, pdcsap = sap + extra, pdcsap + 0.3 * extra
     _faults(sap, pdcsap, quality, sigma, sector, rng)
-    return {"star": star, "sector": sector, "sap": sap, "pdcsap": pdcsap, "quality": quality, "crowdsap": crowdsap,
-            "flux_err": sigma * flux[:, 0], "background": background}  # fmt: skip
+    return {
+        "star": star,
+        "sector": sector,
+        "sap": sap,
+        "pdcsap": pdcsap,
+        "quality": quality,
+        "crowdsap": crowdsap,
+        "flux_err": sigma * flux[:, 0],
+        "background": background,
+    }
 
 
 def _systematics(sector: np.ndarray, tmag: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Drifts that stars of a camera share: settling after each downlink, pointing jitter, a slope; larger for faint stars."""
+    """Drifts that stars of a camera share: settling after a downlink, pointing jitter, a slope; larger when faint."""
     x = np.linspace(-1.0, 1.0, N_CADENCES)
     trend = np.zeros((len(sector), N_CADENCES), dtype=np.float32)
     for number in np.unique(sector):
@@ -186,18 +194,35 @@ def tic_table(
     unknown = (rng.random(n) < 0.06) | (true["teff_k"] > 20000)
     blank = np.where(unknown, np.nan, 0.0)
     columns = {
-        "ID": ticid.astype(str), "version": np.full(n, "20190415"), "GAIA": source_id[star].astype(str), "ra": ra, "dec": dec,
-        "ra_orig": ra_orig, "dec_orig": dec_orig, "pmRA": true["pmra"], "pmDEC": true["pmdec"],
-        "plx": 1000.0 / true["distance_pc"] + 0.03 * rng.normal(size=n), "objType": np.full(n, "STAR"), "GAIAmag": true["g_mag"],
-        "gaiabp": true["bp_mag"], "gaiarp": true["rp_mag"], "Tmag": true["tess_mag"] + 0.008 * rng.normal(size=n),
-        "e_Tmag": np.full(n, 0.0075), "Teff": teff + blank, "e_Teff": 0.02 * teff + blank,
+        "ID": ticid.astype(str),
+        "version": np.full(n, "20190415"),
+        "GAIA": np.where(source_id[star] > 0, source_id[star].astype(str), ""),
+        "ra": ra,
+        "dec": dec,
+        "ra_orig": ra_orig,
+        "dec_orig": dec_orig,
+        "pmRA": true["pmra"],
+        "pmDEC": true["pmdec"],
+        "plx": 1000.0 / true["distance_pc"] + 0.03 * rng.normal(size=n),
+        "objType": np.full(n, "STAR"),
+        "GAIAmag": true["g_mag"],
+        "gaiabp": true["bp_mag"],
+        "gaiarp": true["rp_mag"],
+        "Tmag": true["tess_mag"] + 0.008 * rng.normal(size=n),
+        "e_Tmag": np.full(n, 0.0075),
+        "Teff": teff + blank,
+        "e_Teff": 0.02 * teff + blank,
         "logg": true["logg_dex"] + 0.1 * rng.normal(size=n) + blank,
         "MH": np.where(rng.random(n) < 0.15, true["feh_dex"] + 0.1 * rng.normal(size=n), np.nan),
         "rad": true["radius_rsun"] * np.exp(0.05 * rng.normal(size=n)) + blank,
-        "mass": true["mass_msun"] * np.exp(0.08 * rng.normal(size=n)) + blank, "d": true["distance_pc"], "ebv": true["a_v_mag"] / 3.1,
+        "mass": true["mass_msun"] * np.exp(0.08 * rng.normal(size=n)) + blank,
+        "d": true["distance_pc"],
+        "ebv": true["a_v_mag"] / 3.1,
         "contratio": rng.exponential(np.where(true["field"] == "disc", 0.15, 0.02)),
-        "lumclass": np.where(true["radius_rsun"] > 3.5, "GIANT", np.where(true["radius_rsun"] > 2.2, "SUBGIANT", "DWARF")),
-    }  # fmt: skip
+        "lumclass": np.where(
+            true["radius_rsun"] > 3.5, "GIANT", np.where(true["radius_rsun"] > 2.2, "SUBGIANT", "DWARF")
+        ),
+    }
     order = np.argsort(ticid, kind="stable")
     return {key: value[order] for key, value in columns.items()}
 
@@ -221,20 +246,46 @@ def observations(tic: dict[str, np.ndarray], ticid: np.ndarray, sector: np.ndarr
     pairs = list(zip(ticid.tolist(), sector.tolist(), strict=True))
     start = np.array([SECTORS[s].start_btjd for s in sector.tolist()]) + 56999.5  # BTJD 0 is JD 2457000
     constant = {
-        "intentType": "science", "obs_collection": "HLSP", "provenance_name": "TESS-SPOC", "instrument_name": "Photometer",
-        "project": "TESS", "filters": "TESS", "wavelength_region": "Optical", "target_classification": "",
-        "dataproduct_type": "timeseries", "proposal_pi": "Caldwell, Douglas", "obs_title": "", "proposal_id": "N/A",
-        "proposal_type": "", "jpegURL": "", "dataRights": "PUBLIC",
-    }  # fmt: skip
+        "intentType": "science",
+        "obs_collection": "HLSP",
+        "provenance_name": "TESS-SPOC",
+        "instrument_name": "Photometer",
+        "project": "TESS",
+        "filters": "TESS",
+        "wavelength_region": "Optical",
+        "target_classification": "",
+        "dataproduct_type": "timeseries",
+        "proposal_pi": "Caldwell, Douglas",
+        "obs_title": "",
+        "proposal_id": "N/A",
+        "proposal_type": "",
+        "jpegURL": "",
+        "dataRights": "PUBLIC",
+    }
     columns: dict[str, np.ndarray] = {key: np.full(n, value) for key, value in constant.items()}
     columns |= {
-        "obsid": (62_000_000 + np.arange(n)).astype(str), "objID": (120_000_000 + np.arange(n)).astype(str),
-        "target_name": ticid.astype(str), "obs_id": np.array([product_name(t, s).removesuffix("_lc.fits") + "_tp" for t, s in pairs]),
-        "s_ra": tic["ra"][row], "s_dec": tic["dec"][row], "calib_level": np.full(n, 4), "t_min": start,
-        "t_max": start + N_CADENCES * CADENCE_D, "t_exptime": np.full(n, 600.0), "em_min": np.full(n, 600.0), "em_max": np.full(n, 1000.0),
-        "t_obs_release": np.round(start + 90.0), "sequence_number": sector,
-        "s_region": np.array([f"CIRCLE {r:.8f} {d:.8f} 0.00138889" for r, d in zip(tic["ra"][row], tic["dec"][row], strict=True)]),
-        "dataURL": np.array([product_uri(t, s) for t, s in pairs]), "mtFlag": np.zeros(n, dtype=bool), "srcDen": np.full(n, np.nan),
-        "productFilename": np.array([product_name(t, s) for t, s in pairs]), "size": np.full(n, size), "tmag": tic["Tmag"][row],
-    }  # fmt: skip
+        "obsid": (62_000_000 + np.arange(n)).astype(str),
+        "objID": (120_000_000 + np.arange(n)).astype(str),
+        "target_name": ticid.astype(str),
+        "obs_id": np.array([product_name(t, s).removesuffix("_lc.fits") + "_tp" for t, s in pairs]),
+        "s_ra": tic["ra"][row],
+        "s_dec": tic["dec"][row],
+        "calib_level": np.full(n, 4),
+        "t_min": start,
+        "t_max": start + N_CADENCES * CADENCE_D,
+        "t_exptime": np.full(n, 600.0),
+        "em_min": np.full(n, 600.0),
+        "em_max": np.full(n, 1000.0),
+        "t_obs_release": np.round(start + 90.0),
+        "sequence_number": sector,
+        "s_region": np.array(
+            [f"CIRCLE {r:.8f} {d:.8f} 0.00138889" for r, d in zip(tic["ra"][row], tic["dec"][row], strict=True)]
+        ),
+        "dataURL": np.array([product_uri(t, s) for t, s in pairs]),
+        "mtFlag": np.zeros(n, dtype=bool),
+        "srcDen": np.full(n, np.nan),
+        "productFilename": np.array([product_name(t, s) for t, s in pairs]),
+        "size": np.full(n, size),
+        "tmag": tic["Tmag"][row],
+    }
     return columns

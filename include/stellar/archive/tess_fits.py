@@ -1,7 +1,8 @@
 """TESS-SPOC light curves as MAST serves them: primary header, LIGHTCURVE table, APERTURE image.
 
-The layout of the TESS Science Data Products Description Document, as `lightkurve.read` expects it. The PSF centroid columns and the
-centroids' errors, which SPOC leaves empty for nearly all targets, are left out, which makes a file a third smaller.
+The layout of the TESS Science Data Products Description Document, as `lightkurve.read` expects it. The columns of PSF
+centroids and of the centroids' errors, which SPOC leaves empty for nearly all targets, are left out, which makes a file
+a third smaller.
 """
 
 from __future__ import annotations
@@ -16,11 +17,24 @@ from stellar.archive import tess
 from stellar.archive.fits import image_bytes, primary_bytes, table_bytes
 from stellar.sky.motion import propagate
 
-LIGHTCURVE = np.dtype([
-    ("TIME", ">f8"), ("TIMECORR", ">f4"), ("CADENCENO", ">i4"), ("SAP_FLUX", ">f4"), ("SAP_FLUX_ERR", ">f4"), ("SAP_BKG", ">f4"),
-    ("SAP_BKG_ERR", ">f4"), ("PDCSAP_FLUX", ">f4"), ("PDCSAP_FLUX_ERR", ">f4"), ("QUALITY", ">i4"), ("MOM_CENTR1", ">f8"),
-    ("MOM_CENTR2", ">f8"), ("POS_CORR1", ">f4"), ("POS_CORR2", ">f4"),
-])  # fmt: skip
+LIGHTCURVE = np.dtype(
+    [
+        ("TIME", ">f8"),
+        ("TIMECORR", ">f4"),
+        ("CADENCENO", ">i4"),
+        ("SAP_FLUX", ">f4"),
+        ("SAP_FLUX_ERR", ">f4"),
+        ("SAP_BKG", ">f4"),
+        ("SAP_BKG_ERR", ">f4"),
+        ("PDCSAP_FLUX", ">f4"),
+        ("PDCSAP_FLUX_ERR", ">f4"),
+        ("QUALITY", ">i4"),
+        ("MOM_CENTR1", ">f8"),
+        ("MOM_CENTR2", ">f8"),
+        ("POS_CORR1", ">f4"),
+        ("POS_CORR2", ">f4"),
+    ]
+)
 UNITS = (
     ("TIME", "BJD - 2457000, days"),
     ("TIMECORR", "d"),
@@ -80,8 +94,26 @@ def lightcurve_fits(folder: Path, product: str) -> bytes:
 @lru_cache(maxsize=1)
 def file_size() -> int:
     """Bytes of every file: all light curves are of the same length, and headers of the same number of cards."""
-    entry = {"ticid": 1, "sector": 42, "camera": 1, "ccd": 1, "ra": 0.0, "dec": 0.0, "pmra": 0.0, "pmdec": 0.0, "tmag": 10.0, "teff": 5000.0,
-             "logg": 4.4, "mh": 0.0, "radius": 1.0, "flux_err": 1.0, "background": 1.0, "crowdsap": 1.0, "column": 1.0, "row": 1.0}  # fmt: skip
+    entry = {
+        "ticid": 1,
+        "sector": 42,
+        "camera": 1,
+        "ccd": 1,
+        "ra": 0.0,
+        "dec": 0.0,
+        "pmra": 0.0,
+        "pmdec": 0.0,
+        "tmag": 10.0,
+        "teff": 5000.0,
+        "logg": 4.4,
+        "mh": 0.0,
+        "radius": 1.0,
+        "flux_err": 1.0,
+        "background": 1.0,
+        "crowdsap": 1.0,
+        "column": 1.0,
+        "row": 1.0,
+    }
     blank = np.zeros(tess.N_CADENCES)
     return len(_file(entry, blank, blank, blank.astype(np.uint16)))
 
@@ -133,43 +165,81 @@ def _date(btjd: float) -> str:
 def _primary(entry: dict, start: float, stop: float) -> bytes:
     sector = tess.SECTORS[entry["sector"]]
     cards = [
-        ("NEXTEND", 2, "number of standard extensions"), ("EXTNAME", "PRIMARY", "name of extension"), ("EXTVER", 1, "extension version number"),
-        ("SIMDATA", True, "file is based on simulated data"), ("ORIGIN", "NASA/Ames", "institution responsible for creating this file"),
-        ("DATE", "2021-12-01", "file creation date."), ("TSTART", start, "observation start time in TJD"), ("TSTOP", stop, "observation stop time in TJD"),
-        ("DATE-OBS", _date(start), "TSTART as UTC calendar date"), ("DATE-END", _date(stop), "TSTOP as UTC calendar date"),
-        ("CREATOR", "0 LightCurveExporterPipelineModule", "pipeline job and program"), ("PROCVER", f"embedded-{sector.stamp}", "SW version"),
-        ("FILEVER", "1.0", "file format version"), ("TIMVERSN", "OGIP/93-003", "OGIP memo number for file format"), ("TELESCOP", "TESS", "telescope"),
-        ("INSTRUME", "TESS Photometer", "detector type"), ("DATA_REL", 60, "data release version number"), ("OBJECT", f"TIC {entry['ticid']}", "string version of target id"),
-        ("TICID", entry["ticid"], "unique tess target identifier"), ("SECTOR", entry["sector"], "Observing sector"), ("CAMERA", entry["camera"], "Camera number"),
-        ("CCD", entry["ccd"], "CCD chip number"), ("RADESYS", "ICRS", "reference frame of celestial coordinates"),
-        ("RA_OBJ", entry["ra"], "[deg] right ascension"), ("DEC_OBJ", entry["dec"], "[deg] declination"), ("EQUINOX", 2000.0, "equinox of celestial coordinate system"),
-        ("PMRA", entry["pmra"], "[mas/yr] RA proper motion"), ("PMDEC", entry["pmdec"], "[mas/yr] Dec proper motion"),
-        ("PMTOTAL", float(np.hypot(entry["pmra"], entry["pmdec"])), "[mas/yr] total proper motion"), ("TESSMAG", entry["tmag"], "[mag] TESS magnitude"),
-        ("TEFF", entry["teff"], "[K] Effective temperature"), ("LOGG", entry["logg"], "[cm/s2] log10 surface gravity"),
-        ("MH", entry["mh"], "[log10([M/H])] metallicity"), ("RADIUS", entry["radius"], "[solar radii] stellar radius"), ("TICVER", 8, "TICVER"),
-    ]  # fmt: skip
+        ("NEXTEND", 2, "number of standard extensions"),
+        ("EXTNAME", "PRIMARY", "name of extension"),
+        ("EXTVER", 1, "extension version number"),
+        ("SIMDATA", True, "file is based on simulated data"),
+        ("ORIGIN", "NASA/Ames", "institution responsible for creating this file"),
+        ("DATE", "2021-12-01", "file creation date."),
+        ("TSTART", start, "observation start time in TJD"),
+        ("TSTOP", stop, "observation stop time in TJD"),
+        ("DATE-OBS", _date(start), "TSTART as UTC calendar date"),
+        ("DATE-END", _date(stop), "TSTOP as UTC calendar date"),
+        ("CREATOR", "0 LightCurveExporterPipelineModule", "pipeline job and program"),
+        ("PROCVER", f"embedded-{sector.stamp}", "SW version"),
+        ("FILEVER", "1.0", "file format version"),
+        ("TIMVERSN", "OGIP/93-003", "OGIP memo number for file format"),
+        ("TELESCOP", "TESS", "telescope"),
+        ("INSTRUME", "TESS Photometer", "detector type"),
+        ("DATA_REL", 60, "data release version number"),
+        ("OBJECT", f"TIC {entry['ticid']}", "string version of target id"),
+        ("TICID", entry["ticid"], "unique tess target identifier"),
+        ("SECTOR", entry["sector"], "Observing sector"),
+        ("CAMERA", entry["camera"], "Camera number"),
+        ("CCD", entry["ccd"], "CCD chip number"),
+        ("RADESYS", "ICRS", "reference frame of celestial coordinates"),
+        ("RA_OBJ", entry["ra"], "[deg] right ascension"),
+        ("DEC_OBJ", entry["dec"], "[deg] declination"),
+        ("EQUINOX", 2000.0, "equinox of celestial coordinate system"),
+        ("PMRA", entry["pmra"], "[mas/yr] RA proper motion"),
+        ("PMDEC", entry["pmdec"], "[mas/yr] Dec proper motion"),
+        ("PMTOTAL", float(np.hypot(entry["pmra"], entry["pmdec"])), "[mas/yr] total proper motion"),
+        ("TESSMAG", entry["tmag"], "[mag] TESS magnitude"),
+        ("TEFF", entry["teff"], "[K] Effective temperature"),
+        ("LOGG", entry["logg"], "[cm/s2] log10 surface gravity"),
+        ("MH", entry["mh"], "[log10([M/H])] metallicity"),
+        ("RADIUS", entry["radius"], "[solar radii] stellar radius"),
+        ("TICVER", 8, "TICVER"),
+    ]
     return primary_bytes(cards)
 
 
 def _target_cards(entry: dict, ra: float, dec: float) -> list[tuple]:
     return [
-        ("INHERIT", True, "inherit the primary header"), ("EXTVER", 1, "extension version number"), ("SIMDATA", True, "file is based on simulated data"),
-        ("TELESCOP", "TESS", "telescope"), ("INSTRUME", "TESS Photometer", "detector type"), ("OBJECT", f"TIC {entry['ticid']}", "string version of target id"),
-        ("TICID", entry["ticid"], "unique tess target identifier"), ("RADESYS", "ICRS", "reference frame of celestial coordinates"),
-        ("RA_OBJ", ra, "[deg] right ascension"), ("DEC_OBJ", dec, "[deg] declination"), ("EQUINOX", 2000.0, "equinox of celestial coordinate system"),
-    ]  # fmt: skip
+        ("INHERIT", True, "inherit the primary header"),
+        ("EXTVER", 1, "extension version number"),
+        ("SIMDATA", True, "file is based on simulated data"),
+        ("TELESCOP", "TESS", "telescope"),
+        ("INSTRUME", "TESS Photometer", "detector type"),
+        ("OBJECT", f"TIC {entry['ticid']}", "string version of target id"),
+        ("TICID", entry["ticid"], "unique tess target identifier"),
+        ("RADESYS", "ICRS", "reference frame of celestial coordinates"),
+        ("RA_OBJ", ra, "[deg] right ascension"),
+        ("DEC_OBJ", dec, "[deg] declination"),
+        ("EQUINOX", 2000.0, "equinox of celestial coordinate system"),
+    ]
 
 
 def _lightcurve_cards(entry: dict, start: float, stop: float, ra: float, dec: float) -> list[tuple]:
     exposure = (tess.N_CADENCES - int(tess.gap_mask(entry["sector"]).sum())) * tess.CADENCE_D * 0.792
     return [
-        *_target_cards(entry, ra, dec), ("EXPOSURE", exposure, "[d] time on source"), ("TIMEREF", "SOLARSYSTEM", "barycentric correction applied to times"),
-        ("TASSIGN", "SPACECRAFT", "where time is assigned"), ("TIMESYS", "TDB", "time system is Barycentric Dynamical Time (TDB)"),
-        ("BJDREFI", 2457000, "integer part of BTJD reference date"), ("BJDREFF", 0.0, "fraction of the day in BTJD reference date"),
-        ("TIMEUNIT", "d", "time unit for TIME, TSTART and TSTOP"), ("TELAPSE", stop - start, "[d] TSTOP - TSTART"),
-        ("LIVETIME", (stop - start) * 0.792, "[d] TELAPSE multiplied by DEADC"), ("TSTART", start, "observation start time in BTJD"),
-        ("TSTOP", stop, "observation stop time in BTJD"), ("DEADC", 0.792, "deadtime correction"), ("TIMEPIXR", 0.5, "bin time beginning=0 middle=0.5 end=1"),
-        ("INT_TIME", 1.98, "[s] photon accumulation time per frame"), ("NUM_FRM", 300, "number of frames per time stamp"),
-        ("TIMEDEL", tess.CADENCE_D, "[d] time resolution of data"), ("CROWDSAP", entry["crowdsap"], "Ratio of target flux to total flux in op. ap."),
+        *_target_cards(entry, ra, dec),
+        ("EXPOSURE", exposure, "[d] time on source"),
+        ("TIMEREF", "SOLARSYSTEM", "barycentric correction applied to times"),
+        ("TASSIGN", "SPACECRAFT", "where time is assigned"),
+        ("TIMESYS", "TDB", "time system is Barycentric Dynamical Time (TDB)"),
+        ("BJDREFI", 2457000, "integer part of BTJD reference date"),
+        ("BJDREFF", 0.0, "fraction of the day in BTJD reference date"),
+        ("TIMEUNIT", "d", "time unit for TIME, TSTART and TSTOP"),
+        ("TELAPSE", stop - start, "[d] TSTOP - TSTART"),
+        ("LIVETIME", (stop - start) * 0.792, "[d] TELAPSE multiplied by DEADC"),
+        ("TSTART", start, "observation start time in BTJD"),
+        ("TSTOP", stop, "observation stop time in BTJD"),
+        ("DEADC", 0.792, "deadtime correction"),
+        ("TIMEPIXR", 0.5, "bin time beginning=0 middle=0.5 end=1"),
+        ("INT_TIME", 1.98, "[s] photon accumulation time per frame"),
+        ("NUM_FRM", 300, "number of frames per time stamp"),
+        ("TIMEDEL", tess.CADENCE_D, "[d] time resolution of data"),
+        ("CROWDSAP", entry["crowdsap"], "Ratio of target flux to total flux in op. ap."),
         ("FLFRCSAP", 0.9, "Frac. of target flux w/in the op. aperture"),
-    ]  # fmt: skip
+    ]

@@ -58,12 +58,21 @@ def relative_flux(name: str, stars: Sky, time: np.ndarray, rng: np.random.Genera
 
     Parameters
     ----------
-    stars : arrays period_d, amplitude_frac, logg_dex, teff_k of `n` stars; the phase is a function of the star's `ra`, so
-        two sectors of one star agree.
+    stars : arrays ra, dec, period_d, amplitude_frac of `n` stars; phase and shape are functions of the star's position,
+        so two sectors of one star agree.
     time : days, evenly spaced by the cadence.
     """
-    maker = {"EA": _detached, "EB": _semidetached, "EW": _contact, "RRab": _rrab, "RRc": _rrc, "DSCT": _delta_scuti,
-             "ROT": _rotation, "FLARE": _flaring, "SOLR": _granulation}.get(name)  # fmt: skip
+    maker = {
+        "EA": _detached,
+        "EB": _semidetached,
+        "EW": _contact,
+        "RRab": _rrab,
+        "RRc": _rrc,
+        "DSCT": _delta_scuti,
+        "ROT": _rotation,
+        "FLARE": _flaring,
+        "SOLR": _granulation,
+    }.get(name)
     if maker is None:
         return np.ones((len(stars["ra"]), len(time)), dtype=np.float32)
     return maker(stars, time, rng).astype(np.float32)
@@ -105,9 +114,11 @@ def _detached(stars: Sky, time: np.ndarray, rng: np.random.Generator) -> np.ndar
     depth = _smear(depth, stars["period_d"], half_width)
     ellipsoidal = 0.004 * stars["period_d"] ** -1.0
     return (
-        1.0 - depth[:, None] * _dip(phase, 0.0, half_width, flat) - (ratio * depth)[:, None] * _dip(shifted, 0.5, half_width, flat)
+        1.0
+        - depth[:, None] * _dip(phase, 0.0, half_width, flat)
+        - (ratio * depth)[:, None] * _dip(shifted, 0.5, half_width, flat)
         - ellipsoidal[:, None] * np.cos(4 * np.pi * phase)
-    )  # fmt: skip
+    )
 
 
 def _semidetached(stars: Sky, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -117,9 +128,11 @@ def _semidetached(stars: Sky, time: np.ndarray, rng: np.random.Generator) -> np.
     bulge = depth * (0.18 + 0.12 * _fixed(stars, 4.4))
     zero = np.zeros(len(depth))
     return (
-        1.0 - (depth * 0.75)[:, None] * _dip(phase, 0.0, half_width, zero) - (ratio * depth * 0.75)[:, None] * _dip(phase, 0.5, half_width, zero)
+        1.0
+        - (depth * 0.75)[:, None] * _dip(phase, 0.0, half_width, zero)
+        - (ratio * depth * 0.75)[:, None] * _dip(phase, 0.5, half_width, zero)
         - bulge[:, None] * np.cos(4 * np.pi * phase)
-    )  # fmt: skip
+    )
 
 
 def _contact(stars: Sky, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -144,14 +157,14 @@ def _magnitudes_to_flux(delta: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
 
 def _rrab(stars: Sky, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     phase = _phase(stars, time)
-    # Fourier terms of a typical fundamental-mode light curve (Simon & Teays 1982): R21 0.47, R31 0.34, phi21 2.4, phi31 4.9 (cosines).
+    # Fourier terms of a typical fundamental-mode curve in magnitudes, as sines (Jurcsik & Kovacs 1996): R21, phi21, ...
     shape = np.zeros_like(phase)
     skew = 0.85 + 0.3 * _fixed(stars, 2.2)
     for k, (ratio, shift) in enumerate(
         ((1.0, 0.0), (0.47, 2.4), (0.34, 4.9), (0.22, 1.3), (0.13, 3.9), (0.08, 0.2), (0.05, 2.7)), 1
     ):
         weight = ratio * skew ** (k - 1)
-        shape = shape + weight[:, None] * np.cos(2 * np.pi * k * phase + shift)
+        shape = shape + weight[:, None] * np.sin(2 * np.pi * k * phase + shift)
     flux = _magnitudes_to_flux(shape, stars["amplitude_frac"])
     blazhko = np.where(_fixed(stars, 7.7) < 0.25, 0.25, 0.0)[:, None]
     beat = np.sin(
