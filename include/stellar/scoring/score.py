@@ -74,7 +74,7 @@ def score_step(config: ScoredModel, version: Version, artifacts: Path | None = N
         params={"model": version.model, "model_version": version.key[:16]},
         run=Scorer(artifacts or load_settings().artifacts, version.artifact_sha256),
         id_column=example,
-        layout="inherit",
+        layout="inherit" if trained["on_sky"] else "plain",
         primary="features",
         models={"model": version.key},
         description=f"Scores of {version.model}: {trained['description'].strip()}",
@@ -84,7 +84,7 @@ def score_step(config: ScoredModel, version: Version, artifacts: Path | None = N
 def score(bundle: Bundle, rows: pa.Table, model: str, model_version: str) -> pa.Table:
     """Predictions beside the ids and positions of `rows`, in their order, each with its model version."""
     example = bundle.meaning.example
-    kept = rows.select(list(dict.fromkeys([example, *_KEPT])))
+    kept = rows.select([name for name in dict.fromkeys([example, *_KEPT]) if name in rows.column_names])
     predictions = bundle.predict(rows)
     names = {"model": model, "model_version": model_version}
     columns = [

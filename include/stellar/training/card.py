@@ -110,11 +110,12 @@ def _examples(subject: Subject) -> str:
     """Examples per part, and per class where there are classes."""
     frame, config = subject.frame.table, subject.config
     fractions = ", ".join(f"{part} {share:g}" for part, share in config.split.fractions.items())
+    cells = f"Whole HEALPix cells of order {config.split.order} go to one part, and with them each star"
+    grouped = cells if config.on_sky else "Whole stars go to one part; there are no positions to group by"
     lines = [
         "## Examples",
         "",
-        f"{frame.num_rows} examples of {pc.count_distinct(frame['object_id']).as_py()} stars. Whole HEALPix cells of "
-        f"order {config.split.order} go to one part, and with them each star ({fractions}).",
+        f"{frame.num_rows} examples of {pc.count_distinct(frame['object_id']).as_py()} stars. {grouped} ({fractions}).",
         "",
     ]
     if config.target.kind == "class":

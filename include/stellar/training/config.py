@@ -87,6 +87,7 @@ class ModelConfig(_Section):
     family: Literal["photometry", "spectra", "lightcurves"]
     features: str = Field(pattern=_DATASET, description="Dataset that is scored, and trained from")
     example: str = Field(pattern=_COLUMN, description="Column of `features` that identifies an example")
+    on_sky: bool = Field(True, description="Whether the features have positions; stars alone are grouped if not")
     inputs: dict[str, str] = Field(
         default_factory=dict, description="Further datasets for `frame`: name in the SQL -> dataset"
     )
@@ -111,6 +112,11 @@ class ModelConfig(_Section):
         if twice:
             raise ValueError(f"given twice: {', '.join(twice)}; keep one of each")
         return columns
+
+    @property
+    def keys(self) -> list[str]:
+        """Columns that say which example a row is, of which star, and where."""
+        return list(dict.fromkeys([self.example, "object_id", *(("ra", "dec") if self.on_sky else ())]))
 
     @property
     def datasets(self) -> dict[str, str]:

@@ -61,8 +61,10 @@ def fit(config: ModelConfig, table: pa.Table, seed: int) -> Fitted:
 
 def split(config: ModelConfig, table: pa.Table, seed: int) -> np.ndarray:
     """Part of each example, str[n]; whole stars and whole sky cells go to one part."""
-    index = spatial_index(numbers(table, "ra"), numbers(table, "dec"))
-    groups = star_groups(np.asarray(table["object_id"].to_pylist(), dtype=str), index, config.split.order)
+    groups = np.asarray(table["object_id"].to_pylist(), dtype=str)
+    if config.on_sky:
+        index = spatial_index(numbers(table, "ra"), numbers(table, "dec"))
+        groups = star_groups(groups, index, config.split.order)
     try:
         return grouped_split(groups, {str(part): share for part, share in config.split.fractions.items()}, seed)
     except InputError as fault:

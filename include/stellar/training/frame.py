@@ -18,8 +18,6 @@ from stellar.lake.sql import LakeConnection, connect
 from stellar.lake.write import write_partition
 from stellar.training.config import ModelConfig
 
-KEYS = ("object_id", "ra", "dec")
-
 
 @dataclass(frozen=True)
 class Frame:
@@ -63,7 +61,7 @@ def _query(connection: LakeConnection, config: ModelConfig) -> pa.Table:
     sources = ", ".join(f"{name} as (from {dataset})" for name, dataset in config.datasets.items())
     inner = config.frame or _joined(config)
     sliced = [part.column for part in config.slices]
-    wanted = dict.fromkeys([config.example, *KEYS, *sliced, *config.watch, *config.columns, config.target.name])
+    wanted = dict.fromkeys([*config.keys, *sliced, *config.watch, *config.columns, config.target.name])
     try:
         table = connection.arrow(f"with {sources} select * from ({inner}) as frame")  # noqa: S608 - names are checked
     except duckdb.Error as fault:
@@ -76,7 +74,7 @@ def _query(connection: LakeConnection, config: ModelConfig) -> pa.Table:
         )
     table = table.select(list(wanted))
     usable = pc.is_valid(table[config.target.name])
-    for key in (config.example, *KEYS):
+    for key in config.keys:
         usable = pc.and_(usable, pc.is_valid(table[key]))
     return table.filter(usable)
 

@@ -226,7 +226,7 @@ def _seen_stars(folder: Path) -> set[str]:
 
 def _write_examples(folder: Path, config: ModelConfig, frame: Frame, fitted: Fitted, evaluation: Evaluation) -> None:
     """Which example was in which part, with its truth; and the predictions on the test part."""
-    keys = frame.table.select([config.example, *({"object_id"} - {config.example}), "ra", "dec", config.target.name])
+    keys = frame.table.select([*config.keys, config.target.name])
     examples = keys.append_column("part", pa.array(fitted.parts.tolist(), pa.string()))
     write_partition(examples, folder / "examples.parquet", id_column=config.example)
     test = fitted.rows(keys, "test").rename_columns({config.target.name: f"true_{config.target.name}"})

@@ -153,7 +153,7 @@ def test_rare_classes_are_merged_or_dropped_as_declared(ctx):
     dropped = versions.find_version(ctx.engine, train(ctx, make_class_config(target=target)).version_key)
     merged = train(ctx, make_class_config(target={**target, "rare": "F"}))
     folder = ArtifactStore(ctx.settings.artifacts).get(dropped.artifact_sha256)
-    assert "dropped: G dropped: under 250 examples" in (folder / "card.md").read_text()
+    assert "G dropped: under 250 examples" in (folder / "card.md").read_text()
     second = versions.find_version(ctx.engine, merged.version_key)
     bundle = Bundle.load(ArtifactStore(ctx.settings.artifacts).get(second.artifact_sha256))
     assert bundle.classes == ("A", "F", "K", "M")
