@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from stellar.errors import InputError
 
+from .separation import separation_deg
+
 INDEX_ORDER = 29
 INDEX_COLUMN = "_healpix_29"
 # A disc of this radius / 2**order (rad) around any point of a cell stays within the cell and its eight neighbours.
@@ -23,6 +25,9 @@ INDEX_COLUMN = "_healpix_29"
 _SAFE_RADIUS = 0.68
 # A margin is cut out with pixels this many orders below the cell's at most (4 x 2**10 pixels along its edge).
 _FINEST_MARGIN = 10
+# No point of a cell is farther from its centre than this / 2**order (rad): 0.841 at order 0, rising to 1.06897
+# (`healpy.max_pixrad`, with which a test compares).
+_LARGEST_RADIUS = 1.0691
 # Ranges of a cone are found with pixels this many orders below the first at which the cone fits in nine pixels.
 _CONE_DETAIL = 4
 # Rounding of positions and of cone radii, rad; an order 29 pixel is 2e-9 rad wide.
@@ -206,19 +211,25 @@ def cone_ranges(ra: float, dec: float, radius_deg: float) -> NDArray[np.int64]:
             f"no cone: ra={ra}, dec={dec}, radius_deg={radius_deg} (degrees, dec in [-90, 90], radius in [0, 180])"
         )
     radius = np.radians(radius_deg) + _ROUNDING
-    order = int(np.floor(np.log2(_SAFE_RADIUS / radius))) + _CONE_DETAIL
-    if radius >= np.pi:
-        return np.array([[0, 12 << 2 * INDEX_ORDER]], np.int64)
-    import cdshealpix
-    from astropy import units as u
-    from astropy.coordinates import Latitude, Longitude
+    finest = int(np.clip(np.floor(np.log2(_SAFE_RADIUS / radius)) + _CONE_DETAIL, 0, INDEX_ORDER))
+    inside: list[NDArray[np.int64]] = []
+    pixels = np.arange(12, dtype=np.int64)
+    for order in range(finest + 1):
+        separation, reach = _centre_separation(pixels, order, ra, dec), _LARGEST_RADIUS / 2**order
+        whole = (separation + reach <= radius) if order < finest else (separation <= radius + reach)
+        shift = 2 * (INDEX_ORDER - order)
+        inside.append(np.stack([pixels[whole] << shift, (pixels[whole] + 1) << shift], axis=1))
+        partly = pixels[~whole & (separation <= radius + reach)]
+        pixels = (4 * partly[:, None] + np.arange(4)).ravel()
+    return merge_ranges(np.concatenate(inside))
 
-    pixels, orders, _ = cdshealpix.cone_search(
-        Longitude(ra, u.deg), Latitude(dec, u.deg), radius * u.rad, min(max(order, 0), INDEX_ORDER), depth_delta=0
-    )
-    shift = 2 * (INDEX_ORDER - orders.astype(np.int64))
-    pixels = pixels.astype(np.int64)
-    return merge_ranges(np.stack([pixels << shift, (pixels + 1) << shift], axis=1))
+
+def _centre_separation(pixels: NDArray[np.int64], order: int, ra: float, dec: float) -> NDArray[np.float64]:
+    """Separation (rad) of pixels' centres from a position."""
+    import cdshealpix
+
+    lon, lat = cdshealpix.healpix_to_lonlat(pixels, order, num_threads=1)
+    return np.radians(separation_deg(ra, dec, lon.deg, lat.deg))
 
 
 def merge_ranges(ranges: NDArray[np.int64]) -> NDArray[np.int64]:

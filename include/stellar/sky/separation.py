@@ -27,11 +27,10 @@ def unit_vectors(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
 def separation_deg(ra1: ArrayLike, dec1: ArrayLike, ra2: ArrayLike, dec2: ArrayLike) -> NDArray[np.float64]:
     """Great-circle separation in degrees; see `separation_arcsec`."""
     ra1, dec1, ra2, dec2 = (np.asarray(x, np.float64) for x in (ra1, dec1, ra2, dec2))
-    # Differences are taken in degrees, where they are exact for near positions (Sterbenz). RA is wrapped there too, but
-    # only where it must be: adding 180 would round small differences.
+    # Differences are taken in degrees, where they are exact for near positions (Sterbenz), and wrapped there: taking
+    # away a whole turn is exact too, and the same in both directions.
     across = ra2 - ra1
-    across = np.where(np.abs(across) > 180.0, np.remainder(across + 180.0, 360.0) - 180.0, across)
-    half_ra = np.radians(across) / 2
+    half_ra = np.radians(across - 360.0 * np.rint(across / 360.0)) / 2
     half_dec = np.radians(dec2 - dec1) / 2
     east2 = np.sin(half_ra) ** 2
     sin2 = np.sin(half_dec) ** 2 + np.cos(np.radians(dec1)) * np.cos(np.radians(dec2)) * east2

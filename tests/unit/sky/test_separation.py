@@ -34,7 +34,7 @@ def test_exact_below_a_milliarcsecond(step_mas, dec):
     getcontext().prec = 50
     step = step_mas / 3.6e6
     ra2, dec2 = 10.0 + step / np.cos(np.radians(dec)), dec + step
-    across = (Decimal(float(ra2)) - Decimal(10.0)) * Decimal(float(np.cos(np.radians((dec + dec2) / 2))))
+    across = (Decimal(float(ra2)) - Decimal(10)) * Decimal(float(np.cos(np.radians((dec + dec2) / 2))))
     up = Decimal(float(dec2)) - Decimal(dec)
     expected = float((across**2 + up**2).sqrt() * 3600)
     assert separation_arcsec(10.0, dec, ra2, dec2) == pytest.approx(expected, rel=1e-9)
