@@ -53,7 +53,7 @@ def _landed(connection: sa.Connection) -> dict[str, str]:
     return dict(connection.execute(sa.text("SELECT name, checksum FROM ledger.migration ORDER BY name")).tuples().all())
 
 
-def _check(landed: dict[str, str], files: list[Migration], folder: Path) -> None:
+def check(landed: dict[str, str], files: list[Migration], folder: Path) -> None:
     """Refuse a folder whose landed files were edited, are missing, or were slipped in before landed ones."""
     checksums = {one.name: one.checksum for one in files}
     for name, checksum in landed.items():
@@ -81,7 +81,7 @@ def migrate(engine: sa.Engine, folder: Path) -> list[str]:
     files = read_migrations(folder)
     with engine.connect() as connection:
         landed = _landed(connection)
-    _check(landed, files, folder)
+    check(landed, files, folder)
     applied = []
     for one in files:
         if one.name in landed:
@@ -89,7 +89,7 @@ def migrate(engine: sa.Engine, folder: Path) -> list[str]:
         with engine.begin() as connection:
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             now = _landed(connection)
-            _check(now, files, folder)
+            check(now, files, folder)
             if one.name in now:
                 continue
             connection.exec_driver_sql(

@@ -92,7 +92,7 @@ def socket_folder(settings: Settings) -> Path:
     return Path("/tmp") / f"stellar-{hashlib.sha256(os.fsencode(settings.home)).hexdigest()[:16]}"  # noqa: S108
 
 
-def _private_folder(path: Path, user: Account | None) -> None:
+def private_folder(path: Path, user: Account | None) -> None:
     """Make a folder of mode 0700 owned by the server's user; one of somebody else is refused."""
     owner = user.uid if user else os.geteuid()
     with suppress(FileExistsError):
@@ -233,12 +233,12 @@ class Server:
             folder.mkdir(parents=True, exist_ok=True)
         for path in (settings.home, binaries(), socket_folder(settings).parent):
             check_reachable(path, self.user)
-        _private_folder(socket_folder(settings), self.user)
+        private_folder(socket_folder(settings), self.user)
         if (settings.postgres / "PG_VERSION").exists():
             return
         unfinished = settings.home / "postgres.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        _private_folder(unfinished, self.user)
+        private_folder(unfinished, self.user)
         secret = settings.home / "postgres.pwfile"
         secret.unlink(missing_ok=True)
         with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
