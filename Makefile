@@ -43,7 +43,7 @@ lint: install-dev  ## style, types of configuration files, generated pages
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/hadolint Dockerfile
-	@$(VENV)/bin/python ops/check_compose.py docker-compose.yaml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
 	@$(VENV)/bin/python ops/dags_page.py --check
 
 lock: install  ## resolve pyproject.toml into the lock files anew

@@ -31,9 +31,7 @@ def maintain() -> dict[str, Any]:
 @dag(
     schedule="30 3 1 * *",
     params={
-        "verify": Param(True, type="boolean", description="Read every file and compare its hash"),
-        "keep": Param(3, type="integer", minimum=1, description="Former snapshots to keep per dataset, for rollback"),
-        "staging_hours": Param(24, type="integer", minimum=1, description="Clear staged files older than this"),
+        "keep": Param(2, type="integer", minimum=1, description="Former snapshots to keep per dataset, for rollback"),
         "dry_run": DRY_RUN,
     },
     tags=[Tag.MAINTENANCE],

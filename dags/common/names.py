@@ -93,7 +93,7 @@ def curated() -> list[Asset]:
 
 def features() -> list[Asset]:
     """Assets that models read to score."""
-    return assets("features", "sed", "spectra", "lightcurves")
+    return assets("features", *profile().get("features", ("sed", "spectra", "lightcurves")))
 
 
 def models() -> list[Asset]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from airflow.sdk import Asset, Param, TriggerRule, get_current_context, task
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from common.names import DRY_RUN
 from common.tasks import announce, flow_context, promote
@@ -58,6 +58,18 @@ def magnitude_param() -> dict[str, Param]:
     }
 
 
+def scope_of(params: dict[str, Any]) -> dict[str, Any]:
+    """The scope of a sync from what its form gives: a cone as a region, cells as (order, pixel), the rest as it is."""
+    cone = {name: params.pop(f"{name}_deg", None) for name in ("ra", "dec", "radius")}
+    given = [value is not None for value in cone.values()]
+    if any(given) and not all(given):
+        raise AirflowFailException("a region needs all of ra_deg, dec_deg and radius_deg")
+    if all(given):
+        params["regions"] = [{"ra": cone["ra"], "dec": cone["dec"], "radius_deg": cone["radius"]}]
+    params["cells"] = [tuple(int(part) for part in cell.split("/")) for cell in params.pop("cells", None) or ()]
+    return params
+
+
 def sync(survey: str, outlets: list[Asset]) -> None:
     """Wire a sync: the units still missing, their batches fetched, the raw snapshots committed, gated, promoted."""
 
@@ -68,7 +80,7 @@ def sync(survey: str, outlets: list[Asset]) -> None:
         params = dict(get_current_context()["params"])
         dry_run = params.pop("dry_run")
         with flow_context() as ctx:
-            batches = flow.sync_plan(ctx, survey, params)
+            batches = flow.sync_plan(ctx, survey, scope_of(params))
         for batch in batches:
             print(batch)
         if dry_run:

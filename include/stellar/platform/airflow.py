@@ -97,8 +97,7 @@ def prepare_database(settings: Settings, env: dict[str, str]) -> bool:
     `airflow db migrate` itself costs ten seconds to find nothing to do.
     """
     url = database_url(settings)
-    if settings.postgres_url is not None:
-        _create_database(ledger_url(settings, "owner"))
+    create_database(settings)
     record = folder(settings) / "prepared.json"
     heads = _heads(url)
     if heads and record.is_file() and json.loads(record.read_text()) == _state(heads):
@@ -123,8 +122,11 @@ def prepare_database(settings: Settings, env: dict[str, str]) -> bool:
     return True
 
 
-def _create_database(server: sa.URL) -> None:
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+def create_database(settings: Settings) -> None:
+    """Make Airflow's database on an external server; the embedded one has it from its start."""
+    if settings.postgres_url is None:
+        return
+    engine = sa.create_engine(ledger_url(settings, "owner"), isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
             known = connection.execute(sa.text("select 1 from pg_database where datname = :name"), {"name": DATABASE})

@@ -51,6 +51,20 @@ def archive_options(settings: Settings) -> dict[str, float] | None:
     return profile.get("archive") if EMBEDDED in services else None
 
 
+def archive_build_command(settings: Settings, options: dict[str, float]) -> list[str]:
+    """Command that generates the archive's simulated sky, or finds it there."""
+    scale = str(options.get("scale", 1.0))
+    return [sys.executable, "-c", BUILD_ARCHIVE, str(settings.archive), str(settings.seed), scale]
+
+
+def archive_serve_command(settings: Settings, port: int) -> list[str]:
+    """Command that serves it; the address goes where the surveys look for it."""
+    command = [sys.executable, "-m", "stellar.archive.service", "--folder", str(settings.archive), "--port", str(port)]
+    # the token lets the owner, and the tests, tell the archive to misbehave
+    token = settings.secrets / "archive_token"
+    return [*command, "--port-file", str(settings.run / "archive.json"), "--token-file", str(token)]
+
+
 class Supervisor:
     """The running platform of one home, as a context manager. Use it from the main thread.
 
@@ -129,26 +143,15 @@ class Supervisor:
     def _build_archive(self, options: dict[str, float]) -> Child:
         """Start generating the simulated sky, beside the rest of the start; at once done when it is there already."""
         settings = self.settings
-        command = [sys.executable, "-c", BUILD_ARCHIVE, str(settings.archive), str(settings.seed)]
-        child = Child(
-            "archive-build",
-            [*command, str(options.get("scale", 1.0))],
-            self._own_environment(),
-            settings.logs / "archive-build.log",
-            settings.home,
-        )
+        command, log = archive_build_command(settings, options), settings.logs / "archive-build.log"
+        child = Child("archive-build", command, self._own_environment(), log, settings.home)
         child.start()
         return child
 
     def _finish_archive(self, building: Child) -> None:
         if building.process is None or building.process.wait() != 0:
             raise StellarError(f"the simulated sky could not be built; end of {building.log}:\n{tail(building)}")
-        settings = self.settings
-        command = [sys.executable, "-m", "stellar.archive.service", "--folder", str(settings.archive)]
-        command += ["--port", str(self.ports["archive"]), "--port-file", str(settings.run / "archive.json")]
-        # the token lets the owner, and the tests, tell the archive to misbehave
-        command += ["--token-file", str(settings.secrets / "archive_token")]
-        self._add("archive", command, self._own_environment())
+        self._add("archive", archive_serve_command(self.settings, self.ports["archive"]), self._own_environment())
 
     def _own_environment(self) -> dict[str, str]:
         return {**os.environ, **processes.mark(self.settings), "PYTHONUNBUFFERED": "1"}
