@@ -7,6 +7,7 @@ a third smaller.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from stellar.archive import tess
 from stellar.archive.fits import image_bytes, primary_bytes, table_bytes
 from stellar.sky.motion import propagate
 
+BTJD_ZERO = datetime(2014, 12, 8, 12)  # JD 2457000
 LIGHTCURVE = np.dtype(
     [
         ("TIME", ">f8"),
@@ -157,9 +159,8 @@ def _table(entry: dict, sap: np.ndarray, pdcsap: np.ndarray, quality: np.ndarray
 
 
 def _date(btjd: float) -> str:
-    from astropy.time import Time
-
-    return Time(btjd + 2457000.0, format="jd", scale="utc").isot + "Z"
+    """Calendar date of a BTJD; by hand, since astropy's Time may go online for leap seconds."""
+    return (BTJD_ZERO + timedelta(days=btjd)).isoformat(timespec="milliseconds") + "Z"
 
 
 def _primary(entry: dict, start: float, stop: float) -> bytes:
