@@ -13,7 +13,7 @@ import requests
 from astropy.table import Table
 from pydantic import Field
 
-from stellar.errors import InputError
+from stellar.errors import InputError, ServiceError
 from stellar.settings import Settings
 from stellar.surveys.base import Fetched, Scope, WorkUnit, digest, missing
 from stellar.surveys.http import checks
@@ -134,12 +134,16 @@ class LabelsSurvey:
 
     def _search(self, session: UnitSession, query: str) -> tuple[Table, str]:
         """Rows of a query and the SHA-256 of the answer; an OVERFLOW was refused by the check."""
-        from pyvo.dal import TAPService
+        from pyvo.dal import DALAccessError, TAPService
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # units like mas.yr-1 are SIMBAD's own
-            service = TAPService(self.endpoint.url, session=session)
-            table = service.run_sync(query, maxrec=MAXREC).to_table()
+            try:
+                table = TAPService(self.endpoint.url, session=session).run_sync(query, maxrec=MAXREC).to_table()
+            except DALAccessError as error:  # which hides what our session raised
+                if isinstance(cause := getattr(error, "cause", None), ServiceError):
+                    raise cause from None
+                raise AnswerError(str(error)) from error
         assert session.last is not None
         return table, hashlib.sha256(session.last.content).hexdigest()
 

@@ -7,8 +7,6 @@ star, on a host that cannot be chosen.
 from __future__ import annotations
 
 import hashlib
-import io
-import threading
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -58,7 +56,6 @@ class TessConfig(SyncConfig):
     provenance: str
     sectors: list[int]
     chunk: int = Field(gt=0)
-    quality_bitmask: str
     columns: dict[str, str]
 
 
@@ -103,7 +100,7 @@ class TessSurvey:
         session = self.transport.session(unit.unit, unit.sign, _check, _cacheable)
         client = _client(session, self.endpoint.url)
         wanted = unit.params["products"][: unit.params["count"]]
-        read = _lightkurve_reader(self.config.quality_bitmask)
+        read = _lightkurve_reader()
         found = pooled(lambda product: self._light_curve(session, client, read, product), wanted, self.threads)
         arrays = [pa.array([row[field.name] for row, _ in found], field.type) for field in self.schema]
         rows = in_scope(pa.Table.from_arrays(arrays, schema=self.schema), Scope.from_dict(unit.params["scope"]))
@@ -162,20 +159,20 @@ class TessSurvey:
 
     def _unit(self, scope: Scope, name: str, products: list[dict[str, Any]]) -> WorkUnit:
         count = len(products)
-        sign = f"{count}-{digest(products, self.schema.names, self.config.quality_bitmask)}" if count else "0"
+        sign = f"{count}-{digest(products, self.schema.names)}" if count else "0"
         params = {"products": products, "count": count, "scope": scope_params(scope)}
         expected = None if scope.cells else count
         return WorkUnit("tess", DATASET, self.config.release, name + tag_of(scope), sign, params, expected)
 
     # -- fetch --------------------------------------------------------------------------------------------------
     def _light_curve(
-        self, session: UnitSession, client: Any, read: Callable[[bytes], Any], product: Mapping[str, Any]
+        self, session: UnitSession, client: Any, read: Callable[[fits.HDUList], Any], product: Mapping[str, Any]
     ) -> tuple[dict[str, Any], str]:
         """One file as a row, and its SHA-256."""
         url = f"{client._portal_api_connection.MAST_DOWNLOAD_URL}?uri={quote(product['uri'], safe=':/')}"
         response = session.request("GET", url)
-        body = response.content
-        curve = read(body)
+        with session.verified(response) as hdus:
+            curve = read(hdus)
         meta = curve.meta
         if int(meta["TICID"]) != product["ticid"] or int(meta["SECTOR"]) != product["sector"]:
             raise session.error(f"{product['uri']} is of TIC {meta['TICID']}, sector {meta['SECTOR']}")
@@ -193,7 +190,7 @@ class TessSurvey:
             "flux_err": native(_values(curve.flux_err), np.float32),
             "quality": native(curve.quality, np.int32),
         }
-        return {name: row[name] for name in self.schema.names}, hashlib.sha256(body).hexdigest()
+        return {name: row[name] for name in self.schema.names}, hashlib.sha256(response.content).hexdigest()
 
 
 def _client(session: UnitSession, url: str) -> Any:
@@ -248,27 +245,23 @@ def _bright(session: UnitSession, url: str, observations: list[dict[str, Any]], 
     return bright
 
 
-def _lightkurve_reader(quality_bitmask: str) -> Callable[[bytes], Any]:
-    """Lightkurve's reader of TESS files, for bytes; loaded here, since the import takes seconds."""
+def _lightkurve_reader() -> Callable[[fits.HDUList], Any]:
+    """Lightkurve's reader for opened files, every cadence kept; loaded here, since the import takes seconds.
+
+    It is the reader under `read_tess_lightcurve`, which would drop flagged cadences and copies the table twice.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from lightkurve.io.tess import read_tess_lightcurve
-    one_at_a_time = threading.Lock()  # it silences warnings by a process-wide switch
+        from lightkurve.io.generic import read_generic_lightcurve
 
-    def read(body: bytes) -> Any:
-        with one_at_a_time, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return read_tess_lightcurve(io.BytesIO(body), flux_column="pdcsap_flux", quality_bitmask=quality_bitmask)
-
-    return read
+    return lambda hdus: read_generic_lightcurve(hdus, flux_column="pdcsap_flux", time_format="btjd")
 
 
 def _check(response: requests.Response) -> fits.HDUList | None:
     """Files and JSON of MAST."""
     checks.not_html(response)
     if urlsplit(response.url).path.endswith("/Download/file"):
-        open_fits(response.content).close()
-        return None
+        return open_fits(response.content)
     answer = checks.json_object(response.content)
     if answer.get("status") == "ERROR":
         raise AnswerError(f"MAST: {answer.get('msg')}")

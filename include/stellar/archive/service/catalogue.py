@@ -87,7 +87,7 @@ class Catalogue:
     def _describe(self, names: dict[str, str]) -> Tables:
         described = {}
         for public, relation in names.items():
-            columns = self._database.execute(f"SELECT * FROM {relation} LIMIT 0").fetch_arrow_table().column_names
+            columns = self._database.sql(f"SELECT * FROM {relation} LIMIT 0").columns
             described[public] = (relation, {column.lower(): column for column in columns})
         return described
 
@@ -103,7 +103,7 @@ class Catalogue:
 
     def rows(self, sql: str, params: Iterable[object] = ()) -> pa.Table:
         """Rows of our own SQL (never a client's text)."""
-        return self.cursor().execute(sql, list(params)).fetch_arrow_table()
+        return self.cursor().sql(sql, params=list(params)).to_arrow_table()
 
     def query(self, service: str, query: str, maxrec: int | None = None) -> Result:
         """Translate and run a client's query.
@@ -116,7 +116,7 @@ class Catalogue:
         translated = translate(query, self._tables[service])
         sql = translated.sql if maxrec is None else f"SELECT * FROM ({translated.sql}) LIMIT {maxrec + 1}"
         try:
-            table = self.cursor().execute(sql, translated.params).fetch_arrow_table()
+            table = self.cursor().sql(sql, params=translated.params).to_arrow_table()
         except duckdb.Error as error:
             raise QueryError(str(error).splitlines()[0]) from error
         overflow = maxrec is not None and table.num_rows > maxrec

@@ -42,12 +42,12 @@ def sdss_router(catalogue: Catalogue) -> APIRouter:
     router.add_api_route("/{release}/en/tools/search/x_results.aspx", search, methods=["GET", "POST"])
     router.add_api_route("/{release}/en/tools/search/X_Results.aspx", search, methods=["GET", "POST"])
 
-    @router.api_route(
-        "/sas/{release}/sdss/spectro/redux/{run2d}/spectra/{kind}/{plate}/{name}", methods=["GET", "HEAD"]
-    )
-    def spectrum(release: str, run2d: str, kind: str, plate: str, name: str) -> Response:
+    @router.api_route("/sas/{release}/sdss/spectro/redux/{run2d}/spectra/{path:path}", methods=["GET", "HEAD"])
+    def spectrum(release: str, run2d: str, path: str) -> Response:
+        *kind, plate, name = ("/" + path).split("/")[1:] if "/" in path else ("", path)
         match = _FILE.fullmatch(name)
-        if release not in _RELEASES or kind not in ("full", "lite") or not match or match[1] != plate:
+        # the spectra of SDSS-I/II and SEGUE have no folder `full` or `lite`
+        if release not in _RELEASES or kind not in ([], ["full"], ["lite"]) or not match or match[1] != plate:
             return Response("not found", 404)
         numbers = tuple(int(part) for part in match.groups())
         found = catalogue.rows(

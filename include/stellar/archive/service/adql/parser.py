@@ -195,11 +195,10 @@ class Parser:
         while True:
             if not self.star(scope, add):
                 start = self.at
-                source = self.plain_column(scope)
+                plain, source = self.plain_column(scope)
                 self.at = start
                 sql = self.expression(scope)
-                default = source[1] if source else self.default_name(start)
-                add(sql, self.alias() or default, source)
+                add(sql, self.alias() or plain or self.default_name(start), source)
             if not self.take(","):
                 return columns, names, sources
 
@@ -235,18 +234,18 @@ class Parser:
             raise self.error("expected a name")
         return self.next().text
 
-    def plain_column(self, scope: Scope) -> tuple[str, str] | None:
-        """The (table, column) of a select item that is nothing but a column, else None; moves over it."""
+    def plain_column(self, scope: Scope) -> tuple[str, tuple[str, str] | None]:
+        """Name and (table, column) of a select item that is nothing but a column, else empty; moves over it."""
         if self.now.kind not in ("name", "quoted") or self.now.word in _CLAUSES:
-            return None
+            return "", None
         parts = self.dotted()
-        if self.now.word not in (",", "FROM", "AS", "") and self.now.kind == "op":
-            return None
+        if self.now.kind == "op" and self.now.word != ",":
+            return "", None
         try:
-            _, source = self.resolve(scope, parts)
+            sql, source = self.resolve(scope, parts)
         except QueryError:
-            return None
-        return source
+            return "", None
+        return sql.rpartition(".")[2].strip('"'), source
 
     def default_name(self, start: int) -> str:
         token, following = self.tokens[start], self.tokens[start + 1]
@@ -307,7 +306,7 @@ class Parser:
             alias = self.alias()
             if not alias:
                 raise self.error("a subquery in FROM needs a name")
-                return self.enter(scope, alias, f"({inner.sql})", "", {name.lower(): name for name in inner.names})
+            return self.enter(scope, alias, f"({inner.sql})", "", {name.lower(): name for name in inner.names})
         name = ".".join(self.dotted())
         if name.lower() not in self.tables:
             raise QueryError(f"unknown table {name!r}; known: {', '.join(sorted(self.tables))}")
