@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
 from stellar.lake.schema import field
-from stellar.profile import Curated, Profile
+from stellar.profile import Curated, Matches, Profile
 from stellar.sky.match import match_all
 from stellar.sky.motion import propagate
 from stellar.sky.separation import separation_arcsec
@@ -186,7 +186,7 @@ def _separation(left: Sources, right: Sources) -> tuple[Floats, Floats]:
     return separation, years * np.where(left_moves, left.speed, np.nan_to_num(right.speed))
 
 
-def crossmatch(all_sources: list[Sources], profile: Profile) -> tuple[pa.Table, Accounting]:
+def crossmatch(all_sources: list[Sources], matches: Matches) -> tuple[pa.Table, Accounting]:
     """All pairs of surveys; rows are written where their left row is.
 
     Accounting: `rows_in` counts each left row in the partition once per survey that it is matched against; a left row
@@ -197,8 +197,8 @@ def crossmatch(all_sources: list[Sources], profile: Profile) -> tuple[pa.Table, 
         rows_in += int(left.own.sum())
         if not left.own.any() or not len(right.id):
             continue
-        radius = profile.matches.radius(left.survey, right.survey)
-        tables.append(_table(left, right, match_epochs(left, right, radius, profile.matches.max_motion_arcsec)))
+        radius = matches.radius(left.survey, right.survey)
+        tables.append(_table(left, right, match_epochs(left, right, radius, matches.max_motion_arcsec)))
     table = pa.concat_tables(tables)
     unmatched = rows_in - len(table)
     return table, Accounting(rows_in, len(table), filtered={"unmatched": unmatched} if unmatched else {})
@@ -236,17 +236,16 @@ def position_columns(config: Curated) -> tuple[str, ...]:
 
 def run(partition: Partition, inputs: dict[str, PartitionInput], params: dict[str, Any]) -> StepResult:
     """Step function; `params` as `match_params` makes them."""
-    profile = Profile.model_validate(params["profile"])
+    matches = Matches.model_validate(params["matches"])
     configs = [Curated.model_validate(c) for c in params["curated"]]
     found = [sources(c, inputs[c.dataset].rows, inputs[c.dataset].margin) for c in configs]
-    return StepResult(*crossmatch(found, profile))
+    return StepResult(*crossmatch(found, matches))
 
 
 def match_params(profile: Profile) -> dict[str, Any]:
     """What matching and unifying depend on, as JSON: order, radii, and each dataset's id, key and motion columns."""
     return {
-        "profile": {"description": "", "surveys": [], "curated": [c.dataset for c in profile.on_sky()]}
-        | {"matches": profile.matches.model_dump(mode="json")},
+        "matches": profile.matches.model_dump(mode="json"),
         "curated": [
             c.model_dump(mode="json", include={"dataset", "source", "id", "object_key", "motion"})
             | {"columns": [{"name": n, "type": c.column(n).type} for n in position_columns(c) if n != "object_key"]}

@@ -155,8 +155,9 @@ def _clean(columns: dict[str, pa.Array], column: Column) -> list[pa.Array]:
         values = pc.if_else(pc.fill_null(pc.is_in(values, sentinels), False), null, values)
     faults = []
     if column.minimum is not None or column.maximum is not None:
-        tests = [pc.less(values, column.minimum)] if column.minimum is not None else []
-        tests += [pc.greater(values, column.maximum)] if column.maximum is not None else []
+        kind = values.type if pa.types.is_integer(values.type) else pa.float64()  # ids are beyond a float's integers
+        tests = [pc.less(values, pa.scalar(column.minimum).cast(kind))] if column.minimum is not None else []
+        tests += [pc.greater(values, pa.scalar(column.maximum).cast(kind))] if column.maximum is not None else []
         outside = pc.fill_null(reduce(pc.or_, tests), False)
         if column.outside == "quarantine" and pc.any(outside).as_py():
             low, high = ("" if limit is None else f"{limit:g}" for limit in (column.minimum, column.maximum))

@@ -163,8 +163,8 @@ def _account(asked: int, answered: int) -> Accounting:
 
 
 def _params_and_inputs(curated: list[Curated], margin: float) -> tuple[dict[str, Any], dict[str, Input]]:
-    config = load_labels()
-    tellers = [teller for target in config.targets for teller in target.tellers]
+    targets = load_labels().targets
+    tellers = [teller for target in targets for teller in target.tellers]
     tell = [c for c in curated if any(t.survey == c.dataset for t in tellers)]
     inputs = {}
     for one in tell:
@@ -173,14 +173,11 @@ def _params_and_inputs(curated: list[Curated], margin: float) -> tuple[dict[str,
         read = (one.id, *(c.name for c in one.columns if c.keep and c.name in named and c.name != one.id))
         inputs[one.dataset] = Input(f"curated.{one.dataset}", margin, read, optional=True)
     known = {c.dataset for c in tell}
-    targets = [
-        {
-            "name": target.name,
-            "from": [t.model_dump(mode="json", by_alias=True) for t in target.tellers if t.survey in known],
-        }
-        for target in config.targets
-    ]
-    return {"labels": {"targets": targets}, "ids": {c.dataset: c.id for c in tell}}, inputs
+    told_by = {
+        t.name: [o.model_dump(mode="json", by_alias=True) for o in t.tellers if o.survey in known] for t in targets
+    }
+    used = [{"name": name, "from": those} for name, those in told_by.items()]
+    return {"labels": {"targets": used}, "ids": {c.dataset: c.id for c in tell}}, inputs
 
 
 def labels_step(profile: Profile) -> Step:
