@@ -1,0 +1,61 @@
+"""A small catalogue with everything that makes files differ: nulls, NaNs, lists, strings, mixed cells."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from stellar.lake.hats import finish_catalog
+from stellar.lake.layout import cell_of, layout
+from stellar.lake.schema import field
+from stellar.lake.write import canonical, write_partition
+from stellar.sky.healpix import INDEX_COLUMN
+
+SCHEMA = pa.schema(
+    [
+        field("star_id", pa.int64(), ucd="meta.id;meta.main", description="Identifier"),
+        field("ra", pa.float64(), unit="deg", ucd="pos.eq.ra;meta.main"),
+        field("dec", pa.float64(), unit="deg", ucd="pos.eq.dec;meta.main"),
+        field("g_mag", pa.float32(), unit="mag", ucd="phot.mag;em.opt"),
+        field("name", pa.string()),
+        field("flux", pa.list_(pa.float32()), unit="1e-17 erg.s**-1.cm**-2.Angstrom**-1"),
+    ]
+)
+
+
+def stars(n: int = 3000, seed: int = 1) -> pa.Table:
+    """Stars around RA 0 and both poles; ids do not follow positions."""
+    random = np.random.default_rng(seed)
+    third = n // 3
+    ra = np.concatenate([random.uniform(-4, 4, n - 2 * third) % 360, random.uniform(0, 360, 2 * third)])
+    dec = np.concatenate(
+        [random.uniform(-3, 3, n - 2 * third), 90 - random.exponential(2, third), random.exponential(2, third) - 90]
+    )
+    magnitude = random.normal(15, 2, n).astype(np.float32)
+    magnitude[::7] = np.nan
+    flux = [None if i % 50 == 0 else random.normal(size=i % 5).astype(np.float32).tolist() for i in range(n)]
+    return pa.table(
+        [
+            random.permutation(n),
+            ra,
+            np.clip(dec, -90, 90),
+            magnitude,
+            [f"s{i}" if i % 3 else None for i in range(n)],
+            flux,
+        ],
+        schema=SCHEMA,
+    )
+
+
+def store(root: Path, table: pa.Table, *, bytes_per_row: float = 100.0, threshold: int = 20_000) -> dict:
+    """Write a table as a catalogue; cells and their files."""
+    table = canonical(table, id_column="star_id")
+    index = table[INDEX_COLUMN].to_numpy()
+    cells = layout(index, bytes_per_row, threshold_bytes=threshold)
+    at = cell_of(index, cells)
+    files = {
+        cell: write_partition(table.filter(pa.array(at == i)), root / "dataset" / cell.path(), id_column="star_id")
+        for i, cell in enumerate(cells)
+    }
+    finish_catalog(root, "curated.stars", {cell: file.rows for cell, file in files.items()}, table.schema)
+    return files
