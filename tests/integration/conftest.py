@@ -1,6 +1,7 @@
 """Fixtures of the integration tests: a home, its ledger."""
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +21,32 @@ def _make_home() -> Path:
 
 
 @pytest.fixture
-def home() -> Iterator[Path]:
-    """An empty STELLAR_HOME, removed afterwards."""
+def bare_home() -> Iterator[Path]:
+    """An empty folder, removed afterwards."""
     path = _make_home()
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def made_home() -> Iterator[Path]:
+    """A home whose ledger is made and migrated, to copy: making one anew for each test costs seconds."""
+    path = _make_home()
+    with ledger_session(load_settings(home=path, postgres_url=None), role="owner") as engine:
+        link = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        link.execute(sa.text("ALTER SYSTEM SET fsync = off"))  # tests kill processes, not machines
+        link.close()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def home(bare_home: Path, made_home: Path) -> Path:
+    """A STELLAR_HOME with an empty ledger, removed afterwards."""
+    for part in ("postgres", "secrets"):
+        # cp keeps owners and modes, which Postgres insists on
+        subprocess.run(["cp", "-a", made_home / part, bare_home / part], check=True)
+    return bare_home
 
 
 @pytest.fixture

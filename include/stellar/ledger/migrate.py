@@ -50,7 +50,7 @@ def read_migrations(folder: Path) -> list[Migration]:
 def _landed(connection: sa.Connection) -> dict[str, str]:
     if not connection.scalar(sa.text("SELECT to_regclass('ledger.migration') IS NOT NULL")):
         return {}
-    return dict(connection.execute(sa.text("SELECT name, checksum FROM ledger.migration ORDER BY name")).tuples().all())
+    return dict(connection.execute(sa.text("SELECT name, checksum FROM ledger.migration ORDER BY name")).all())
 
 
 def check(landed: dict[str, str], files: list[Migration], folder: Path) -> None:
@@ -81,22 +81,34 @@ def migrate(engine: sa.Engine, folder: Path) -> list[str]:
     files = read_migrations(folder)
     with engine.connect() as connection:
         landed = _landed(connection)
-    check(landed, files, folder)
-    applied = []
-    for one in files:
-        if one.name in landed:
-            continue
-        with engine.begin() as connection:
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            now = _landed(connection)
-            check(now, files, folder)
-            if one.name in now:
-                continue
-            connection.exec_driver_sql(
-                "CREATE SCHEMA IF NOT EXISTS ledger;"
-                "CREATE TABLE IF NOT EXISTS ledger.migration (name text PRIMARY KEY, checksum text NOT NULL,"
-                " applied_at timestamptz NOT NULL DEFAULT now())"
-            )
+        check(landed, files, folder)
+        if len(landed) == len(files):
+            return []
+        connection.commit()
+        # The lock is the session's, so that what follows begins a new transaction: within the one that waited, the
+        # names that another process has just made are not seen yet.
+        connection.execute(sa.text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
+        connection.commit()
+        try:
+            return _apply(connection, files, folder)
+        finally:
+            connection.rollback()
+            connection.execute(sa.text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
+            connection.commit()
+
+
+def _apply(connection: sa.Connection, files: list[Migration], folder: Path) -> list[str]:
+    with connection.begin():
+        landed = _landed(connection)
+        check(landed, files, folder)
+        connection.exec_driver_sql(
+            "CREATE SCHEMA IF NOT EXISTS ledger;"
+            "CREATE TABLE IF NOT EXISTS ledger.migration (name text PRIMARY KEY, checksum text NOT NULL,"
+            " applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+    missing = [one for one in files if one.name not in landed]
+    for one in missing:
+        with connection.begin():
             try:
                 # the driver's own cursor: '%' and ':' in a file are SQL, not parameters
                 with connection.connection.cursor() as cursor:
@@ -107,5 +119,4 @@ def migrate(engine: sa.Engine, folder: Path) -> list[str]:
                 sa.text("INSERT INTO ledger.migration (name, checksum) VALUES (:name, :checksum)"),
                 {"name": one.name, "checksum": one.checksum},
             )
-        applied.append(one.name)
-    return applied
+    return [one.name for one in missing]
