@@ -104,6 +104,12 @@ class Curated(_Section):
         None,
         description="SQL string: the object's id when no better survey knows it; rows that share it are one object",
     )
+    repeats_arcsec: float | None = Field(
+        None,
+        gt=0,
+        le=SAME_KEY_ARCSEC,
+        description="Rows of this dataset so close to each other are one source seen again (spectra of one star)",
+    )
     motion: Motion | None = Field(None, description="Columns of proper motion (mas/yr), where the survey has them")
     columns: list[Column]
     filters: list[Rule] = []

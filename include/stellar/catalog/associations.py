@@ -1,8 +1,9 @@
 """Associations: which object each curated row belongs to.
 
 Rows with the same object key are one source (the sectors of one TESS target, a spectrum and the photometry that it
-names). A source attaches to the best survey's source that it is matched with, and so on along the chain; the source at
-its end is the object, whose key is the object's id. Only steps to a better survey count, so a chain ends.
+names), and so are rows of a dataset of repeated observations that lie in one place (the spectra of one star). A source
+attaches to the best survey's source that it is matched with, and so on along the chain; the source at its end is the
+object, whose key is the object's id. Only steps to a better survey count, so a chain ends.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from stellar.catalog.crossmatch import Sources, ids, match_params, position_colu
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
 from stellar.lake.schema import field
 from stellar.profile import Curated, Profile
+from stellar.sky.match import match_all
 from stellar.sky.motion import propagate
 from stellar.sky.separation import separation_arcsec
 
@@ -46,7 +48,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Graph:
-    """Rows of all surveys, best first, with the node (distinct object key) of each and each node's best row."""
+    """Rows of all surveys, best first, with the node (source) of each, each node's best row and that row's key."""
 
     rows: Sources
     survey: Ints
@@ -55,16 +57,49 @@ class Graph:
     best_row: Ints
 
 
-def graph(all_sources: list[Sources], keys: list[npt.NDArray[np.str_]]) -> Graph:
-    """Join the surveys' rows (best survey first) and find the nodes."""
+def graph(all_sources: list[Sources], keys: list[npt.NDArray[np.str_]], repeats: list[float | None]) -> Graph:
+    """Join the surveys' rows (best survey first) and find the nodes.
+
+    Parameters
+    ----------
+    keys
+        Object key of each row, by survey.
+    repeats
+        By survey: within how many arcsec its rows are one source; None where every row is one of its own.
+    """
     columns = ("id", "ra", "dec", "epoch_yr", "pmra", "pmdec", "own")
     rows = Sources("", *(np.concatenate([getattr(s, name) for s in all_sources]) for name in columns))
     survey = np.repeat(np.arange(len(all_sources)), [len(s.id) for s in all_sources])
-    names, node = np.unique(np.concatenate(keys), return_inverse=True)
+    key = np.concatenate(keys)
+    node = _joined(np.unique(key, return_inverse=True)[1], rows, survey, repeats)
     order = np.lexsort((rows.id, survey, node))
-    first = np.ones(len(order), bool)
-    first[1:] = node[order][1:] != node[order][:-1]
-    return Graph(rows, survey, node, names, order[first])
+    best_row = order[_starts(node[order])]
+    return Graph(rows, survey, node, key[best_row], best_row)
+
+
+def _joined(node: Ints, rows: Sources, survey: Ints, repeats: list[float | None]) -> Ints:
+    """Nodes, with those made one that hold rows of one dataset within its `repeats` of each other."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ends: list[tuple[Ints, Ints]] = []
+    for number, radius in enumerate(repeats):
+        mine = np.flatnonzero(survey == number)
+        if radius is not None and len(mine) > 1:
+            near = match_all(rows.ra[mine], rows.dec[mine], rows.ra[mine], rows.dec[mine], radius)
+            ends.append((node[mine[near.left_index]], node[mine[near.right_index]]))
+    if not ends:
+        return node
+    left, right = (np.concatenate(side) for side in zip(*ends, strict=True))
+    count = int(node.max()) + 1
+    return connected_components(coo_array((np.ones(len(left)), (left, right)), shape=(count, count)))[1][node]
+
+
+def _starts(group: Ints) -> npt.NDArray[np.bool_]:
+    """Mark of the first row of each run of equal values."""
+    first = np.ones(len(group), bool)
+    first[1:] = group[1:] != group[:-1]
+    return first
 
 
 def roots(joined: Graph, left: Ints, right: Ints, separation: npt.NDArray[np.float64]) -> Ints:
@@ -73,10 +108,9 @@ def roots(joined: Graph, left: Ints, right: Ints, separation: npt.NDArray[np.flo
     child, parent = joined.node[right], joined.node[left]
     upward = rank[parent] < rank[child]
     child, parent, separation = child[upward], parent[upward], separation[upward]
-    order = np.lexsort((parent, separation, rank[parent], child))  # node numbers ascend with the keys
-    first = np.ones(len(order), bool)
-    first[1:] = child[order][1:] != child[order][:-1]
-    best = order[first]
+    key_order = np.argsort(np.argsort(joined.keys, kind="stable"), kind="stable")
+    order = np.lexsort((key_order[parent], separation, rank[parent], child))
+    best = order[_starts(child[order])]
     root = np.arange(len(joined.keys))
     root[child[best]] = parent[best]
     while True:
@@ -159,7 +193,7 @@ def run(partition: Partition, inputs: dict[str, PartitionInput], params: dict[st
     pairs = inputs["crossmatch"]
     tables = [t for t in (pairs.rows, pairs.margin) if len(t)]
     crossmatch = pa.concat_tables(tables) if tables else pairs.rows
-    joined = graph(found, keys or [np.empty(0, str)])
+    joined = graph(found, keys or [np.empty(0, str)], [c.repeats_arcsec for c in configs])
     return StepResult(*associate(joined, [c.dataset for c in configs], crossmatch))
 
 

@@ -247,7 +247,7 @@ def match_params(profile: Profile) -> dict[str, Any]:
     return {
         "matches": profile.matches.model_dump(mode="json"),
         "curated": [
-            c.model_dump(mode="json", include={"dataset", "source", "id", "object_key", "motion"})
+            c.model_dump(mode="json", include={"dataset", "source", "id", "object_key", "motion", "repeats_arcsec"})
             | {"columns": [{"name": n, "type": c.column(n).type} for n in position_columns(c) if n != "object_key"]}
             for c in profile.on_sky()
         ],
