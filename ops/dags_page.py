@@ -1,4 +1,4 @@
-"""Write docs/DAGs.md from the DAGs' own docstrings, schedules and parameters; `--check` fails when the page is stale."""
+"""Write docs/DAGs.md from the DAGs' own docstrings, schedules and parameters; `--check` fails when it is stale."""
 
 import os
 import re
@@ -11,8 +11,8 @@ sys.path.insert(0, str(ROOT / "dags"))  # as Airflow does
 PAGE = ROOT / "docs" / "DAGs.md"
 HEAD = """# DAGs
 
-Generated from the DAG files by `ops/dags_page.py`; `make lint` fails when it is stale. What is written here is also what the
-UI shows on each DAG's page. Schedules are those of the profile `simulated` (`real` for `sync_files`).
+Generated from the DAG files by `ops/dags_page.py`; `make lint` fails when it is stale. What is written here is
+also what the UI shows on each DAG's page. Schedules are those of the profile `simulated` (`real` for `sync_files`).
 """
 
 

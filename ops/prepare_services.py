@@ -1,4 +1,4 @@
-"""In compose, before anything else: the home's profile, Airflow's database beside the ledger's, the ledger's migrations."""
+"""In compose, before anything else: the home's profile, Airflow's database, the ledger's migrations."""
 
 from stellar.ledger.connect import bring_up_to_date
 from stellar.platform.airflow import create_database

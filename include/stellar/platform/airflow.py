@@ -34,8 +34,10 @@ def folder(settings: Settings) -> Path:
     return settings.home / "airflow"
 
 
-def command(part: str) -> list[str]:
-    """Command line of one of Airflow's processes."""
+def command(settings: Settings, part: str) -> list[str]:
+    """Command line of one of Airflow's processes; the scheduler's loads libraries for its workers first."""
+    if part == "scheduler":
+        return [sys.executable, str(settings.root / "ops" / "scheduler.py"), *PARTS[part][1:]]
     return [sys.executable, "-m", "airflow", *PARTS[part]]
 
 

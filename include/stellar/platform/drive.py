@@ -78,8 +78,8 @@ class Driver:
             self.client.trigger(dag_id, note="stellar run")
         self._until_idle()
         tried: Counter[str] = Counter()
-        while due := [dag_id for dag_id in FLOW_ORDER if dag_id in set(self._stale())]:
-            dag_id = due[0]
+        while due := self._stale():
+            dag_id = min(due, key=FLOW_ORDER.index)
             if tried[dag_id]:
                 raise StellarError(
                     f"{dag_id} ran and its outputs are still out of date; look at its log in the UI (`make up`)"

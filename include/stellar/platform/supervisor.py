@@ -135,7 +135,7 @@ class Supervisor:
             self.report("Airflow's database prepared")
         self.report("starting Airflow")
         for part in airflow.PARTS:
-            self._add(part, airflow.command(part), environment)
+            self._add(part, airflow.command(settings, part), environment)
         if building is not None:
             self._finish_archive(building)
         self._write_status()
