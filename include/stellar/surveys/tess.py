@@ -254,7 +254,14 @@ def _lightkurve_reader() -> Callable[[fits.HDUList], Any]:
         warnings.simplefilter("ignore")
         from lightkurve.io.generic import read_generic_lightcurve
 
-    return lambda hdus: read_generic_lightcurve(hdus, flux_column="pdcsap_flux", time_format="btjd")
+    return lambda hdus: read_generic_lightcurve(_Opened(hdus), flux_column="pdcsap_flux", time_format="btjd")
+
+
+class _Opened(fits.HDUList):
+    """HDUs that are not copied: the reader keeps them as the curve's FILENAME, which astropy then copies deeply."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Opened:
+        return self
 
 
 def _check(response: requests.Response) -> fits.HDUList | None:
