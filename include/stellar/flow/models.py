@@ -29,10 +29,9 @@ def train(ctx: Context, model: str, *, who: str) -> dict[str, Any]:
     dict
         ``model``, ``outcome`` (trained, found or not_trainable), ``version``, ``promoted`` and ``reasons``.
     """
-    from stellar.training.config import load_config
     from stellar.training.train import train as run
 
-    result = run(ctx, load_config(model, profile=profile_of(ctx).name), who=who)
+    result = run(ctx, model, who=who)
     return {
         "model": result.model,
         "outcome": result.outcome,

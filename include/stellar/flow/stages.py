@@ -71,7 +71,7 @@ def gate(ctx: Context, keys: Sequence[str], upstream: Sequence[str] = ()) -> lis
     results = engine.gate(ctx, keys, pins(ctx, [*upstream, *keys]))
     failed = [result for result in results if not result.passed]
     if failed:
-        raise GateFailed("\n".join(result.summary() for result in failed))
+        raise GateFailed("\n".join(f"{one.dataset}: {reason}" for one in failed for reason in one.reasons()))
     return [
         {"dataset": result.dataset, "passed": result.passed, "expectations": len(result.expectations)}
         for result in results

@@ -84,11 +84,12 @@ def _labels(ctx: Context, profile: Profile) -> list[Step]:
 
 def _scores(ctx: Context, profile: Profile) -> list[Step]:
     """A step per model that has a current version; a model that was never promoted scores nothing."""
-    from stellar.registry.versions import current_version
+    from stellar.registry import versions
     from stellar.scoring.score import score_step
+    from stellar.training.config import load_config
 
-    current = (current_version(ctx.engine, name) for name in profile.models)
-    return [score_step(ctx.settings, version) for version in current if version is not None]
+    current = [(load_config(name, profile=profile.name), versions.current(ctx.engine, name)) for name in profile.models]
+    return [score_step(config, version, ctx.settings.artifacts) for config, version in current if version is not None]
 
 
 _STEPS = {

@@ -43,15 +43,10 @@ def fit(config: ModelConfig, table: pa.Table, seed: int) -> Fitted:
     Raises
     ------
     NotTrainableError
-        If the sky cells are too few for four parts, or the calibration part is too small.
+        As `split`.
     """
     parts = split(config, table, seed)
     train, validation, calibration = (table.filter(pa.array(parts == part)) for part in PARTS[:3])
-    if calibration.num_rows < FEWEST_CALIBRATION_ROWS:
-        raise NotTrainableError(
-            f"{config.name}: cannot train: the calibration part has {calibration.num_rows} examples, under "
-            f"{FEWEST_CALIBRATION_ROWS}; more data, or a higher split.order"
-        )
     model = new_model(config)
     model.fit(train, _labels(config, train), validation=(validation, _labels(config, validation)), seed=seed)
     bundle = Bundle(_meaning(config), model, InputRanges.of(train, [*config.columns, *config.watch]))
@@ -60,15 +55,27 @@ def fit(config: ModelConfig, table: pa.Table, seed: int) -> Fitted:
 
 
 def split(config: ModelConfig, table: pa.Table, seed: int) -> np.ndarray:
-    """Part of each example, str[n]; whole stars and whole sky cells go to one part."""
+    """Part of each example, str[n]; whole stars and whole sky cells go to one part.
+
+    Raises
+    ------
+    NotTrainableError
+        If the sky cells are too few for four parts, or the calibration part is too small.
+    """
     groups = np.asarray(table["object_id"].to_pylist(), dtype=str)
     if config.on_sky:
         index = spatial_index(numbers(table, "ra"), numbers(table, "dec"))
         groups = star_groups(groups, index, config.split.order)
     try:
-        return grouped_split(groups, {str(part): share for part, share in config.split.fractions.items()}, seed)
+        parts = grouped_split(groups, {str(part): share for part, share in config.split.fractions.items()}, seed)
     except InputError as fault:
         raise NotTrainableError(f"{config.name}: cannot train: {fault}") from None
+    if (held := int((parts == "calibration").sum())) < FEWEST_CALIBRATION_ROWS:
+        raise NotTrainableError(
+            f"{config.name}: cannot train: the calibration part has {held} examples, under "
+            f"{FEWEST_CALIBRATION_ROWS}; more data, or a higher split.order"
+        )
+    return parts
 
 
 def _labels(config: ModelConfig, table: pa.Table) -> np.ndarray:

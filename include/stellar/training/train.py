@@ -29,7 +29,7 @@ from stellar.registry.versions import MetricRow, NewVersion, Version, find_versi
 from stellar.training.card import Provenance, Subject, write_card
 from stellar.training.config import ModelConfig, load_config
 from stellar.training.evaluate import Evaluation, compare, evaluate
-from stellar.training.fit import Fitted, fit, new_model
+from stellar.training.fit import Fitted, fit, new_model, split
 from stellar.training.frame import Frame, NotTrainableError, build_frame
 
 CODE_VERSION = "1"  # raise it whenever training, a model or an evaluation may give another result
@@ -103,6 +103,19 @@ def train(
         metrics=evaluation.figures,
         snapshots=frame.snapshots,
     )
+
+
+def is_trained(ctx: Context, model: str) -> bool:
+    """Whether training the model now would change nothing: its version exists, or there is too little to learn from."""
+    config = load_config(model, profile=ctx.settings.profile)
+    try:
+        frame = build_frame(ctx, config, _pin(ctx, config, {}))
+        if find_version(ctx.engine, version_key(config, frame, ctx.settings.seed)) is not None:
+            return True
+        split(config, frame.table, ctx.settings.seed)
+    except NotTrainableError:
+        return True
+    return False
 
 
 def version_key(config: ModelConfig, frame: Frame, seed: int) -> str:
