@@ -11,6 +11,7 @@ import json
 import re
 import weakref
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 LEDGER_SCHEMAS = ("ingest", "lake", "lineage", "quality", "registry")
 _LEDGER_NAME = re.compile(r'\bledger"?\s*\.\s*"?(\w+)', re.IGNORECASE)
 _VIEW_NAME = re.compile(r'\bviews"?\s*\.\s*"?(\w+)', re.IGNORECASE)
+_EACH = re.compile(r"^--\s*each:\s*(\S+)(?:\s+with\s+(\w+))?\s*$", re.MULTILINE)
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze)?(\s*\([^)]*\))?\s", re.IGNORECASE)
 _ARROW_TYPES = {
     "bigint": pa.int64(),
@@ -63,7 +65,8 @@ class LakeConnection:
         self._ledger_columns: dict[str, tuple[str, list[tuple[str, str]]]] | None = None
         #: What could not be shown: dataset -> why.
         self.faults: dict[str, str] = {}
-        self.catalogs = self._open_catalogs(settings.lake, _snapshot_paths(engine, snapshots or {}))
+        paths, self._ids = _snapshot_paths(engine, snapshots or {})
+        self.catalogs = self._open_catalogs(settings.lake, paths)
         self.duckdb = _locked_down(settings)
         # DuckDB complains at the interpreter's exit about functions of connections that are still open.
         self._close = weakref.finalize(self, self.duckdb.close)
@@ -158,10 +161,23 @@ class LakeConnection:
         for name in {found.lower() for found in _VIEW_NAME.findall(statement)} - self._loaded:
             path = self._views / f"{name}.sql"
             if path.is_file():
-                text = path.read_text(encoding="utf-8")
+                text = self._rendered(path.read_text(encoding="utf-8"))
                 self._load_ledger(text)
-                self.duckdb.execute(f"CREATE VIEW views.{_quoted(name)} AS {text.rstrip().rstrip(';')}")
+                self.duckdb.execute(f"CREATE VIEW views.{_quoted(name)} AS {text}")
                 self._loaded.add(name)
+
+    def _rendered(self, text: str) -> str:
+        """A view's SELECT, with its part behind `-- each: pattern` written out for every dataset that matches."""
+        head, *found = _EACH.split(text)
+        if not found:
+            return text.rstrip().rstrip(";")
+        pattern, column, part = found
+        parts = []
+        for name, catalog in self.catalogs.items():
+            if fnmatch(name, pattern) and (column is None or column in catalog.schema.names):
+                subject, id_column = name.split(".")[1], _quoted(self._ids.get(name) or "id")
+                parts.append(part.format(name=name, subject=subject, dataset=_dotted(name), id=id_column))
+        return "\n".join([head, *parts])
 
     def _load_ledger(self, statement: str) -> None:
         """Load the ledger's tables that a statement names."""
@@ -248,11 +264,12 @@ def _locked_down(settings: Settings) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _snapshot_paths(engine: sa.Engine, chosen: Mapping[str, str]) -> dict[str, str]:
-    """Folder (below the lake) of each dataset's current snapshot, and of those asked for."""
+def _snapshot_paths(engine: sa.Engine, chosen: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str | None]]:
+    """Folder (below the lake) of each dataset's current snapshot or of the one asked for, and its id column."""
     import sqlalchemy as sa
 
     with engine.connect() as connection:
+        ids = dict(connection.execute(sa.text("SELECT name, id_column FROM lake.dataset")).tuples().all())
         paths = dict(connection.execute(sa.text("SELECT dataset, path FROM lake.current")).tuples().all())
         for dataset, key in chosen.items():
             row = connection.execute(
@@ -262,7 +279,7 @@ def _snapshot_paths(engine: sa.Engine, chosen: Mapping[str, str]) -> dict[str, s
             if row is None:
                 raise InputError(f"no committed snapshot {key} of {dataset}")
             paths[dataset] = row.path
-    return paths
+    return paths, ids
 
 
 def _ledger_catalog(engine: sa.Engine) -> dict[str, tuple[str, list[tuple[str, str]]]]:
