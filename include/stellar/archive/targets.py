@@ -29,16 +29,16 @@ class Recipe(NamedTuple):
 
 # Targets of TESS, by class of variability.
 VARIABLES: dict[str, Recipe] = {
-    "EA": Recipe(190, 0.4, (9.0, 15.0), "dwarf", (4300, 16000)),
+    "EA": Recipe(190, 0.4, (9.0, 15.5), "dwarf", (4300, 16000)),
     "EB": Recipe(120, 0.4, (9.0, 15.0), "dwarf", (5200, 16000)),
     "EW": Recipe(210, 0.4, (10.0, 15.5), "dwarf", (4600, 7200)),
     "RRab": Recipe(180, 0.7, (12.0, 16.5), "horizontal", (6000, 6750), "halo"),
     "RRc": Recipe(115, 0.7, (12.0, 16.5), "horizontal", (6800, 7400), "halo"),
-    "DSCT": Recipe(195, 0.35, (8.5, 14.0), "dwarf", (6800, 8500)),
-    "ROT": Recipe(245, 0.45, (9.5, 14.5), "dwarf", (3700, 6200)),
+    "DSCT": Recipe(195, 0.35, (8.5, 14.8), "dwarf", (6800, 8500)),
+    "ROT": Recipe(245, 0.45, (9.5, 15.3), "dwarf", (3100, 6300)),
     "FLARE": Recipe(145, 0.6, (11.5, 16.0), "dwarf", (2900, 3800)),
-    "SOLR": Recipe(190, 0.45, (7.0, 11.5), "giant", (4500, 5200)),
-    "CONST": Recipe(230, 0.45, (9.0, 15.0), "dwarf", (4500, 9500)),
+    "SOLR": Recipe(190, 0.45, (7.5, 12.5), "giant", (4500, 5200)),
+    "CONST": Recipe(230, 0.45, (9.0, 15.3), "dwarf", (3300, 9500)),
 }
 
 # Targets of SDSS spectroscopy that the fields' own stars do not give in number.

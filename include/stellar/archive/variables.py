@@ -25,12 +25,12 @@ def draw_parameters(sky: Sky, rng: np.random.Generator) -> None:
         return rows, len(rows)
 
     rows, k = members("EA")
-    period[rows], amplitude[rows] = 10 ** rng.uniform(-0.1, 0.9, k), 10 ** rng.uniform(-1.6, -0.25, k)
+    period[rows], amplitude[rows] = 10 ** rng.uniform(-0.1, 0.9, k), 10 ** rng.uniform(-2.2, -0.25, k)
     rows, k = members("EB")
-    period[rows], amplitude[rows] = 10 ** rng.uniform(-0.3, 0.35, k), 10 ** rng.uniform(-1.1, -0.3, k)
+    period[rows], amplitude[rows] = 10 ** rng.uniform(-0.3, 0.35, k), 10 ** rng.uniform(-1.5, -0.3, k)
     rows, k = members("EW")
     period[rows] = np.clip(0.33 + 0.12 * (teff[rows] - 5800.0) / 1000.0 + 0.035 * rng.normal(size=k), 0.22, 0.75)
-    amplitude[rows] = 10 ** rng.uniform(-1.3, -0.35, k)
+    amplitude[rows] = 10 ** rng.uniform(-1.8, -0.35, k)
     rows, k = members("RRab")
     period[rows] = np.clip(0.57 + 0.07 * rng.normal(size=k), 0.42, 0.85)
     amplitude[rows] = np.clip(0.62 - 1.5 * (period[rows] - 0.57) + 0.08 * rng.normal(size=k), 0.2, 0.95)
@@ -41,10 +41,10 @@ def draw_parameters(sky: Sky, rng: np.random.Generator) -> None:
     # P = Q / sqrt(mean density), Q = 0.033 d for the fundamental mode; the strongest is often an overtone.
     density = sky["mass_msun"][rows] / sky["radius_rsun"][rows] ** 3
     period[rows] = 0.033 / np.sqrt(density) * rng.uniform(0.45, 1.0, k)
-    amplitude[rows] = 10 ** rng.uniform(-3.1, -1.3, k)
+    amplitude[rows] = 10 ** rng.uniform(-3.5, -1.4, k)
     rows, k = members("ROT")
     period[rows] = 10 ** rng.uniform(-0.3, 1.1, k)
-    amplitude[rows] = 0.03 * 10 ** rng.uniform(-0.9, 0.3, k) * np.clip(period[rows], 0.7, None) ** -0.25
+    amplitude[rows] = 0.03 * 10 ** rng.uniform(-1.5, 0.2, k) * np.clip(period[rows], 0.7, None) ** -0.25
     rows, k = members("FLARE")
     period[rows], amplitude[rows] = 10 ** rng.uniform(-0.4, 1.0, k), 10 ** rng.uniform(-2.8, -1.7, k)
     rows, k = members("SOLR")
@@ -123,8 +123,8 @@ def _detached(stars: Sky, time: np.ndarray, rng: np.random.Generator) -> np.ndar
 
 def _semidetached(stars: Sky, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     phase, depth = _phase(stars, time), stars["amplitude_frac"]
-    half_width = 0.11 + 0.05 * _fixed(stars, 2.2)
-    ratio = 0.25 + 0.45 * _fixed(stars, 3.3)
+    half_width = 0.10 + 0.07 * _fixed(stars, 2.2)
+    ratio = 0.25 + 0.65 * _fixed(stars, 3.3)
     bulge = depth * (0.18 + 0.12 * _fixed(stars, 4.4))
     zero = np.zeros(len(depth))
     return (
@@ -137,7 +137,7 @@ def _semidetached(stars: Sky, time: np.ndarray, rng: np.random.Generator) -> np.
 
 def _contact(stars: Sky, time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     phase, depth = _phase(stars, time), stars["amplitude_frac"]
-    uneven = 0.10 * _fixed(stars, 2.2)
+    uneven = 0.22 * _fixed(stars, 2.2) ** 2
     spots = 0.06 * (_fixed(stars, 3.3) - 0.5)  # O'Connell effect
     wave = 0.5 * (1.0 + np.cos(4 * np.pi * phase))
     return 1.0 - depth[:, None] * (
@@ -221,11 +221,11 @@ def _flaring(stars: Sky, time: np.ndarray, rng: np.random.Generator) -> np.ndarr
     """
     n = len(stars["ra"])
     flux = _rotation(stars, time, rng)
-    rate = 0.35 + 1.8 * _fixed(stars, 50.0) ** 2  # flares a day above the smallest amplitude
-    number = np.maximum(rng.poisson(rate * (time[-1] - time[0])), 4)
+    rate = 0.12 + 1.6 * _fixed(stars, 50.0) ** 2  # flares a day above the smallest amplitude
+    number = np.maximum(rng.poisson(rate * (time[-1] - time[0])), 2)
     row = np.repeat(np.arange(n), number)
     start = rng.uniform(time[0], time[-1], len(row))
-    height = np.minimum(0.008 * (1.0 - rng.random(len(row))) ** (-1.0 / 0.9), 1.5)
+    height = np.minimum(0.006 * (1.0 - rng.random(len(row))) ** (-1.0 / 0.9), 1.5)
     width = (5.0 + 35.0 * rng.random(len(row)) * height**0.3) / 1440.0
     first = np.searchsorted(time, start)
     steps = np.arange(24)
