@@ -20,6 +20,12 @@ from stellar.settings import load_settings
 
 
 @pytest.fixture
+def settings(home):
+    """Settings of a home with an embedded server of its own."""
+    return load_settings(home=home, postgres_url=None)
+
+
+@pytest.fixture
 def far(made_home):
     """Settings of a second home with a ledger."""
     home = Path(tempfile.mkdtemp(prefix="stellar-test-", dir="/tmp"))
@@ -246,12 +252,12 @@ def external(far):
 
 
 @pytest.mark.parametrize("may_create_roles", [True, False])
-def test_an_external_server_is_migrated_and_used(settings, external, may_create_roles):
+def test_an_external_server_is_migrated_and_used(new, external, may_create_roles):
     connection, url = external
     connection.execute(sa.text(f"CREATE ROLE guest LOGIN PASSWORD 'g' {'CREATEROLE' if may_create_roles else ''}"))
     connection.execute(sa.text("CREATE DATABASE theirs OWNER guest"))
     theirs = url.set(username="guest", password="g", database="theirs", drivername="postgresql")
-    near = load_settings(home=settings.home, postgres_url=theirs.render_as_string(hide_password=False))
+    near = load_settings(home=new.home, postgres_url=theirs.render_as_string(hide_password=False))
     for _ in range(2):
         with ledger_session(near, role="reader") as reader, ledger_session(near) as pipeline:
             with pipeline.begin() as link:

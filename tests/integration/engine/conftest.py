@@ -1,0 +1,42 @@
+"""An engine on an empty ledger, with gates that ask nothing but what the tests say."""
+
+import pytest
+
+from integration.engine import small_steps as small
+from stellar.engine import engine, ingest
+from stellar.quality import suites
+
+
+@pytest.fixture
+def gates(settings, monkeypatch):
+    """Folder of the gates' suites; the default one lets everything pass."""
+    folder = settings.home / "gates"
+    folder.mkdir()
+    (folder / "default.yaml").write_text("description: asks nothing\nunique_id: false\n")
+    monkeypatch.setattr(suites, "GATES", folder)
+    suites.load_suite.cache_clear()
+    yield folder
+    suites.load_suite.cache_clear()
+
+
+@pytest.fixture
+def ctx(settings, ledger, gates):
+    settings.workers = 1
+    return engine.Context(settings, ledger, "run-1")
+
+
+@pytest.fixture
+def sync(ctx):
+    """Bring fields of stars and make them current; returns the raw snapshot's key."""
+
+    def bring(*names, dataset="stars", **options):
+        for name in names:
+            unit, answer = small.fetched(name, dataset=dataset, **options)
+            ingest.plan_units(ctx, "test", [unit])
+            ingest.record_batch(ctx, unit, answer)
+        made = ingest.commit_raw(ctx, f"raw.{dataset}")
+        assert all(result.passed for result in engine.gate(ctx, [made.key]))
+        engine.promote(ctx, [made.key], who="test", reason="sync")
+        return made.key
+
+    return bring
