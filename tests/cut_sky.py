@@ -1,0 +1,47 @@
+"""Cutting tables into HEALPix cells with margins, as the engine does for a step."""
+
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+
+from stellar.engine.step import Input, Partition, PartitionInput
+from stellar.sky.healpix import Cell, cells_at, margin_mask, spatial_index
+
+
+def cells(tables: Mapping[str, pa.Table], order: int) -> list[Cell]:
+    """All cells of an order that hold rows of any table."""
+    found = {Cell(order, int(p)) for t in tables.values() if len(t) for p in set(_pixels(t, order))}
+    return sorted(found)
+
+
+def _pixels(table: pa.Table, order: int) -> list[int]:
+    index = spatial_index(table["ra"].to_numpy(), table["dec"].to_numpy())
+    return cells_at(index, order).tolist()
+
+
+def inputs_of(cell: Cell, wanted: Mapping[str, Input], tables: Mapping[str, pa.Table]) -> dict[str, PartitionInput]:
+    """What a step gets for a cell: each role's rows in it, and those of its margin."""
+    given = {}
+    for role, one in wanted.items():
+        table = tables[role]
+        if not len(table):
+            given[role] = PartitionInput(table, table)
+            continue
+        ra, dec = table["ra"].to_numpy(), table["dec"].to_numpy()
+        inside = cell.contains(spatial_index(ra, dec))
+        near = margin_mask(ra, dec, cell, one.margin_arcsec)
+        given[role] = PartitionInput(table.filter(pa.array(inside)), table.filter(pa.array(near)))
+    return given
+
+
+def partitions(
+    order: int, wanted: Mapping[str, Input], tables: Mapping[str, pa.Table]
+) -> Iterator[tuple[Partition, dict[str, PartitionInput]]]:
+    """Every partition of a step's output at an order, with its inputs."""
+    for cell in cells(tables, order):
+        yield Partition.of_cell(cell), inputs_of(cell, wanted, tables)
+
+
+def whole(wanted: Mapping[str, Input], tables: Mapping[str, pa.Table]) -> dict[str, PartitionInput]:
+    """All rows as one partition."""
+    return {role: PartitionInput(tables[role], tables[role].slice(0, 0)) for role in wanted}
