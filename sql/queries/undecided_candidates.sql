@@ -1,4 +1,4 @@
--- Where can the light-curve model not decide (prediction sets of three or more classes), and between which classes?
+-- Between which classes (three or more) can the light-curve model not decide, and how often?
 SELECT
     list_aggregate(list_sort(prediction_set), 'string_agg', ' ') AS classes,
     count(*) AS curves,

@@ -34,6 +34,7 @@ LEDGER_SCHEMAS = ("ingest", "lake", "lineage", "quality", "registry")
 _LEDGER_NAME = re.compile(r'\bledger"?\s*\.\s*"?(\w+)', re.IGNORECASE)
 _VIEW_NAME = re.compile(r'\bviews"?\s*\.\s*"?(\w+)', re.IGNORECASE)
 _EACH = re.compile(r"^--\s*each:\s*(\S+)(?:\s+with\s+(\w+))?\s*$", re.MULTILINE)
+_WRITES = re.compile(r"\b((insert|merge) (into|or)|delete from|update\b.*\bset)\b", re.DOTALL)
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze)?(\s*\([^)]*\))?\s", re.IGNORECASE)
 _ARROW_TYPES = {
     "bigint": pa.int64(),
@@ -100,13 +101,14 @@ class LakeConnection:
             When the statement is wrong.
         """
         self._prepare(statement)
-        return self.duckdb.execute(statement, parameters)
+        # A cursor each: DuckDB runs nothing on a connection whose last result was not read to its end.
+        return self.duckdb.cursor().execute(statement, parameters)
 
     def reader(self, statement: str, parameters: Sequence[Any] | None = None, *, rows: int = 50_000) -> Any:
         """Result of one reading statement as a pyarrow.RecordBatchReader with batches of at most `rows`."""
         self._prepare(statement)
         # Through a relation, since the cursor that `execute` returns would copy the rows once more.
-        return self.duckdb.sql(statement, params=parameters).to_arrow_reader(rows)
+        return self.duckdb.cursor().sql(statement, params=parameters).to_arrow_reader(rows)
 
     def arrow(self, statement: str, parameters: Sequence[Any] | None = None) -> pa.Table:
         """Result of one reading statement as an Arrow table."""
@@ -184,11 +186,12 @@ class LakeConnection:
         for name in {found.lower() for found in _LEDGER_NAME.findall(statement)}:
             if name not in self._loaded and name in self._ledger():
                 source, columns = self._ledger()[name]
-                self.duckdb.register(f"_ledger_{name}", _ledger_table(self._engine, source, columns))
                 shown = ", ".join(
                     f"CAST({_quoted(c)} AS JSON) AS {_quoted(c)}" if t == "jsonb" else _quoted(c) for c, t in columns
                 )
-                self.duckdb.execute(f"CREATE VIEW ledger.{_quoted(name)} AS SELECT {shown} FROM _ledger_{name}")  # noqa: S608
+                self.duckdb.register("_rows", _ledger_table(self._engine, source, columns))
+                self.duckdb.execute(f"CREATE TABLE ledger.{_quoted(name)} AS SELECT {shown} FROM _rows")  # noqa: S608
+                self.duckdb.unregister("_rows")
                 self._loaded.add(name)
 
     def _ledger(self) -> dict[str, tuple[str, list[tuple[str, str]]]]:
@@ -232,8 +235,19 @@ def refuse_writing(statement: str) -> None:
             return
     if kind == "MULTI":
         raise InputError("PIVOT must name its values here: PIVOT … ON column IN (value, …) USING …")
-    if kind != "SELECT":
+    # A SELECT may hold a WITH part that writes.
+    if kind != "SELECT" or _WRITES.search(_keywords(statement)):
         raise InputError(f"{kind}: `stellar sql` only reads; use SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN")
+
+
+def _keywords(statement: str) -> str:
+    """A statement's words in lower case, without comments and strings."""
+    source = statement.encode()
+    tokens = duckdb.tokenize(statement)
+    ends = [start for start, _ in tokens[1:]] + [len(source)]
+    hidden = (duckdb.token_type.comment, duckdb.token_type.string_const)
+    words = (source[start:end] for (start, kind), end in zip(tokens, ends, strict=True) if kind not in hidden)
+    return " ".join(b" ".join(words).decode(errors="replace").lower().split())
 
 
 def cone_files(catalogs: Mapping[str, Catalog], dataset: str, ra: float, dec: float, radius_deg: float) -> list[str]:
@@ -269,8 +283,8 @@ def _snapshot_paths(engine: sa.Engine, chosen: Mapping[str, str]) -> tuple[dict[
     import sqlalchemy as sa
 
     with engine.connect() as connection:
-        ids = dict(connection.execute(sa.text("SELECT name, id_column FROM lake.dataset")).tuples().all())
-        paths = dict(connection.execute(sa.text("SELECT dataset, path FROM lake.current")).tuples().all())
+        ids = {name: column for name, column in connection.execute(sa.text("SELECT name, id_column FROM lake.dataset"))}
+        paths = {name: path for name, path in connection.execute(sa.text("SELECT dataset, path FROM lake.current"))}
         for dataset, key in chosen.items():
             row = connection.execute(
                 sa.text("SELECT path FROM lake.snapshot WHERE dataset = :dataset AND key = :key AND path IS NOT NULL"),
@@ -309,7 +323,7 @@ def _ledger_table(engine: sa.Engine, source: str, columns: list[tuple[str, str]]
 
     names = ", ".join(_quoted(column) for column, _ in columns)
     with engine.connect() as connection:
-        rows = connection.execute(sa.text(f"SELECT {names} FROM {_dotted(source)}")).tuples().all()  # noqa: S608
+        rows = connection.execute(sa.text(f"SELECT {names} FROM {_dotted(source)}")).all()  # noqa: S608
     values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
     arrays = [_ledger_array(column, type_) for column, (_, type_) in zip(values, columns, strict=True)]
     return pa.table(arrays, names=[column for column, _ in columns])
