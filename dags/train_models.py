@@ -2,16 +2,15 @@
 ### Train models
 
 Trains, calibrates and evaluates each model of the profile on the current features and labels, registers the version
-with its card, and promotes it if its policy allows. Fires when the labels changed. A version that exists (same
-frame, config, code and seed) is found, not trained again; a version that its policy refuses stays registered with
-the reasons, and the current one stays current.
+with its card, and promotes it if its policy allows. Fires when the labels changed. A version that exists (same frame,
+config, code and seed) is found, not trained again; one that its policy refuses stays registered with the reasons.
 
 **By hand**: after a model's config changed, or to train on new features; `models` names some, empty means all.
 
 **Resume**: clear the failed task, or trigger again; versions already trained are found.
 
-**A failure looks like** a `train` log with the model's name and what is missing from its frame. Not being promoted
-is no failure: `stellar models show MODEL` says why.
+**A failure looks like** a `train` log with the model's name and what is missing from its frame. Not being promoted is
+no failure: `stellar models show MODEL` says why.
 """
 
 from typing import Any

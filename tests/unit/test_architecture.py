@@ -30,6 +30,7 @@ FLOORS = {
     "flow": 6,
     "platform": 7,
     "cli": 8,
+    "__main__": 9,
 }
 NEIGHBOURS = {
     ("models", "evaluation"),
@@ -86,7 +87,8 @@ def test_imports_go_downwards(root: Path) -> None:
             elif other == "archive":
                 allowed = file.name == "archive.py" and room == "cli"
             else:
-                allowed = FLOORS[other] < FLOORS[room] or (room, other) in NEIGHBOURS or FLOORS[other] == 0 == FLOORS[room]
+                below = FLOORS[other] < FLOORS[room] or FLOORS[other] == FLOORS[room] == 0
+                allowed = below or (room, other) in NEIGHBOURS
             if not allowed:
                 wrong.append(f"{file.relative_to(root)}: {room} imports {other}")
     assert not wrong, "\n".join(wrong)
@@ -105,5 +107,7 @@ def test_package_never_imports_airflow(root: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["include/stellar", "dags", "ops"])
 def test_files_can_be_read_in_one_sitting(root: Path, folder: str) -> None:
-    long = {str(f.relative_to(root)): n for f in (root / folder).rglob("*.py") if (n := len(f.read_text().splitlines())) > 400}
-    assert not long
+    lengths = {
+        str(file.relative_to(root)): len(file.read_text().splitlines()) for file in (root / folder).rglob("*.py")
+    }
+    assert not {file: length for file, length in lengths.items() if length > 400}

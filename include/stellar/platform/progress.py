@@ -35,7 +35,9 @@ class Lines:
         pass
 
     def say(self, line: str) -> None:
-        self._console.print(f"[{clock(time.monotonic() - self._started)}] {line}", markup=False, highlight=False)
+        self._console.print(
+            f"[{clock(time.monotonic() - self._started)}] {line}", markup=False, highlight=False, soft_wrap=True
+        )
 
     def show(self, runs: list[RunState]) -> None:
         now = time.monotonic()

@@ -123,6 +123,8 @@ class Supervisor:
         settings = self.settings
         options = archive_options(settings)
         self.ports = assign_ports(settings, (*airflow.PORTS, "archive") if options is not None else airflow.PORTS)
+        if options is not None:
+            self.report("looking for the simulated sky, building it where it is missing")
         building = self._build_archive(options) if options is not None else None
         if self._server is not None:
             self.report("starting Postgres")

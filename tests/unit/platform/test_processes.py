@@ -68,7 +68,8 @@ def test_a_part_dies_with_the_process_that_started_it(tmp_path):
 import os, sys
 from pathlib import Path
 from stellar.platform.processes import Child
-part = Child("part", [sys.executable, "-c", "import time; time.sleep(60)"], dict(os.environ), Path("part.log"), Path("."))
+command = [sys.executable, "-c", "import time; time.sleep(60)"]
+part = Child("part", command, dict(os.environ), Path("part.log"), Path("."))
 part.start()
 print(part.pid, flush=True)
 os.kill(os.getpid(), 9)
@@ -98,7 +99,9 @@ def test_leftovers_of_a_home_are_found_with_all_descendants_and_no_strangers(tmp
 
 @pytest.mark.parametrize("patience", [0, 0.5])
 def test_what_ignores_the_polite_signal_is_killed(tmp_path, patience):
-    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    stubborn = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    )
     part = child(tmp_path, [sys.executable, "-c", stubborn])
     part.start()
     wait_for(lambda: part.log.read_text().strip())

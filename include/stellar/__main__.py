@@ -1,0 +1,5 @@
+"""`python -m stellar`: the same as the `stellar` command."""
+
+from stellar.cli import main
+
+main()
