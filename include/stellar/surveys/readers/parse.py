@@ -24,7 +24,7 @@ def to_type(values: pa.ChunkedArray | pa.Array, target: pa.DataType) -> tuple[pa
     array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if isinstance(array, pa.ChunkedArray):  # combine_chunks of no chunks
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    if array.type == target:
+    if array.type == target and not _is_text(target):
         return array, np.zeros(len(array), bool)
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), target), np.zeros(len(array), bool)

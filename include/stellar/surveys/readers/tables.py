@@ -160,7 +160,7 @@ def read_ecsv(member: Member, options: Mapping[str, Any]) -> pa.Table:
     from astropy.table import Table
 
     try:
-        table = Table.read(io.StringIO(_text(member, {})), format="ascii.ecsv")
+        table = Table.read(_text(member, {}).splitlines(), format="ascii.ecsv")
     except Exception as fault:  # astropy raises a dozen kinds
         raise InputError(f"{member.name}: not a readable ECSV table: {fault}") from None
     return _numbered(_of_astropy(table), {})
