@@ -217,9 +217,7 @@ def _staged(ctx: Context, key: str) -> Plan | None:
     if staged is None:
         return None
     carried = [one.key for one in staged.partitions if one.carried]
-    with ctx.engine.connect() as connection:
-        stored = snapshots.stored_partitions(connection, carried)
-    return staged if len(stored) == len(set(carried)) else None
+    return staged if _carried(ctx, carried) == set(carried) else None
 
 
 def _partitions(ctx: Context, step: Step, reader: Reader) -> list[PartitionPlan]:
@@ -237,18 +235,22 @@ def _partitions(ctx: Context, step: Step, reader: Reader) -> list[PartitionPlan]
         kinds = {role: one.kind for role, one in reader.inputs.items()}
         key = digest({**base, "partition": place.name, "buckets": place.buckets, "kinds": kinds, "content": content})
         planned.append((place, key, reads))
-    with ctx.engine.connect() as connection:
-        stored = snapshots.stored_partitions(connection, [key for _, key, _ in planned])
-        refused = [_refused_key(key) for key, one in stored.items() if (one.accounting or {}).get("quarantined")]
-        kept = snapshots.stored_partitions(connection, refused)
-    carried = {
-        key for key, one in stored.items() if not (one.accounting or {}).get("quarantined") or _refused_key(key) in kept
-    }
+    carried = _carried(ctx, [key for _, key, _ in planned])
     return [PartitionPlan(place, key, key in carried, reads) for place, key, reads in planned]
 
 
-def _refused_key(key: str) -> str:
-    return digest({"quarantine_of": key})
+def _carried(ctx: Context, keys: list[str]) -> set[str]:
+    """Those of some partition keys that a committed snapshot holds on disk, with what they quarantined."""
+    with ctx.engine.connect() as connection:
+        stored = snapshots.stored_partitions(connection, [*keys, *map(companion_key, keys)])
+    here = {key for key, one in stored.items() if _on_disk(ctx.settings, one)}
+    refusing = {key for key, one in stored.items() if (one.accounting or {}).get("quarantined")}
+    return {key for key in here & {*keys} if key not in refusing or companion_key(key) in here}
+
+
+def _on_disk(settings: Settings, one: snapshots.StoredPartition) -> bool:
+    root = settings.lake / one.snapshot_path
+    return (root / one.path).exists() if one.path else root.exists()
 
 
 def _places(step: Step, reader: Reader) -> list[Partition]:
