@@ -68,7 +68,7 @@ _OWN = (
     Feature("flicker_8h", None, "Scatter faster than 8 hours beyond the noise (after Bastien et al. 2013)"),
     Feature("period_ls_d", "d", "Period of the highest Lomb-Scargle peak"),
     Feature("period_ls_err_d", "d", "Its error (Montgomery & O'Donoghue 1999)"),
-    Feature("period_d", "d", "Whole cycle: the multiple of period_ls_d that folds significantly better"),
+    Feature("period_d", "d", "Whole cycle: the multiple of period_ls_d whose cycles are alike"),
     Feature("period_err_d", "d", "Its error"),
     Feature("period_multiple", None, "period_d over period_ls_d"),
     Feature("fold_ratio", None, "Folded variance at period_d over that at period_ls_d"),

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammaln
 
 HARMONICS = 5
-MULTIPLES = (1, 2, 3, 4, 5, 6)
+FACTORS = (2, 3, 5)
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,51 @@ def folded_scatter(phase: np.ndarray, value: np.ndarray, weight: np.ndarray, bin
     return float((weight * (value - mean[cell]) ** 2).sum() / max(len(value) - used, 1))
 
 
+def common_course(time: np.ndarray, value: np.ndarray, period: float) -> np.ndarray:
+    """The curve folded at the period, as bin means joined by straight lines, at each time."""
+    bins = int(np.clip(len(time) // 20, 6, 60))
+    phase = fold(time, period, time[0])
+    cell = np.minimum((phase * bins).astype(np.int64), bins - 1)
+    count = np.bincount(cell, minlength=bins)
+    seen = np.flatnonzero(count)
+    centre, mean = (np.bincount(cell, of, bins)[seen] / count[seen] for of in (phase, value))
+    return np.interp(phase, centre, mean, period=1.0)
+
+
+def cycles_differ(time: np.ndarray, value: np.ndarray, period: float, factor: int, sigmas: float = 7.0) -> bool:
+    """Whether the curve folded at `factor` times the period shows cycles that are not alike.
+
+    What all cycles share is taken off first, because an even cadence samples its slopes unevenly from cycle to cycle.
+    Then the mean of each phase bin is compared between the `factor` cycles; the error of a mean comes from the scatter
+    in its own bin, so that one flare or a drifting level, which do not come back, do not count.
+    """
+    bins = int(np.clip(len(time) // (25 * factor), 6, 60))
+    phase = fold(time, period * factor, time[0]) * factor
+    value = value - common_course(time, value, period)
+    cycle = np.minimum(phase.astype(np.int64), factor - 1)
+    cell = cycle * bins + np.minimum(((phase - cycle) * bins).astype(np.int64), bins - 1)
+    size = factor * bins
+    count = np.bincount(cell, minlength=size)
+    mean = np.bincount(cell, value, size) / np.maximum(count, 1)
+    variance = np.bincount(cell, (value - mean[cell]) ** 2, size) / np.maximum(count * (count - 1), 1)
+    seen = (count >= 10).reshape(factor, bins)
+    table, error = mean.reshape(factor, bins), variance.reshape(factor, bins)
+    high, low = np.where(seen, table, -np.inf), np.where(seen, table, np.inf)
+    top, bottom = high.argmax(axis=0), low.argmin(axis=0)
+    columns = np.flatnonzero(seen.sum(axis=0) >= 2)
+    difference = table[top[columns], columns] - table[bottom[columns], columns]
+    spread = np.sqrt(error[top[columns], columns] + error[bottom[columns], columns])
+    return bool((difference > sigmas * spread).any())
+
+
 def resolve_multiple(
     time: np.ndarray, value: np.ndarray, error: np.ndarray, period: float, *, longest: float
 ) -> tuple[int, float]:
-    """Which multiple of the periodogram's period is the whole cycle, and how much better it folds than the period.
+    """Which multiple of the periodogram's period is the whole cycle.
 
     A sine fits an eclipsing binary best at half its period (or at a smaller part, where eclipses are narrow); folded
-    there, the two minima lie on each other and scatter. A multiple is taken only where it folds significantly better
-    than every smaller one, since all multiples of a true period fold as well as it does.
+    there, the two minima lie on each other. The period is multiplied by 2, 3 or 5 as long as the cycles folded so
+    differ; cycles that are all alike (equal minima too) leave it as it is.
 
     Returns
     -------
@@ -140,19 +177,17 @@ def resolve_multiple(
     ratio : float
         Folded variance at the multiple over that at `period`; 1 where the multiple is 1.
     """
+    multiple = 1
+    while factor := next(
+        (f for f in FACTORS if period * multiple * f <= longest and cycles_differ(time, value, period * multiple, f)), 0
+    ):
+        multiple *= factor
+    if multiple == 1:
+        return 1, 1.0
     weight = 1 / error**2
     bins = int(np.clip(len(time) // 10, 8, 60))
-    # the spread of a variance ratio of noise, three sigma, and never less than a tenth
-    threshold = 1 - max(0.1, 3 * np.sqrt(4 / len(time)))
-    base = folded_scatter(fold(time, period, time[0]), value, weight, bins)
-    best, best_scatter = 1, base
-    for multiple in MULTIPLES[1:]:
-        if period * multiple > longest:
-            break
-        scatter = folded_scatter(fold(time, period * multiple, time[0]), value, weight, bins)
-        if scatter < threshold * best_scatter:
-            best, best_scatter = multiple, scatter
-    return best, best_scatter / base if base > 0 else 1.0
+    base, found = (folded_scatter(fold(time, period * m, time[0]), value, weight, bins) for m in (1, multiple))
+    return multiple, found / base if base > 0 else 1.0
 
 
 @dataclass(frozen=True)
