@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stellar.surveys.readers.parse import to_type
@@ -14,12 +14,14 @@ def parsed(values: list, target: pa.DataType, source: pa.DataType | None = None)
     return array.to_pylist(), bad.tolist()
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1))))
 def test_integers_survive_text(values: list[int | None]) -> None:
     texts = [None if v is None else f" {v} " for v in values]
     assert parsed(texts, pa.int64(), pa.string()) == (values, [False] * len(values))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=False)))
 def test_floats_survive_text(values: list[float]) -> None:
     assert parsed([repr(v) for v in values], pa.float64(), pa.string()) == (values, [False] * len(values))
