@@ -27,6 +27,13 @@ _PRODUCTS = """SELECT obsid AS "obsID", obs_collection, dataproduct_type, obs_id
   CAST(NULL AS VARCHAR) AS "productDocumentationURL", provenance_name AS project, 'v1' AS prvversion, proposal_id,
   "productFilename", size, obsid AS "parent_obsid", "dataRights", calib_level, filters
   FROM tess_observations WHERE obsid IN (SELECT unnest(?)) ORDER BY obsid, "dataURI" """
+_TIC_SERVICES = {
+    "Mast.Catalogs.Filtered.Tic",
+    "Mast.Catalogs.Filtered.Tic.Rows",
+    "Mast.Catalogs.Filtered.Tic.Position",
+    "Mast.Catalogs.Filtered.Tic.Position.Rows",
+    "Mast.Catalogs.Tic.Cone",
+}
 _MASHUP_TYPES = {"string": "string", "bool": "boolean", "int32": "int", "int64": "int", "int16": "int",
                  "double": "float", "float": "float"}  # fmt: skip
 _VOT_TYPES = {"string": "char", "bool": "boolean", "int": "int", "float": "double"}
@@ -94,7 +101,7 @@ def _invoke(catalogue: Catalogue, asked: dict[str, Any]) -> dict[str, Any]:
         return _page(catalogue, _PRODUCTS, [ids], asked)
     if service in ("Mast.Caom.Filtered", "Mast.Caom.Filtered.Position", "Mast.Caom.Cone"):
         return _rows(catalogue, "tess_observations", _CAOM, ("s_ra", "s_dec", "distance"), "obsid", asked)
-    if service in ("Mast.Catalogs.Filtered.Tic", "Mast.Catalogs.Filtered.Tic.Position", "Mast.Catalogs.Tic.Cone"):
+    if service in _TIC_SERVICES:
         return _rows(catalogue, "tic", _TIC, ("ra", "dec", "dstArcSec"), "ID", asked)
     raise QueryError(f"service {service!r} is not served")
 

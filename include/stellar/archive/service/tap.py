@@ -185,7 +185,8 @@ def _tables_document(catalogue: Catalogue, service: str) -> str:
             column = catalogue.describe(service, (public, names[lower]), names[lower], pa.null())
             found = catalogue.query(service, f'SELECT TOP 0 "{lower}" FROM {public}').columns[0]  # noqa: S608
             columns += (
-                f"<column><name>{column.name}</name><description>{escape(column.description)}</description>"
+                f'<column esatapplus:flags="0"><name>{column.name}</name>'
+                f"<description>{escape(column.description)}</description>"
                 f"<unit>{escape(column.unit)}</unit><ucd>{escape(column.ucd)}</ucd>"
                 f'<dataType xsi:type="vod:TAPType">{_TYPES.get(found.type, "VARCHAR")}</dataType></column>'
             )

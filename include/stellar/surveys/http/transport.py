@@ -14,6 +14,7 @@ from typing import Any
 
 import requests
 import tenacity
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from stellar.errors import ServiceError
@@ -189,7 +190,7 @@ def combined_sha256(digests: list[str]) -> str:
 def _read(response: requests.Response, deadline: float, max_bytes: int) -> None:
     """Read the body whole, within the deadline, and hold its length against Content-Length."""
     body = bytearray()
-    for chunk in response.iter_content(CHUNK):
+    while chunk := _next(response):
         body += chunk
         if len(body) > max_bytes:
             response.close()
@@ -203,6 +204,16 @@ def _read(response: requests.Response, deadline: float, max_bytes: int) -> None:
     is_plain = not response.headers.get("Content-Encoding") and response.request.method != "HEAD"
     if length and length.isdigit() and is_plain and int(length) != len(body):
         raise AnswerError(f"{len(body)} of {length} bytes came")
+
+
+def _next(response: requests.Response) -> bytes:
+    """What has come of the body, decoded; `iter_content` would wait for a full chunk and let a drip go on for ever."""
+    try:
+        return response.raw.read1(CHUNK, decode_content=True)
+    except urllib3.exceptions.ReadTimeoutError as error:
+        raise requests.ReadTimeout(error, response=response) from error
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.exceptions.ChunkedEncodingError(error, response=response) from error
 
 
 def _response(method: str, url: str, described: dict[str, Any], body: bytes) -> requests.Response:

@@ -23,6 +23,9 @@ STARS = {
     "kind": RNG.choice(["EB*", "RR*", "it's", "a%b"], N),
 }
 TYPES = {"oidref": np.arange(1, N + 1, 2), "vartyp": RNG.choice(["EA", "EW"], N // 2)}
+DATABASE = duckdb.connect()
+DATABASE.register("stars", pa.table(STARS))
+DATABASE.register("types", pa.table(TYPES))
 TABLES = {
     "gaiadr3.gaia_source": ("stars", {name: name for name in STARS}),
     "mesvar": ("types", {name: name for name in TYPES}),
@@ -31,10 +34,7 @@ TABLES = {
 
 @pytest.fixture(scope="module")
 def database():
-    connection = duckdb.connect()
-    connection.register("stars", pa.table(STARS))
-    connection.register("types", pa.table(TYPES))
-    return connection
+    return DATABASE
 
 
 def rows(database, query: str) -> list[tuple]:
@@ -150,7 +150,7 @@ def test_everything_else_is_refused_with_its_reason(query, reason):
     assert reason in str(caught.value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(alphabet=string.printable, max_size=60))
 def test_a_literal_never_becomes_sql(text):
     quoted = text.replace("'", "''")
@@ -184,33 +184,28 @@ _WORDS = [
 ]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(_WORDS), max_size=20).map(" ".join))
 def test_word_salad_is_refused_or_reads_only_its_tables(salad):
-    connection = duckdb.connect()
-    connection.register("stars", pa.table(STARS))
-    connection.register("types", pa.table(TYPES))
     try:
         found = translate(f"SELECT {salad}", TABLES)
     except QueryError:
         return
-    statements = connection.extract_statements(found.sql)
+    statements = DATABASE.extract_statements(found.sql)
     assert len(statements) == 1
     assert statements[0].type == duckdb.StatementType.SELECT
-    assert connection.get_table_names(found.sql) <= {"stars", "types"}
+    assert DATABASE.get_table_names(found.sql) <= {"stars", "types"}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.recursive(
     st.integers(0, 50).map(str) | st.sampled_from(["id", "dec", "mag"]),
     lambda inner: st.tuples(inner, st.sampled_from("+-*"), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
     max_leaves=8,
 ))  # fmt: skip
 def test_arithmetic_equals_numpy(expression):
-    connection = duckdb.connect()
-    connection.register("stars", pa.table({name: STARS[name] for name in ("id", "dec", "mag")}))
     tables = {"s": ("stars", {name: name for name in ("id", "dec", "mag")})}
     found = translate(f"SELECT {expression} AS v FROM s ORDER BY id", tables)
-    values = np.array([row[0] for row in connection.execute(found.sql, found.params).fetchall()], float)
+    values = np.array([row[0] for row in DATABASE.execute(found.sql, found.params).fetchall()], float)
     floats = {name: STARS[name].astype(float) for name in ("id", "dec", "mag")}
     np.testing.assert_allclose(values, np.broadcast_to(eval(expression, {}, floats), N), rtol=1e-12, atol=1e-9)
