@@ -1,6 +1,9 @@
--- Which queries brought the rows of one star (the first with a light curve), from each survey?
+-- Which queries brought the rows of one star (of those that most surveys saw), from each survey?
 WITH star AS (
-    SELECT object_id FROM curated.associations WHERE survey = 'tess_lightcurves' ORDER BY object_id LIMIT 1
+    SELECT object_id FROM curated.associations
+    GROUP BY object_id
+    ORDER BY count(DISTINCT survey) DESC, object_id
+    LIMIT 1
 ),
 sources AS (
     SELECT object_id, survey, survey_id FROM curated.associations WHERE object_id = (SELECT object_id FROM star)
