@@ -111,18 +111,17 @@ def sed_features(objects: pa.Table, tables: dict[str, pa.Table], ids: dict[str, 
         Id column by survey.
     """
     target, n = schema(config), len(objects)
-    rows = {s: _member_rows(objects, s, table, ids[s]) for s, table in tables.items()}
+    told = {s: _told(s, _member_rows(objects, s, table, ids[s]), config) for s, table in tables.items()}
     columns: dict[str, Any] = {c: objects[c].combine_chunks() for c in ("object_id", "ra", "dec")}
     for value in config.values:
-        columns[value.name], columns[f"{value.name}_err"] = _value(value, rows, n)
+        columns[value.name], columns[f"{value.name}_err"] = _value(value, told, n)
     for name, (blue, red) in config.colours.items():
         columns[name] = pc.subtract(columns[blue], columns[red])
         columns[f"{name}_err"] = _quadrature(columns[f"{blue}_err"], columns[f"{red}_err"])
     columns["g_abs_mag"], columns["g_abs_mag_err"] = _absolute(columns)
     columns["galactic_lon_deg"], columns["galactic_lat_deg"] = map(pa.array, galactic(columns["ra"], columns["dec"]))
     for flag in config.flags:
-        found = evaluate(rows[flag.survey], {"v": (flag.value, "bool")}, ORIGIN) if flag.survey in rows else {}
-        columns[flag.name] = found.get("v", pa.nulls(n, pa.bool_()))
+        columns[flag.name] = told.get(flag.survey, {}).get(f"f_{flag.name}", pa.nulls(n, pa.bool_()))
     table = pa.table([columns[name] for name in target.names], schema=target)
     seen = pc.is_valid(pc.coalesce(*(columns[name] for name in config.photometry)))
     kept = table.filter(seen)
@@ -140,17 +139,24 @@ def _member_rows(objects: pa.Table, survey: str, table: pa.Table, id_column: str
     return table.take(place)
 
 
-def _value(value: Value, rows: dict[str, pa.Table], n: int) -> tuple[pa.Array, pa.Array]:
+def _told(survey: str, rows: pa.Table, config: SedConfig) -> dict[str, pa.Array]:
+    """All that the configuration takes from one survey's rows, in one query: `v_`, `e_`, `w_` and `f_` of each name."""
+    wanted = {f"f_{flag.name}": (flag.value, "bool") for flag in config.flags if flag.survey == survey}
+    for value in config.values:
+        for origin in (o for o in value.sources if o.survey == survey):
+            wanted[f"v_{value.name}"] = (origin.value, "float64")
+            wanted[f"e_{value.name}"] = (origin.error or "null", "float64")
+            wanted[f"w_{value.name}"] = (f"coalesce(({origin.where or 'true'}), false)", "bool")
+    return evaluate(rows, wanted, ORIGIN)
+
+
+def _value(value: Value, told: dict[str, dict[str, pa.Array]], n: int) -> tuple[pa.Array, pa.Array]:
     """The first value that there is, with the error that belongs to it (not that of another survey)."""
     best, best_error = pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64())
-    for origin in value.sources:
-        if origin.survey not in rows:
-            continue
-        wanted = {"v": (origin.value, "float64"), "e": (origin.error or "null", "float64")}
-        wanted["w"] = (f"coalesce(({origin.where or 'true'}), false)", "bool")
-        found = evaluate(rows[origin.survey], wanted, ORIGIN)
-        take = pc.and_(pc.is_null(best), pc.and_(pc.is_valid(found["v"]), found["w"]))
-        best, best_error = pc.if_else(take, found["v"], best), pc.if_else(take, found["e"], best_error)
+    for origin in (o for o in value.sources if o.survey in told):
+        found, error, usable = (told[origin.survey][f"{kind}_{value.name}"] for kind in "vew")
+        take = pc.and_(pc.is_null(best), pc.and_(pc.is_valid(found), usable))
+        best, best_error = pc.if_else(take, found, best), pc.if_else(take, error, best_error)
     return best, best_error
 
 
