@@ -89,12 +89,9 @@ def sources(config: Curated, rows: pa.Table, margin: pa.Table) -> Sources:
         return Sources(config.dataset, np.empty(0, str), none, none, none, none, none, np.empty(0, bool))
     table = pa.concat_tables(parts, promote_options="permissive")
     motion = (config.motion.pmra, config.motion.pmdec) if config.motion else (None, None)
-    return Sources(
-        config.dataset,
-        ids(table, config.id),
-        *(_floats(table, name) for name in ("ra", "dec", "epoch_yr", *motion)),
-        own=np.arange(len(table)) < len(rows),
-    )
+    ra, dec, epoch_yr, pmra, pmdec = (_floats(table, name) for name in ("ra", "dec", "epoch_yr", *motion))
+    own = np.arange(len(table)) < len(rows)
+    return Sources(config.dataset, ids(table, config.id), ra, dec, epoch_yr, pmra, pmdec, own)
 
 
 def ids(table: pa.Table, column: str) -> npt.NDArray[np.str_]:

@@ -27,7 +27,7 @@ def read_space_lightcurve(member: Member, options: Mapping[str, Any]) -> pa.Tabl
     with opened(member, options) as hdus:
         about, table = hdus[0].header, hdus[1] if len(hdus) > 1 else None
         mission = card(about, "MISSION") or card(about, "TELESCOP")
-        if table is None or mission not in _MISSIONS or "TIME" not in getattr(table, "columns", ()).names:
+        if mission not in _MISSIONS or "TIME" not in getattr(getattr(table, "columns", None), "names", ()):
             raise InputError(f"{member.name}: MISSION is {mission!r}: not a Kepler, K2 or TESS light curve")
         prefix, letter, season_card = _MISSIONS[mission]
         names, data = {c.upper(): c for c in table.columns.names}, table.data

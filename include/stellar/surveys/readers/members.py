@@ -9,15 +9,15 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stellar.errors import InputError
 
 # What one file may unpack to; more than this is a broken or hostile archive rather than a survey's file.
 MAX_BYTES = 8 << 30
-_CODECS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_CODECS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
