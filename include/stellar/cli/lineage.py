@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import warnings
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ app = typer.Typer()
 
 #: Batches shown below one node of the tree; --json has all.
 SHOWN = 12
+PIPE_WIDTH = 10_000
 _KEY = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -46,7 +48,9 @@ def command(
         return
     from rich.console import Console
 
-    Console(soft_wrap=True, highlight=False).print(_object_tree(tree) if tree["kind"] == "object" else _tree(tree))
+    # in a pipe a line is as long as it is; on a terminal it wraps
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    console.print(_object_tree(tree) if tree["kind"] == "object" else _tree(tree))
 
 
 def _walk(settings: Settings, engine: sa.Engine, ref: str, down: bool) -> lineage.Node:
