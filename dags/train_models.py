@@ -13,8 +13,6 @@ config, code and seed) is found, not trained again; one that its policy refuses 
 no failure: `stellar models show MODEL` says why.
 """
 
-from typing import Any
-
 from airflow.sdk import Param, dag, get_current_context, task
 
 from common.names import DAG_DEFAULTS, Tag, assets, models, profile
@@ -30,25 +28,17 @@ def plan() -> list[str]:
 
 
 @task(map_index_template="{{ model }}")
-def train(model: str) -> dict[str, Any]:
+def train(model: str) -> str | None:
     from stellar import flow
 
+    get_current_context()["model"] = model
     with flow_context() as ctx:
-        return flow.train(ctx, model, who="airflow")
+        result = flow.train(ctx, model, who="airflow")
+    print(result)
+    return f"models.{model.replace('-', '_')}" if result["promoted"] else None
 
 
-@task
-def promoted(results: list[dict[str, Any]]) -> list[str]:
-    return [f"models.{result['model'].replace('-', '_')}" for result in results if result["promoted"]]
-
-
-CHOICE = Param(
-    [],
-    type="array",
-    items={"type": "string"},
-    examples=profile()["models"],
-    description="Models to train; empty means all",
-)
+CHOICE = Param([], type="array", examples=profile()["models"], description="Models to train; empty means all")
 
 
 @dag(
@@ -57,7 +47,7 @@ CHOICE = Param(
 def train_models() -> None:
     names = plan()
     settle(["build_catalog", "extract_features"]) >> names
-    announce.override(outlets=models())(promoted(train.expand(model=names)))
+    announce.override(outlets=models())(train.expand(model=names))
 
 
 train_models()

@@ -43,7 +43,7 @@ echo "installing $(grep -c '==' "$LOCK") packages into $VENV ($($VENV/bin/python
 by_uv() {
     $VENV/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV" &&
         $VENV/bin/python -m uv pip install --quiet --native-tls --python $VENV/bin/python \
-            --no-deps --require-hashes -r "$LOCK"
+            --no-deps --require-hashes --compile-bytecode -r "$LOCK"
 }
 by_pip() {
     $VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$LOCK"

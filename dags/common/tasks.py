@@ -56,7 +56,7 @@ def promote(keys: list[list[str]]) -> list[str]:
 
 
 @task
-def announce(changed: list[str]) -> None:
+def announce(changed: list[str | None]) -> None:
     """Send one asset event per dataset that changed; ends skipped, without an event, when none did."""
     operator = get_current_context()["task"]
     operator.outlets = [asset for asset in operator.outlets if asset.name in set(changed)]

@@ -53,6 +53,7 @@ def environment(settings: Settings, ports: dict[str, int]) -> dict[str, str]:
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW__", "AIRFLOW_", "STELLAR_"))
     }
     ours = {name: value for name, value in os.environ.items() if name.startswith("STELLAR_")}
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # some eighty processes: each would compile every module anew
     return {
         **inherited,
         **ours,
