@@ -6,34 +6,34 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from served_archive import served
+from served_archive import content, served
+from stellar.archive.fields import FIELDS
 from stellar.errors import ServiceError
-from stellar.surveys.base import Scope, open_survey
+from stellar.surveys.base import Region, Scope, open_survey
 
+HALO = FIELDS[0]
 SURVEYS = ["gaia", "sdss", "tess", "labels"]
-BAD_DAY = {"429": 0.05, "503": 0.05, "stall": 0.01, "cut": 0.05, "short": 0.04, "job": 0.2}
-LATE = {"429": 0.05, "503": 0.05, "stall": 0.05, "cut": 0.05}
+SCOPE = Scope((Region(HALO.ra, HALO.dec, HALO.radius_deg / 2),))
+BAD_DAY = {"429": 0.05, "503": 0.05, "stall": 0.03, "cut": 0.04, "short": 0.03, "job": 0.2}
 
 
-def rows(survey) -> dict[str, list[pa.Table]]:
+def rows(survey) -> dict[str, pa.Table]:
     found: dict[str, list[pa.Table]] = {}
-    for unit in survey.plan(Scope(), {}):
+    for unit in survey.plan(SCOPE, {}):
         found.setdefault(unit.dataset, []).append(survey.fetch(unit).table)
-    return found
+    return {dataset: pa.concat_tables(tables) for dataset, tables in found.items()}
 
 
 @pytest.mark.parametrize("name", SURVEYS)
-@pytest.mark.parametrize("rates", [LATE, BAD_DAY], ids=["late", "broken"])
-def test_a_fifth_of_bad_answers_changes_no_row(archive_service, tmp_path, name, rates):
+def test_a_fifth_of_bad_answers_changes_no_row(archive_service, tmp_path, name):
     good = rows(open_survey(name, archive_service.settings(tmp_path / "good")))
-    archive_service.misbehave(rates=rates, seed=11, retry_after_s=1, stall_s=4)
+    archive_service.misbehave(rates=BAD_DAY, seed=11, retry_after_s=1, stall_s=4)
     settings = archive_service.settings(tmp_path / "bad", http_timeout_s=2.0, http_retries=8)
     bad = rows(open_survey(name, settings))
-    given = archive_service.given()
-    assert sum(count for kind, count in given.items() if kind != "good") > 0
-    assert bad.keys() == good.keys()
-    for dataset, tables in good.items():
-        assert pa.concat_tables(bad[dataset]).equals(pa.concat_tables(tables))
+    assert sum(count for kind, count in archive_service.given().items() if kind != "good") > 0
+    assert {dataset: content(table) for dataset, table in bad.items()} == {
+        dataset: content(table) for dataset, table in good.items()
+    }
 
 
 @pytest.mark.parametrize("name", SURVEYS)
@@ -55,7 +55,7 @@ def test_a_job_that_always_ends_in_error_is_told(archive_service, tmp_path):
 
 
 def test_with_the_service_down_it_fails_in_time_and_resumes_when_it_is_back(tmp_path: Path):
-    limits = {"http_timeout_s": 2.0, "http_retries": 2}
+    limits = {"http_timeout_s": 5.0, "http_retries": 1}
     with served() as service:
         surveys = {name: open_survey(name, service.settings(tmp_path, **limits)) for name in SURVEYS}
         units = {name: survey.plan(Scope(), {}) for name, survey in surveys.items()}
