@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 app = typer.Typer()
+PIPE_WIDTH = 160
 
 
 @app.command()
@@ -15,4 +16,5 @@ def command() -> None:
     from stellar.platform.run import run
     from stellar.settings import load_settings
 
-    run(load_settings(), Console())
+    console = Console()
+    run(load_settings(), console if console.is_terminal else Console(width=PIPE_WIDTH))

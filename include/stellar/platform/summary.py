@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -13,7 +16,19 @@ from rich.table import Table
 
 from stellar.settings import Settings
 
-QUESTIONS = 3
+if TYPE_CHECKING:
+    from stellar.lake.sql import LakeConnection
+
+ANSWERS = 3
+QUESTIONS = (
+    "nearest_stars",
+    "variables_by_class",
+    "survey_overlap",
+    "high_proper_motion",
+    "row_accounting",
+    "freshness",
+)
+LINEAGE_LINES = 40
 SHOWN_METRICS = 4
 
 
@@ -37,10 +52,14 @@ def count_made(engine: sa.Engine) -> Made:
 
 def print_summary(console: Console, settings: Settings, engine: sa.Engine, before: Made, url: str) -> None:
     """Print everything; each part reads only what is current."""
+    from stellar.lake.sql import connect
+
     console.print(_datasets(engine))
     console.print(_gates(engine))
     console.print(_models(engine))
-    _answers(console, settings, engine)
+    with connect(settings, engine) as lake:
+        _answers(console, lake, settings.root / "sql" / "queries")
+        _lineage(console, settings, lake)
     after = count_made(engine)
     partitions, versions = after.partitions - before.partitions, after.versions - before.versions
     news = "nothing changed: " if partitions == versions == 0 else ""
@@ -93,8 +112,12 @@ def _models(engine: sa.Engine) -> Table:
     for row in _rows(engine, query):
         metrics = _metrics(engine, row["key"])
         why = row["reason"] if row["state"] == "current" else row["state_reason"]
-        table.add_row(row["model"], f"{row['number']} {row['key']}", row["state"], metrics, why or "")
+        table.add_row(row["model"], f"{row['number']} {row['key']}", row["state"], metrics, _short(why or ""))
     return table
+
+
+def _short(text: str, limit: int = 160) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _metrics(engine: sa.Engine, key: str) -> str:
@@ -108,21 +131,44 @@ def _metrics(engine: sa.Engine, key: str) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in found[:SHOWN_METRICS])
 
 
-def _answers(console: Console, settings: Settings, engine: sa.Engine) -> None:
-    """Three of the example questions with their answers."""
-    from stellar.lake.sql import connect
+def _answers(console: Console, lake: LakeConnection, queries: Path) -> None:
+    """Three of the example questions with their answers; one that this profile cannot answer gives way to the next."""
+    import duckdb
 
-    asked = _questions(settings.root / "sql" / "queries")
-    with connect(settings, engine) as lake:
-        for file in asked:
-            text = file.read_text()
-            title = next((line.lstrip("- ").strip() for line in text.splitlines() if line.startswith("--")), file.stem)
-            console.print(_answer(title, file.name, lake.arrow(text)))
+    answered = 0
+    for name in QUESTIONS:
+        if answered == ANSWERS:
+            return
+        text = (queries / f"{name}.sql").read_text()
+        try:
+            answer = lake.arrow(text)
+        except duckdb.Error:
+            continue
+        if answer.num_rows:
+            title = next(line.lstrip("- ").strip() for line in text.splitlines() if line.startswith("--"))
+            console.print(_answer(title, f"sql/queries/{name}.sql", answer))
+            answered += 1
 
 
-def _questions(folder: Path) -> list[Path]:
-    """The questions to ask here: those of astronomers first, in the order of their names."""
-    return sorted(folder.glob("*.sql"))[:QUESTIONS]
+def _lineage(console: Console, settings: Settings, lake: LakeConnection) -> None:
+    """Where one score came from, as `stellar lineage` shows it."""
+    scores = sorted(
+        name for name, catalog in lake.catalogs.items() if name.startswith("scores.") and catalog.partitions
+    )
+    for name in scores:
+        found = lake.execute(f"select object_id from {name} order by object_id limit 1").fetchone()  # noqa: S608
+        if found is None:
+            continue
+        command = [sys.executable, "-m", "stellar", "lineage", str(found[0])]
+        environment = os.environ | {"STELLAR_HOME": str(settings.home), "STELLAR_PROFILE": settings.profile}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+        lines = (done.stdout if done.returncode == 0 else done.stderr).splitlines()
+        console.print(f"\nLineage of {found[0]}, scored in {name} (stellar lineage {found[0]})", style="bold")
+        for line in lines[:LINEAGE_LINES]:
+            console.print(line, markup=False, highlight=False, no_wrap=True, overflow="ellipsis", crop=True)
+        if len(lines) > LINEAGE_LINES:
+            console.print(f"… {len(lines) - LINEAGE_LINES} lines more")
+        return
 
 
 def _answer(title: str, name: str, answer: pa.Table, limit: int = 8) -> Table:
