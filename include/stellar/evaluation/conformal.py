@@ -27,12 +27,13 @@ def _score_table(p: np.ndarray, method: str) -> np.ndarray:
     """Non-conformity of each class of each row, float[n, k]: small means it belongs."""
     if method == "lac":  # least ambiguous sets (Sadinle et al. 2019)
         return 1 - p
-    # adaptive sets (Romano et al. 2020), without their randomisation so that a score never changes by itself:
-    # probability of all classes at least as likely as this one
+    # adaptive sets (Romano et al. 2020), not randomised, so that a score never changes by itself: probability of all
+    # likelier classes. Without the class's own, a sure and right answer scores 0 and gets a set of one; with it, every
+    # sure answer would score nearly 1, and the threshold would let all classes in.
     order = np.argsort(-p, axis=1, kind="stable")
-    total = np.cumsum(np.take_along_axis(p, order, axis=1), axis=1)
+    ranked = np.take_along_axis(p, order, axis=1)
     scores = np.empty_like(p)
-    np.put_along_axis(scores, order, total, axis=1)
+    np.put_along_axis(scores, order, np.cumsum(ranked, axis=1) - ranked, axis=1)
     return scores
 
 

@@ -30,12 +30,12 @@ DEFAULTS: dict[str, Any] = {
     "filters": [16, 32, 48, 64],
     "kernels": [9, 7, 5, 5],
     "dense": 64,
-    "dropout": 0.4,
-    "learning_rate": 5e-4,
+    "dropout": 0.3,
+    "learning_rate": 2e-3,
     "weight_decay": 1e-4,
     "batch_size": 64,
-    "epochs": 40,
-    "patience": 8,
+    "epochs": 20,
+    "patience": 6,
     "class_weight_power": 0.5,
     "noise_scale": 0.05,  # a bin with this relative error counts half
     "clip": 2.0,  # depths and emission beyond this many continua say nothing more
