@@ -76,7 +76,7 @@ def verify(
     if unknown := sorted(set(wanted) - set(current)):
         raise InputError(f"{', '.join(unknown)}: no such dataset with a current snapshot; see `stellar datasets`")
     with ctx.engine.connect() as connection:
-        ids = dict(connection.execute(sa.text("SELECT name, id_column FROM lake.dataset")).all())
+        ids: dict[str, str | None] = dict(connection.execute(sa.text("SELECT name, id_column FROM lake.dataset")).all())
     faults = []
     for done, dataset in enumerate(wanted, start=1):
         row = snapshots.get(ctx.engine, current[dataset])

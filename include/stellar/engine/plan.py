@@ -304,7 +304,8 @@ def _batches(ctx: Context, reader: Reader, partitions: list[PartitionPlan]) -> l
     total = sum(sizes.values())
     count = min(ctx.settings.workers, 1 + int(total // _BATCH_BYTES))
     count = min(len(sizes), max(count, int(np.ceil(total / _LARGEST_BATCH_BYTES))))
-    loads, batches = [0.0] * count, [[] for _ in range(count)]
+    loads = [0.0] * count
+    batches: list[list[int]] = [[] for _ in range(count)]
     for number in sorted(sizes, key=lambda n: (-sizes[n], n)):
         least = loads.index(min(loads))
         batches[least].append(number)

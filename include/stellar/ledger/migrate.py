@@ -111,8 +111,7 @@ def _apply(connection: sa.Connection, files: list[Migration], folder: Path) -> l
         with connection.begin():
             try:
                 # the driver's own cursor: '%' and ':' in a file are SQL, not parameters
-                with connection.connection.cursor() as cursor:
-                    cursor.execute(one.sql)
+                connection.connection.cursor().execute(one.sql)
             except Exception as error:
                 raise LedgerError(f"migration {folder / one.name} failed and was undone: {error}") from error
             connection.execute(
