@@ -104,6 +104,7 @@ def fit_calibrator(kind: str, probabilities: np.ndarray, y_index: np.ndarray) ->
     """
     if kind == "none":
         return IdentityCalibrator()
+    kinds: dict[str, type[TemperatureCalibrator] | type[IsotonicCalibrator]]
     kinds = {"temperature": TemperatureCalibrator, "isotonic": IsotonicCalibrator}
     if kind not in kinds:
         raise InputError(f"calibration {kind!r} is not known; known are none, {', '.join(sorted(kinds))}")

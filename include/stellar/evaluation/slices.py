@@ -23,9 +23,8 @@ def slice_rows(values: np.ndarray, edges: Sequence[float]) -> list[tuple[str, np
 
     Rows outside the edges go to "outside", so the slices always add up to all rows. Empty slices are left out.
     """
-    edges = np.asarray(edges, dtype=np.float64)
     if len(edges) < 2 or (np.diff(edges) <= 0).any():
-        raise InputError(f"slice edges {edges.tolist()} must increase, and be at least two")
+        raise InputError(f"slice edges {list(edges)} must increase, and be at least two")
     v = np.asarray(values, dtype=np.float64)
     bins = np.digitize(v, edges) - 1
     bins[(bins < 0) | (bins >= len(edges) - 1)] = len(edges) - 1
