@@ -253,7 +253,8 @@ class _Connection:
         parts = urlsplit(url)
         self.session, self.base = session, f"{parts.scheme}://{parts.netloc}"
         self.host, self.port = parts.hostname, parts.port
-        self.body, self._answer = b"", None
+        self.body = b""
+        self._answer: requests.Response | None = None
 
     def request(self, method: str, context: str, data: Any, headers: Mapping[str, str]) -> None:
         url = context if context.startswith("http") else self.base + context

@@ -163,10 +163,8 @@ def _joined(rows: pa.Table, ids: pa.Table, vartypes: pa.Table, schema: pa.Schema
         if text:
             types[oid] = min(text, types.get(oid, text))
     oids = rows["oid"].to_pylist()
-    extra = [
-        pa.array([of.get(oid) for oid in oids], field.type)
-        for of, field in zip((gaia, tic, types), _EXTRA, strict=True)
-    ]
+    found: list[Mapping[int, int | str]] = [gaia, tic, types]
+    extra = [pa.array([of.get(oid) for oid in oids], field.type) for of, field in zip(found, _EXTRA, strict=True)]
     return pa.Table.from_arrays([*rows.columns, *extra], schema=schema)
 
 

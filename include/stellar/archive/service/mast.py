@@ -90,7 +90,7 @@ def _config(column: Column) -> dict[str, Any]:
 def _invoke(catalogue: Catalogue, asked: dict[str, Any]) -> dict[str, Any]:
     service, params = asked["service"], asked.get("params", {})
     if service in ("Mast.Catalogs.All.Tic", "Mast.Caom.All"):
-        histograms = {"discreteHistogram": {}, "continuousHistogram": {}}
+        histograms: dict[str, Any] = {"discreteHistogram": {}, "continuousHistogram": {}}
         return {
             "status": "COMPLETE",
             "msg": "",
@@ -150,7 +150,8 @@ def _condition(names: dict[str, Column], entry: dict[str, Any]) -> tuple[str, li
     if name.lower() not in names:
         raise QueryError(f"filter {name!r}: no such column")
     column = f'"{names[name.lower()].name}"'
-    alternatives, values = [], []
+    alternatives: list[str] = []
+    values: list[Any] = []
     for value in entry.get("values", []):
         if isinstance(value, dict):
             alternatives.append(f"{column} BETWEEN ? AND ?")

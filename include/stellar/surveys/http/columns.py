@@ -60,10 +60,10 @@ def _column(column: Table.Column, kind: pa.DataType) -> pa.Array:
         text = ["" if hidden else _text(value) for value, hidden in zip(values.tolist(), mask, strict=True)]
         return pa.array([value or None for value in text], kind)
     if values.dtype.kind in "OSU":  # a column without any value is parsed as text
-        text = [None if hidden else _text(value) or None for value, hidden in zip(values.tolist(), mask, strict=True)]
+        words = [None if hidden else _text(value) or None for value, hidden in zip(values.tolist(), mask, strict=True)]
         if pa.types.is_boolean(kind):
-            return pa.array([None if t is None else t.lower() in ("true", "t", "1") for t in text], kind)
-        return pa.array(text, pa.string()).cast(kind)
+            return pa.array([None if word is None else word.lower() in ("true", "t", "1") for word in words], kind)
+        return pa.array(words, pa.string()).cast(kind)
     if values.dtype.kind == "f":
         mask |= np.isnan(values)
         if pa.types.is_integer(kind):
