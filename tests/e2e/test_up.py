@@ -1,0 +1,107 @@
+"""`stellar up`: kept up, on loopback, for three users, beside another home."""
+
+import re
+import signal
+
+import httpx
+import psutil
+import pytest
+
+from conftest import Home, wait_for  # type: ignore[import-not-found]
+from stellar.errors import ServiceError
+from stellar.platform import airflow, bootstrap
+from stellar.platform.client import Airflow
+from stellar.platform.doctor import examine
+
+START_S = 300
+
+
+def is_healthy(home: Home) -> bool:
+    status = home.status()
+    return bool(status.get("ports")) and airflow.is_healthy(status["ports"])
+
+
+def login(home: Home, user: str) -> Airflow:
+    return Airflow(home.status()["url"], user, bootstrap.password(home.settings, user), patience_s=5)
+
+
+@pytest.fixture(scope="module")
+def both(undisturbed, homes):
+    """Two platforms at once: the home that has data, and an empty one."""
+    pair = (undisturbed, Home(homes / "beside"))
+    processes = [home.start("up") for home in pair]
+    try:
+        for home, process in zip(pair, processes, strict=True):
+            wait_for(lambda h=home, p=process: is_healthy(h) or p.poll() is not None, START_S, f"{home.folder}")
+            assert process.poll() is None, home.output.read_text()[-4000:]
+        yield pair, processes
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(timeout=60)
+
+
+def test_two_homes_have_ports_of_their_own_and_listen_on_loopback_only(both):
+    (first, second), _ = both
+    assert not set(first.status()["ports"].values()) & set(second.status()["ports"].values())
+    for home in (first, second):
+        listening = {
+            connection.laddr.ip
+            for process in home.marked()
+            for connection in process.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert listening == {"127.0.0.1"}
+
+
+def test_passwords_are_printed_once_in_a_home_s_life(both):
+    (_, new), _ = both
+    wait_for(lambda: "operator" in new.output.read_text(), 30, "the passwords")
+    shown = re.findall(r"^  (admin|operator|viewer) +(\S+)$", new.output.read_text(), re.MULTILINE)
+    assert dict(shown) == {user: bootstrap.password(new.settings, user) for user in bootstrap.USERS}
+
+
+def test_an_operator_may_trigger_and_a_viewer_may_look_at_pages_too(both):
+    (_, home), _ = both
+    viewer, operator = login(home, "viewer"), login(home, "operator")
+    assert len(viewer.dags()) == 10
+    viewer.request("GET", "/plugins")
+    with pytest.raises(ServiceError, match="403"):
+        viewer.trigger("maintain_lake")
+    with pytest.raises(ServiceError, match="400"):
+        operator.trigger("maintain_lake", {"keep": 0})
+    run_id = operator.trigger("maintain_lake", {"dry_run": True})
+    wait_for(lambda: operator.run("maintain_lake", run_id)["state"] == "success", 120, "the run of a person")
+
+
+def test_nobody_gets_in_without_a_password(both):
+    (home, _), _ = both
+    url = home.status()["url"]
+    assert httpx.get(f"{url}/api/v2/dags").status_code == 401
+    refused = httpx.post(f"{url}/auth/token", json={"username": "admin", "password": "admin"})
+    assert refused.status_code in (401, 403)
+
+
+def test_the_doctor_finds_it_well(both):
+    (home, _), _ = both
+    findings = examine(home.settings)
+    assert [finding for finding in findings if finding.state in ("bad", "warn") and finding.what != "memory"] == []
+    assert {"supervisor", "postgres", "archive", "scheduler", "airflow scheduler"} <= {f.what for f in findings}
+
+
+def test_a_second_supervisor_in_the_same_home_is_refused(both):
+    (home, _), _ = both
+    before = home.output.stat().st_size
+    assert home.start("up").wait(timeout=60) == 2
+    assert "runs already" in home.output.read_text()[before:]
+
+
+@pytest.mark.parametrize(("which", "number"), [(0, signal.SIGINT), (1, signal.SIGTERM)])
+def test_stopping_one_leaves_nothing_of_it_and_the_other_alone(both, which, number):
+    homes_, processes = both
+    processes[which].send_signal(number)
+    processes[which].wait(timeout=60)
+    assert homes_[which].marked() == []
+    if which == 0:
+        assert is_healthy(homes_[1])
