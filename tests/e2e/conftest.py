@@ -34,6 +34,7 @@ class Home:
         self.settings: Settings = load_settings(home=folder, profile=PROFILE)
         self.environment = os.environ | {"STELLAR_HOME": str(folder), "STELLAR_PROFILE": PROFILE}
         self.output = folder.with_suffix(".log")
+        self._clients: dict[str, Airflow] = {}
 
     def start(self, *command: str) -> subprocess.Popen:
         """Start a command of the platform; its output goes to `self.output`."""
@@ -60,7 +61,11 @@ class Home:
         return running_status(self.settings) or {"parts": {}, "url": None}
 
     def client(self) -> Airflow:
-        return Airflow(self.status()["url"], "admin", bootstrap.password(self.settings, "admin"))
+        """Logged in as admin; one per address, since logins are limited to a few in a minute."""
+        url = self.status()["url"]
+        if url not in self._clients:
+            self._clients[url] = Airflow(url, "admin", bootstrap.password(self.settings, "admin"))
+        return self._clients[url]
 
     def contents(self) -> dict[str, object]:
         """Rows and content hash of everything current, and every model version with its metrics."""
