@@ -110,6 +110,8 @@ def lightcurve_features(
         `lc_id`, the carried columns, and lists named by `params["columns"]`.
     objects : pa.ChunkedArray
         Object of each row, null where there is none.
+    margin_arcsec : float
+        How far a curve's object may stand from it (`Profile.chain_arcsec`).
     params : mapping, optional
         On top of `DEFAULTS`.
 
@@ -203,6 +205,7 @@ def lightcurves_step(
     *,
     survey: str = "tess_lightcurves",
     associations: str | None = ASSOCIATIONS,
+    margin_arcsec: float = 240.0,
     params: Mapping[str, Any] | None = None,
 ) -> Step:
     """Step that makes `dataset` from one survey's light curves.
@@ -214,6 +217,8 @@ def lightcurves_step(
         Name of the survey in the associations.
     associations : str or None
         None for curves without positions (`features.asas_lightcurves`): a plain dataset, each curve its own object.
+    margin_arcsec : float
+        How far a curve's object may stand from it (`Profile.chain_arcsec`).
     params : mapping, optional
         On top of `DEFAULTS`; `MAGNITUDES` is what ground-based magnitudes need.
     """
@@ -221,7 +226,7 @@ def lightcurves_step(
     columns = ("lc_id", "mission", *settings["carry"], *settings["columns"].values(), "batch_id")
     inputs = {"lightcurves": Input(source, columns=columns, optional=True)}
     if associations is not None:
-        inputs["associations"] = associations_input(associations)
+        inputs["associations"] = associations_input(margin_arcsec, associations)
     return Step(
         dataset=dataset,
         name="extract_lightcurve_features",

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stellar.engine.step import Input, PartitionInput
 
 ASSOCIATIONS = "curated.associations"
-# An object stands where its best survey saw it, at that survey's epoch; a star of 10"/yr (Barnard's) moves 200" in 20
-# years, so its object may lie in the neighbouring cell.
-MARGIN_ARCSEC = 240.0
 
 
-def associations_input(dataset: str = ASSOCIATIONS) -> Input:
-    """The input that `object_ids` needs."""
-    return Input(dataset, margin_arcsec=MARGIN_ARCSEC, columns=("object_id", "survey", "survey_id"))
+def associations_input(margin_arcsec: float, dataset: str = ASSOCIATIONS) -> Input:
+    """The input that `object_ids` needs.
+
+    Parameters
+    ----------
+    margin_arcsec : float
+        How far a row's object may stand from it (`Profile.chain_arcsec`): an object has the position and epoch of its
+        best survey, so that a fast star's may lie in the neighbouring cell.
+    """
+    return Input(dataset, margin_arcsec=margin_arcsec, columns=("object_id", "survey", "survey_id"))
 
 
 def object_ids(ids: pa.ChunkedArray, survey: str, associations: PartitionInput) -> pa.ChunkedArray:
@@ -30,16 +33,12 @@ def object_ids(ids: pa.ChunkedArray, survey: str, associations: PartitionInput) 
         Name of the survey in the associations.
     associations : PartitionInput
     """
-    claimed: Mapping[str, str] = {
-        survey_id: object_id
-        for part in (associations.rows, associations.margin)
-        if part.num_rows
-        for object_id, named, survey_id in zip(
-            part.column("object_id").to_pylist(),
-            part.column("survey").to_pylist(),
-            part.column("survey_id").to_pylist(),
-            strict=True,
-        )
-        if named == survey
-    }
-    return pa.chunked_array([pa.array([claimed.get(str(one)) for one in ids.to_pylist()], pa.string())])
+    parts = [part for part in (associations.rows, associations.margin) if part.num_rows]
+    if not parts:
+        return pa.chunked_array([pa.nulls(len(ids), pa.string())])
+    claims = pa.concat_tables(parts)
+    claims = claims.filter(pc.equal(claims["survey"], survey))
+    place = pc.index_in(pc.cast(ids, pa.string()), value_set=claims["survey_id"].combine_chunks())
+    return (
+        pa.chunked_array([pc.take(claims["object_id"].combine_chunks(), place)]) if len(ids) else ids.cast(pa.string())
+    )

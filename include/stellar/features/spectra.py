@@ -244,16 +244,20 @@ def spectra_step(
     *,
     survey: str = "sdss_spectra",
     associations: str = ASSOCIATIONS,
+    margin_arcsec: float = 240.0,
     params: Mapping[str, Any] | None = None,
 ) -> Step:
-    """Step that makes `dataset` from the curated spectra of one survey; `params` on top of `DEFAULTS`."""
+    """Step that makes `dataset` from the curated spectra of one survey; `params` on top of `DEFAULTS`.
+
+    `margin_arcsec` is how far a spectrum's object may stand from it (`Profile.chain_arcsec`).
+    """
     return Step(
         dataset=dataset,
         name="prepare_spectra",
         version=VERSION,
         inputs={
             "spectra": Input(source, columns=(*SOURCE_COLUMNS, "batch_id"), optional=True),
-            "associations": associations_input(associations),
+            "associations": associations_input(margin_arcsec, associations),
         },
         params={**DEFAULTS, **(params or {}), "survey": survey},
         run=run_spectra,

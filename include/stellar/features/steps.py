@@ -9,7 +9,7 @@ from stellar.profile import Profile, load_curated
 
 def feature_steps(profile: Profile) -> list[Step]:
     """One step per feature dataset of the profile."""
-    from stellar.features.lightcurves import lightcurves_step
+    from stellar.features.lightcurves import MAGNITUDES, lightcurves_step
     from stellar.features.objects import ASSOCIATIONS
     from stellar.features.sed import sed_step
     from stellar.features.spectra import spectra_step
@@ -19,13 +19,19 @@ def feature_steps(profile: Profile) -> list[Step]:
         if one.source is None:
             steps.append(sed_step(profile))
             continue
-        dataset, source = f"features.{subject}", f"curated.{one.source}"
+        source = load_curated(one.source)
+        names = {"dataset": f"features.{subject}", "source": f"curated.{one.source}", "survey": one.source}
         if one.kind == "spectra":
-            steps.append(spectra_step(dataset, source, survey=one.source))
-        else:
+            steps.append(spectra_step(**names, margin_arcsec=profile.chain_arcsec))
+            continue
+        step = lightcurves_step(
+            **names,
             # Curves without a position belong to no object of the sky: they are their own.
-            known = ASSOCIATIONS if load_curated(one.source).layout == "rows" else None
-            steps.append(lightcurves_step(dataset, source, survey=one.source, associations=known))
+            associations=ASSOCIATIONS if source.layout == "rows" else None,
+            margin_arcsec=profile.chain_arcsec,
+            params=MAGNITUDES if source.has("mag") else None,
+        )
+        steps.append(step)
     return steps
 
 
