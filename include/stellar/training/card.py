@@ -88,7 +88,14 @@ def _head(subject: Subject) -> str:
 
 
 def _flat(history: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [(key, value) for key, value in sorted(history.items()) if isinstance(value, int | float | str)]
+    """Single figures of a training's history; models of several targets keep one mapping for each."""
+    found: list[tuple[str, Any]] = []
+    for key, value in sorted(history.items()):
+        if isinstance(value, Mapping):
+            found += _flat(value)
+        elif isinstance(value, int | float | str):
+            found.append((key, value))
+    return found
 
 
 def _data(subject: Subject) -> str:

@@ -68,6 +68,9 @@ class Split(_Section):
 
 
 class Conformal(_Section):
+    method: Literal["lac", "aps"] = Field(
+        "lac", description="Smallest sets on average, or sets that grow with how hard a row is"
+    )
     alpha: float = Field(gt=0, lt=0.5, description="Sets and intervals miss the truth at most this often")
 
 

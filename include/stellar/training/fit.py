@@ -115,7 +115,10 @@ def _calibrate(config: ModelConfig, bundle: Bundle, table: pa.Table) -> None:
     raw, y = raw[y >= 0], y[y >= 0]
     calibrator, held = _fit_calibrator(config.calibration, raw, y)
     bundle.calibrator = calibrator
-    bundle.sets = ConformalSets.fit(calibrator.apply(raw[held]), y[held], alpha=config.conformal.alpha)
+    conformal = config.conformal
+    bundle.sets = ConformalSets.fit(
+        calibrator.apply(raw[held]), y[held], alpha=conformal.alpha, method=conformal.method
+    )
 
 
 def _fit_calibrator(kind: str, raw: np.ndarray, y: np.ndarray) -> tuple[Calibrator, np.ndarray]:

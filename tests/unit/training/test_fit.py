@@ -43,6 +43,7 @@ def test_test_figures_beat_the_baseline_and_keep_the_promises(fitted):
     figures = found.figures
     assert figures["accuracy"].value > figures["baseline_accuracy"].value + 0.2
     assert figures["accuracy"].lower <= figures["accuracy"].value <= figures["accuracy"].upper
+    assert figures["ece"].lower <= figures["ece"].value <= figures["ece"].upper
     assert 0.8 < figures["set_coverage"].value <= 1
     if config.target.kind == "quantity":
         assert figures["mae"].value < 0.4 * figures["baseline_mae"].value
