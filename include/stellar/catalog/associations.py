@@ -170,6 +170,21 @@ def _edges(joined: Graph, names: list[str], crossmatch: pa.Table) -> tuple[Ints,
     return left[known], right[known], crossmatch["separation_arcsec"].to_numpy()[known]
 
 
+def renamed(old: pa.Table, new: pa.Table) -> list[tuple[str, str]]:
+    """Objects that are gone under their old id, with the ids under which their rows are now: (old, new), sorted.
+
+    Parameters
+    ----------
+    old, new
+        `association_id` and `object_id` of all rows of two snapshots of the associations.
+    """
+    names = ["association_id", "object_id"]
+    gone = old.select(names).filter(pc.invert(pc.is_in(old["object_id"], value_set=new["object_id"].combine_chunks())))
+    now = gone.join(new.select(names), "association_id", join_type="inner", right_suffix="_new")
+    pairs = now.group_by(["object_id", "object_id_new"]).aggregate([])
+    return sorted(zip(pairs["object_id"].to_pylist(), pairs["object_id_new"].to_pylist(), strict=True))
+
+
 def row_names(surveys: Any, row_ids: Any) -> pa.Array:
     """`survey:id` of each row, shape (n,)."""
     columns = (

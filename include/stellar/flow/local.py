@@ -27,7 +27,7 @@ def run_sync(
 
 
 def run_stages(ctx: Context, dag: str, *, who: str, say: Progress = print) -> dict[str, bool]:
-    """Build, gate and promote the stages of one DAG; dataset -> whether it changed. Nothing is promoted if one fails."""
+    """Build, gate and promote the stages of one DAG; dataset -> whether it changed. One failure promotes nothing."""
     keys: list[str] = []
     for stage in (name for name, owner in STAGES.items() if owner == dag):
         items = stage_plan(ctx, stage, upstream=keys)

@@ -12,6 +12,8 @@ from stellar.errors import GateFailed, InputError
 from stellar.flow.steps import stage_steps
 from stellar.ledger import snapshots
 
+ASSOCIATIONS = "curated.associations"
+
 
 def pins(ctx: Context, keys: Iterable[str]) -> dict[str, str]:
     """Dataset -> key of snapshots that an earlier stage committed and this one is to read before they are current."""
@@ -80,7 +82,29 @@ def gate(ctx: Context, keys: Sequence[str], upstream: Sequence[str] = ()) -> lis
 
 def promote(ctx: Context, keys: Sequence[str], *, who: str, reason: str) -> dict[str, bool]:
     """Make gated snapshots current, all in one transaction; dataset -> whether its content changed."""
+    _keep_old_ids(ctx, keys)
     return engine.promote(ctx, keys, who=who, reason=reason)
+
+
+def _keep_old_ids(ctx: Context, keys: Sequence[str]) -> None:
+    """Note the objects whose id will change with this promotion, because a better survey joined them.
+
+    Before the promotion, so that a crash between the two loses nothing; an alias of a promotion that is tried again is
+    the same one.
+    """
+    key = pins(ctx, keys).get(ASSOCIATIONS)
+    now = snapshots.current(ctx.engine, ASSOCIATIONS)
+    if key is None or now is None or now.key == key or not now.rows:
+        return
+    from stellar.catalog.associations import renamed
+    from stellar.lake.read import Catalog
+
+    columns = ["association_id", "object_id"]
+    old, new = (
+        Catalog(ctx.settings.lake / str(snapshots.get(ctx.engine, one).path)).read_all(columns)
+        for one in (now.key, key)
+    )
+    snapshots.record_aliases(ctx.engine, key, renamed(old, new))
 
 
 def _step(ctx: Context, item: Mapping[str, Any]) -> Step:

@@ -365,3 +365,17 @@ def list_datasets(engine: sa.Engine) -> list[dict[str, Any]]:
             " ORDER BY array_position(ARRAY['raw', 'curated', 'quarantine', 'features', 'scores'], d.layer), d.name",
         )
     return [dict(row) for row in rows]
+
+
+def record_aliases(engine: sa.Engine, snapshot: str, pairs: Sequence[tuple[str, str]]) -> None:
+    """Keep under which new ids the objects of old ids are since `snapshot`; said before, it changes nothing."""
+    if not pairs:
+        return
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO lake.object_alias (old_id, new_id, snapshot) VALUES (:old, :new, :snapshot)"
+                " ON CONFLICT DO NOTHING"
+            ),
+            [{"old": old, "new": new, "snapshot": snapshot} for old, new in pairs],
+        )
