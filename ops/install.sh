@@ -36,7 +36,10 @@ if [[ -x $VENV/bin/stellar ]]; then
     done
 fi
 
-[[ -x $VENV/bin/python ]] || "$(find_python)" -m venv $VENV
+if [[ ! -x $VENV/bin/python ]]; then
+    python=$(find_python)  # on its own line, so that its failure ends this script
+    "$python" -m venv $VENV
+fi
 echo "installing $(grep -c '==' "$LOCK") packages into $VENV ($($VENV/bin/python --version))"
 
 # uv installs the lock in seconds where pip takes minutes; both check every hash

@@ -1,0 +1,134 @@
+"""Image, services and installation, as far as they can be checked without a container."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+BIN = Path(sys.executable).parent
+PARTS = {
+    "postgres",
+    "redis",
+    "prepare",
+    "archive",
+    "api-server",
+    "scheduler",
+    "dag-processor",
+    "triggerer",
+    "worker",
+}
+
+
+def run(*command, **kwargs):
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def compose(root):
+    return yaml.safe_load((root / "docker-compose.yaml").read_text())
+
+
+def test_the_dockerfile_has_no_findings(root):
+    done = run(BIN / "hadolint", root / "Dockerfile")
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_compose_file_is_one(root):
+    done = run(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", root / "docker-compose.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_services_are_the_platform_s_parts(compose):
+    assert set(compose["services"]) == PARTS
+    for name, service in compose["services"].items():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), f"{name} is published beyond loopback"
+        for secret in service.get("secrets", []):
+            assert secret in compose["secrets"]
+        text = yaml.safe_dump(service.get("environment", {})).lower()
+        assert "password:" not in text and "secret:" not in text, f"{name} has a secret in its environment"
+
+
+def test_what_the_image_copies_is_there_and_not_ignored(root):
+    allowed = {line[1:] for line in (root / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = [
+        part
+        for line in (root / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY")
+        for part in line.split()[1:-1]
+    ]
+    assert copied
+    for name in copied:
+        assert (root / name).exists() and name.removeprefix("./") in allowed, name
+
+
+@pytest.mark.parametrize("script", ["install.sh", "lock.sh", "entrypoint.sh", "compose-secrets.sh"])
+def test_scripts_can_be_run(root, script):
+    file = root / "ops" / script
+    assert os.access(file, os.X_OK)
+    assert run("bash", "-n", file).returncode == 0
+
+
+def test_the_entrypoint_passes_the_command_on(root):
+    done = run(root / "ops" / "entrypoint.sh", "echo", "hello")
+    assert (done.returncode, done.stdout) == (0, "hello\n")
+
+
+class Checkout:
+    """Enough of the project to run `ops/install.sh`, with commands of the test's own before the real ones."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.folder, self.bin = folder, folder / "bin"
+        (folder / "ops").mkdir(parents=True)
+        self.bin.mkdir()
+        for name in ("requirements.txt", "requirements-dev.txt", "pyproject.toml"):
+            shutil.copy(root / name, folder)
+        shutil.copy(root / "ops" / "install.sh", folder / "ops")
+
+    def fake(self, name: str, body: str) -> None:
+        file = self.bin / name
+        file.write_text(f"#!/bin/sh\n{body}\n")
+        file.chmod(0o755)
+
+    def install(self, **environment: str):
+        path = f"{self.bin}:/usr/bin:/bin"
+        return run(self.folder / "ops" / "install.sh", env={"PATH": path, "HOME": str(self.folder), **environment})
+
+
+@pytest.fixture
+def checkout(root, tmp_path):
+    return Checkout(root, tmp_path / "checkout")
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "said"),
+    [("Darwin", "arm64", "this is Darwin"), ("Linux", "aarch64", "this is aarch64")],
+)
+def test_another_platform_is_refused_by_name(checkout, system, machine, said):
+    checkout.fake("uname", f'case "$1" in -s) echo {system};; -m) echo {machine};; esac')
+    done = checkout.install()
+    assert done.returncode == 2
+    assert said in done.stderr and "Linux x86-64" in done.stderr
+    assert not (checkout.folder / ".venv").exists()
+
+
+def test_another_python_is_refused_by_name(checkout):
+    checkout.fake("oldpython", 'case "$1" in --version) echo Python 3.9.2;; *) exit 1;; esac')
+    done = checkout.install(PYTHON="oldpython")
+    assert done.returncode == 2
+    assert "Python 3.9.2" in done.stderr and "3.11, 3.12 or 3.13" in done.stderr
+    for name in ("python3", "python3.11", "python3.12", "python3.13"):
+        checkout.fake(name, 'case "$1" in --version) echo Python 3.14.0;; *) exit 1;; esac')
+    done = checkout.install()
+    assert done.returncode == 2
+    assert "Python 3.14.0" in done.stderr
+
+
+def test_make_help_lists_what_there_is(root):
+    done = run("make", "help", cwd=root)
+    for target in ("install", "run", "up", "test", "bench", "lint", "lock", "clean", "help"):
+        assert f"\n{target} " in f"\n{done.stdout}"
