@@ -118,6 +118,16 @@ def is_trained(ctx: Context, model: str) -> bool:
     return False
 
 
+def is_trained(ctx: Context, model: str | Path | ModelConfig) -> bool:
+    """Whether `train` would find its version on the current snapshots, or has too little to train one."""
+    config = model if isinstance(model, ModelConfig) else load_config(model, profile=ctx.settings.profile)
+    try:
+        frame = build_frame(ctx, config, _pin(ctx, config, {}))
+    except NotTrainableError:
+        return True
+    return find_version(ctx.engine, version_key(config, frame, ctx.settings.seed)) is not None
+
+
 def version_key(config: ModelConfig, frame: Frame, seed: int) -> str:
     """Identity of the version that this frame, config and seed give with this code and these libraries."""
     libraries = sorted({"numpy", "scikit-learn", *new_model(config).libraries})

@@ -26,8 +26,11 @@ def ctx(settings, ledger):
 
 
 def test_a_model_is_trained_registered_and_found_again(ctx, monkeypatch):
+    assert is_trained(ctx, make_config()), "there is nothing to train it from"
     bring_stars(ctx)
+    assert not is_trained(ctx, make_config())
     result = train(ctx, make_config(), who="tester")
+    assert is_trained(ctx, make_config())
     assert (result.outcome, result.promoted) == ("trained", True)
     assert result.metrics["mae"].value < 400
     assert json.loads(json.dumps(result.to_dict()))["version_key"] == result.version_key
