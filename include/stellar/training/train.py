@@ -105,19 +105,6 @@ def train(
     )
 
 
-def is_trained(ctx: Context, model: str) -> bool:
-    """Whether training the model now would change nothing: its version exists, or there is too little to learn from."""
-    config = load_config(model, profile=ctx.settings.profile)
-    try:
-        frame = build_frame(ctx, config, _pin(ctx, config, {}))
-        if find_version(ctx.engine, version_key(config, frame, ctx.settings.seed)) is not None:
-            return True
-        split(config, frame.table, ctx.settings.seed)
-    except NotTrainableError:
-        return True
-    return False
-
-
 def is_trained(ctx: Context, model: str | Path | ModelConfig) -> bool:
     """Whether `train` would find its version on the current snapshots, or has too little to train one."""
     config = model if isinstance(model, ModelConfig) else load_config(model, profile=ctx.settings.profile)

@@ -17,7 +17,7 @@ from stellar.registry.bundle import Bundle
 from stellar.registry.promotion import history
 from stellar.registry.store import ArtifactStore
 from stellar.training import train as module
-from stellar.training.train import train
+from stellar.training.train import is_trained, train
 
 
 @pytest.fixture
