@@ -129,7 +129,7 @@ def _file_faults(root: Path, facts: ExpectedFile, schema: pa.Schema | None) -> I
 def _row_faults(root: Path, file: str, cell: Cell | None, id_column: str | None) -> Iterator[Fault]:
     with pq.ParquetFile(root / file) as parquet:
         present = parquet.schema_arrow.names
-        keys = [name for name in (INDEX_COLUMN, id_column) if name in present]
+        keys = [name for name in (INDEX_COLUMN, id_column) if name is not None and name in present]
         # Raw and quarantined rows keep positions as they came, and have no index.
         position = ["ra", "dec"] if INDEX_COLUMN in present else []
         try:

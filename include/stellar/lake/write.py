@@ -125,9 +125,9 @@ def file_sha256(path: Path) -> str:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    floats, others = [], []
-    for name, type_ in _leaves(table.schema):
-        (floats if pa.types.is_floating(type_) and type_ != pa.float16() else others).append((name, type_))
+    leaves = _leaves(table.schema)
+    floats = [name for name, type_ in leaves if pa.types.is_floating(type_) and type_ != pa.float16()]
+    words = [name for name, type_ in leaves if pa.types.is_string(type_) or pa.types.is_boolean(type_)]
     with path.open("wb") as stream:
         pq.write_table(
             table,
@@ -138,8 +138,8 @@ def _write(table: pa.Table, path: Path) -> None:
             row_group_size=max(1, min(ROW_GROUP_ROWS, int(ROW_GROUP_BYTES / max(row_bytes(table), 1.0)))),
             data_page_size=WRITER["page_bytes"],
             data_page_version="1.0",
-            use_dictionary=[name for name, type_ in others if pa.types.is_string(type_) or pa.types.is_boolean(type_)],
-            use_byte_stream_split=[name for name, _ in floats],
+            use_dictionary=words,
+            use_byte_stream_split=floats,
             write_statistics=True,
             store_schema=True,
             use_compliant_nested_type=True,

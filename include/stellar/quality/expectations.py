@@ -133,10 +133,12 @@ def as_row(number: int, outcome: Outcome) -> dict[str, Any]:
     found = result.result or {}
     error = rule.error or _exception(result.exception_info)
     passed = bool(result.success) and not error
+    rows: list[dict[Any, Any]]
     if outcome.sample is None:
-        observed, failing, rows = {"value": rule.value}, None, rule.failing_rows
+        observed, rows = {"value": rule.value}, rule.failing_rows
+        failing = int(rule.value) if rows else None
     else:
-        rows = outcome.sample.to_dict("records")
+        rows = [dict(row) for row in outcome.sample.to_dict("records")]
         keys = ("element_count", "missing_count", "unexpected_count", "unexpected_percent")
         observed = {key: found[key] for key in keys if found.get(key) is not None}
         failing = found.get("unexpected_count")

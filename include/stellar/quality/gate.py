@@ -131,8 +131,8 @@ def _number_rules(
             value, error = _scalar(connection, metric.sql)
             rules.append(number_rule(name, value, metric.min, metric.max, metric.description, error))
         for name, check in suite.checks.items():
-            count, failing, error = _failing(connection, check.failing)
-            rules.append(_check_rule(name, count, check.max, check.description, failing, error))
+            found, failing, error = _failing(connection, check.failing)
+            rules.append(_check_rule(name, found, check.max, check.description, failing, error))
     return rules
 
 

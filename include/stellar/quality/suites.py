@@ -29,14 +29,18 @@ class _Strict(BaseModel):
 class Column(_Strict):
     """What must hold of one column; what is not said is not checked."""
 
-    type: str | None = Field(None, description="Arrow type as text, for example int64, double, list<element: float>")
-    optional: bool = Field(False, description="Whether the column may be missing")
+    type: str | None = Field(
+        default=None, description="Arrow type as text, for example int64, double, list<element: float>"
+    )
+    optional: bool = Field(default=False, description="Whether the column may be missing")
     unique: bool = False
-    nulls: float | None = Field(None, ge=0, le=1, description="Largest share of nulls")
-    between: tuple[float | None, float | None] | None = Field(None, description="Smallest and largest value, inclusive")
-    among: list[str | int | bool] | None = Field(None, description="Allowed values")
-    matches: str | None = Field(None, description="Regular expression that values match from their start")
-    mostly: float = Field(1.0, gt=0, le=1, description="Share of values that must be in range, set or pattern")
+    nulls: float | None = Field(default=None, ge=0, le=1, description="Largest share of nulls")
+    between: tuple[float | None, float | None] | None = Field(
+        default=None, description="Smallest and largest value, inclusive"
+    )
+    among: list[str | int | bool] | None = Field(default=None, description="Allowed values")
+    matches: str | None = Field(default=None, description="Regular expression that values match from their start")
+    mostly: float = Field(default=1.0, gt=0, le=1, description="Share of values that must be in range, set or pattern")
 
     @model_validator(mode="after")
     def _limited(self) -> Self:
@@ -48,9 +52,13 @@ class Column(_Strict):
 class Rows(_Strict):
     """How many rows there may be."""
 
-    min: int = Field(0, ge=0)
-    min_ratio: float | None = Field(0.5, ge=0, description="Smallest ratio to the rows of the last current snapshot")
-    max_ratio: float | None = Field(None, gt=1, description="Largest ratio to the rows of the last current snapshot")
+    min: int = Field(default=0, ge=0)
+    min_ratio: float | None = Field(
+        default=0.5, ge=0, description="Smallest ratio to the rows of the last current snapshot"
+    )
+    max_ratio: float | None = Field(
+        default=None, gt=1, description="Largest ratio to the rows of the last current snapshot"
+    )
 
 
 class Metric(_Strict):
@@ -72,7 +80,7 @@ class Check(_Strict):
     """SQL that returns failing rows, ids first."""
 
     failing: str
-    max: int = Field(0, ge=0, description="How many failing rows are tolerated")
+    max: int = Field(default=0, ge=0, description="How many failing rows are tolerated")
     description: str = ""
 
 
@@ -82,11 +90,14 @@ class Suite(_Strict):
     name: str = ""
     description: str = ""
     id: Annotated[list[str] | None, BeforeValidator(_as_list)] = Field(
-        None, description="Column or columns that identify a row: never null, unique together; the first when not given"
+        default=None,
+        description="Column or columns that identify a row: never null, unique together; the first when not given",
     )
     unique_id: bool = True
     rows: Rows = Rows()
-    references: dict[str, list[str]] = Field({}, description="Datasets that the SQL reads, with the columns it needs")
+    references: dict[str, list[str]] = Field(
+        default={}, description="Datasets that the SQL reads, with the columns it needs"
+    )
     columns: dict[str, Column] = {}
     metrics: dict[str, Metric] = {}
     checks: dict[str, Check] = {}

@@ -98,7 +98,12 @@ def match(
         chosen = np.zeros(len(by_right), bool)
         chosen[by_right[first]] = True
         nearest &= chosen
-    return Match(*(column[nearest] for column in pairs))
+    return Match(
+        pairs.left_index[nearest],
+        pairs.right_index[nearest],
+        pairs.separation_arcsec[nearest],
+        pairs.n_candidates[nearest],
+    )
 
 
 def _near_pairs(
