@@ -39,7 +39,7 @@ def run_labels(_: Partition, inputs: dict[str, PartitionInput], params: dict) ->
 
 
 FEATURES_STEP = Step(
-    "features.sed", "made_features", 1, {"stars": Input("raw.stars")}, {}, run_features, "object_id", "rows", "stars"
+    "features.made", "made_features", 1, {"stars": Input("raw.stars")}, {}, run_features, "object_id", "rows", "stars"
 )
 LABELS_STEP = Step(
     "features.labels", "made_labels", 1, {"stars": Input("raw.stars")}, {}, run_labels, "label_id", "plain"

@@ -35,7 +35,7 @@ def make_config(**changes) -> ModelConfig:
         "name": "test-teff",
         "description": "A model of the tests' own",
         "family": "photometry",
-        "features": "features.sed",
+        "features": "features.made",
         "example": "object_id",
         "target": {"name": "teff_k", "kind": "quantity", "class_name": "teff_class", "bands": BANDS},
         "columns": ["bp_rp", "u_g"],

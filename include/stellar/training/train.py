@@ -110,9 +110,12 @@ def is_trained(ctx: Context, model: str | Path | ModelConfig) -> bool:
     config = model if isinstance(model, ModelConfig) else load_config(model, profile=ctx.settings.profile)
     try:
         frame = build_frame(ctx, config, _pin(ctx, config, {}))
+        if find_version(ctx.engine, version_key(config, frame, ctx.settings.seed)) is not None:
+            return True
+        split(config, frame.table, ctx.settings.seed)
     except NotTrainableError:
         return True
-    return find_version(ctx.engine, version_key(config, frame, ctx.settings.seed)) is not None
+    return False
 
 
 def version_key(config: ModelConfig, frame: Frame, seed: int) -> str:

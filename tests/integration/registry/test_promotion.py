@@ -33,7 +33,7 @@ def new(letter, **changes):
         "target": "spectral_class",
         "description": "A model",
         "architecture": "xgb_classifier",
-        "config": {"features": "features.sed"},
+        "config": {"features": "features.made"},
         "code_version": "1",
         "seed": 1,
         "frame_hash": "f" * 64,
@@ -54,8 +54,8 @@ def new(letter, **changes):
 @pytest.fixture
 def engine(ledger):
     with ledger.begin() as connection:
-        snapshots.declare_dataset(connection, "features.sed", "object_id")
-        snapshots.begin(connection, SNAPSHOT, "features.sed", "sed", 1, {})
+        snapshots.declare_dataset(connection, "features.made", "object_id")
+        snapshots.begin(connection, SNAPSHOT, "features.made", "sed", 1, {})
     return ledger
 
 

@@ -54,7 +54,7 @@ def test_the_artifact_is_whole_and_its_lineage_reaches_the_batch(ctx):
     version = versions.find_version(ctx.engine, train(ctx, make_config()).version_key)
     folder = ArtifactStore(ctx.settings.artifacts).get(version.artifact_sha256)
     card = (folder / "card.md").read_text()
-    for said in ("mae", "raw.stars", "made by the tests", "features.sed", "| stars | made |", "Slices"):
+    for said in ("mae", "raw.stars", "made by the tests", "features.made", "| stars | made |", "Slices"):
         assert said in card
     assert {"card.md", "examples.parquet", "residuals.png", "config.json"} <= {path.name for path in folder.iterdir()}
     parts = pq.read_table(folder / "examples.parquet").column("part").to_pylist()
@@ -119,7 +119,7 @@ def test_attempts_at_once_end_as_one_version(ctx):
 @pytest.mark.parametrize(
     ("n", "config", "said"),
     [
-        (0, make_config(), "no current snapshot of features.labels, features.sed"),
+        (0, make_config(), "no current snapshot of features.labels, features.made"),
         (100, make_config(), "100 labelled examples"),
         (300, make_class_config(target={"name": "spectral_class", "kind": "class", "min_count": 200}), "0 class has"),
     ],
