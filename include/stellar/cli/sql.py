@@ -163,7 +163,7 @@ def _show(connection: LakeConnection, text: str) -> None:
     console = Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
     console.print(table)
     more = len(rows) > SHOWN_ROWS
-    note = f"first {SHOWN_ROWS} rows; --csv, --json or --parquet give all" if more else f"{len(rows)} rows"
+    note = f"first {SHOWN_ROWS} rows; --csv, --json or --parquet give all" if more else f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
     console.print(note, style="dim")
 
 
