@@ -7,8 +7,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from conftest import Home, wait_for  # type: ignore[import-not-found]
-from stellar.platform import airflow
+from platform_home import Home, wait_for
 
 # "about a minute" on an idle machine of two cores, where it takes 5 to 30 s; a loaded one gets more
 RECOVERY_S = 120
@@ -29,11 +28,6 @@ def workers(home: Home) -> list[psutil.Process]:
 
 def tasks(home: Home) -> list[psutil.Process]:
     return [task for worker in workers(home) for task in worker.children()]
-
-
-def is_healthy(home: Home) -> bool:
-    status = home.status()
-    return bool(status.get("ports")) and airflow.is_healthy(status["ports"])
 
 
 def runs_of(home: Home, dag_id: str) -> int:
@@ -61,7 +55,7 @@ def test_a_flow_whose_every_part_is_killed_ends_as_an_undisturbed_one(homes, exp
     home = Home(homes / "disturbed")
     process = home.start("run")
     try:
-        wait_for(lambda: is_healthy(home) or process.poll() is not None, START_S, "the platform")
+        wait_for(lambda: home.is_healthy() or process.poll() is not None, START_S, "the platform")
         wait_for(lambda: tasks(home), 120, "the first task")
         victims = {
             "a task": kill_busy(tasks),
@@ -72,7 +66,7 @@ def test_a_flow_whose_every_part_is_killed_ends_as_an_undisturbed_one(homes, exp
         }
         for name, act in victims.items():
             act(home)
-            took = wait_for(lambda: is_healthy(home), RECOVERY_S, f"recovery from the death of {name}")
+            took = wait_for(lambda: home.is_healthy(), RECOVERY_S, f"recovery from the death of {name}")
             took += wait_for(lambda: tasks(home) or process.poll() is not None, RECOVERY_S, f"work after {name} died")
             print(f"{name} killed: at work again after {took:.0f} s")
             assert process.poll() is None, home.output.read_text()[-4000:]

@@ -7,18 +7,13 @@ import httpx
 import psutil
 import pytest
 
-from conftest import Home, wait_for  # type: ignore[import-not-found]
+from platform_home import Home, wait_for
 from stellar.errors import ServiceError
-from stellar.platform import airflow, bootstrap
+from stellar.platform import bootstrap
 from stellar.platform.client import Airflow
 from stellar.platform.doctor import examine
 
 START_S = 300
-
-
-def is_healthy(home: Home) -> bool:
-    status = home.status()
-    return bool(status.get("ports")) and airflow.is_healthy(status["ports"])
 
 
 def login(home: Home, user: str) -> Airflow:
@@ -32,7 +27,7 @@ def both(undisturbed, homes):
     processes = [home.start("up") for home in pair]
     try:
         for home, process in zip(pair, processes, strict=True):
-            wait_for(lambda h=home, p=process: is_healthy(h) or p.poll() is not None, START_S, f"{home.folder}")
+            wait_for(lambda h=home, p=process: h.is_healthy() or p.poll() is not None, START_S, f"{home.folder}")
             assert process.poll() is None, home.output.read_text()[-4000:]
         yield pair, processes
     finally:
@@ -104,4 +99,4 @@ def test_stopping_one_leaves_nothing_of_it_and_the_other_alone(both, which, numb
     processes[which].wait(timeout=60)
     assert homes_[which].marked() == []
     if which == 0:
-        assert is_healthy(homes_[1])
+        assert homes_[1].is_healthy()
