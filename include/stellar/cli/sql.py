@@ -162,8 +162,9 @@ def _show(connection: LakeConnection, text: str) -> None:
         table.add_row(*(_cell(value) for value in row))
     console = Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
     console.print(table)
-    more = len(rows) > SHOWN_ROWS
-    note = f"first {SHOWN_ROWS} rows; --csv, --json or --parquet give all" if more else f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
+    note = f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
+    if len(rows) > SHOWN_ROWS:
+        note = f"first {SHOWN_ROWS} rows; --csv, --json or --parquet give all"
     console.print(note, style="dim")
 
 
