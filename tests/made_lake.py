@@ -19,6 +19,7 @@ def run_features(_: Partition, inputs: dict[str, PartitionInput], params: dict) 
 
 def run_labels(_: Partition, inputs: dict[str, PartitionInput], params: dict) -> StepResult:
     rows = inputs["stars"].rows
+    rows = rows.filter(pc.is_valid(rows["teff_k"]))
     n = rows.num_rows
     parts = [
         pa.table(

@@ -170,9 +170,12 @@ class Bundle:
         return self.calibrator.apply(raw) if self.calibrator else raw
 
     def interval(self, quantiles: Quantiles) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of the interval that misses the truth at most `alpha` of the time."""
+        """Ends of the interval that misses the truth at most `alpha` of the time; it always holds the median."""
         low, high = quantiles.interval(self.meaning.alpha)
-        return self.intervals.apply(low, high) if self.intervals else (low, high)
+        if self.intervals:
+            low, high = self.intervals.apply(low, high)
+        # a negative margin can draw a skewed interval in past its median
+        return np.minimum(low, quantiles.median), np.maximum(high, quantiles.median)
 
     def _class_columns(self, probabilities: np.ndarray) -> dict[str, pa.Array]:
         names = np.array(self.classes, dtype=object)
