@@ -21,7 +21,7 @@ from stellar.training.frame import Frame
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a frame's snapshots came from: `snapshots` (dataset, key, rows) and `batches` per survey and service."""
+    """Where a frame's snapshots came from: `snapshots` (dataset, key, rows) and `batches` per survey and release."""
 
     snapshots: Sequence[Mapping[str, Any]] = ()
     batches: Sequence[Mapping[str, Any]] = ()
@@ -106,9 +106,13 @@ def _data(subject: Subject) -> str:
         rows = [(one["dataset"], f"`{one['key'][:16]}`", one["rows"]) for one in subject.provenance.snapshots]
         lines += ["", "They were made from:", "", table(("dataset", "snapshot", "rows"), rows)]
     if subject.provenance.batches:
-        header = ("survey", "release", "dataset", "service", "batches", "rows")
+        header = ("survey", "release", "dataset", "batches", "rows")
         rows = [tuple(one[name] for name in header) for one in subject.provenance.batches]
-        lines += ["", "And these from the surveys' batches (`stellar lineage` lists each with its query):", ""]
+        lines += [
+            "",
+            "And these from the surveys' batches (`stellar lineage` lists each with its service and query):",
+            "",
+        ]
         lines.append(table(header, rows))
     return "\n".join(lines)
 

@@ -259,10 +259,9 @@ def _provenance(ctx: Context, frame: Frame) -> Provenance:
             roots,
         )
         batches = connection.execute(
-            sa.text(f"""select survey, release, dataset, service, count(*) as batches, sum(row_count) as rows
+            sa.text(f"""select survey, release, dataset, count(*) as batches, sum(row_count) as rows
                         from ingest.batch where batch_id in ({upstream} where parent_kind = 'batch')
-                        group by survey, release, dataset, service
-                        order by survey, release, dataset, service"""),  # noqa: S608 - a constant
+                        group by survey, release, dataset order by survey, release, dataset"""),  # noqa: S608 - a constant
             roots,
         )
         return Provenance([dict(row) for row in snapshots.mappings()], [dict(row) for row in batches.mappings()])

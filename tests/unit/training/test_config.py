@@ -78,3 +78,26 @@ def test_what_decides_the_model_makes_another(changes):
 def test_class_column():
     assert make_config().target.class_column == "teff_class"
     assert make_class_config().target.class_column == "spectral_class"
+
+
+def _schemas():
+    from stellar.features.lightcurve_columns import lightcurve_schema
+    from stellar.features.lightcurves import DEFAULTS
+    from stellar.features.sed import load_sed, schema
+    from stellar.features.spectra import DEFAULTS as SPECTRA
+    from stellar.features.spectra import Grid, spectra_schema
+
+    return {
+        "features.sed": schema(load_sed()),
+        "features.spectra": spectra_schema(Grid(**SPECTRA["grid"])),
+        "features.lightcurves": lightcurve_schema(DEFAULTS["carry"], magnitudes=False),
+        "features.asas_lightcurves": lightcurve_schema([], magnitudes=True),
+    }
+
+
+@pytest.mark.parametrize("name", ["photometric-teff", "spectral-class", "lightcurve-class"])
+@pytest.mark.parametrize("profile", ["simulated", "tiny", "real"])
+def test_every_column_that_a_config_names_is_made(name, profile):
+    config = load_config(name, profile=profile)
+    made = set(_schemas()[config.features].names)
+    assert {*config.keys, *config.columns, *config.watch, *(part.column for part in config.slices)} <= made
