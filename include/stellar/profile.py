@@ -127,6 +127,9 @@ class Curated(_Section):
         lacking = [n for n in needed if n not in names]
         if lacking:
             raise ValueError(f"`columns` lacks {', '.join(lacking)}; add it")
+        if self.layout == "plain" and (self.column(self.id).expr or self.column(self.id).source not in (None, self.id)):
+            # Rows are dealt to buckets by this column, before they are curated.
+            raise ValueError(f"the id {self.id} of a plain dataset must be a column of its raw dataset by that name")
         if self.layout == "rows" and not self.object_key:
             raise ValueError("a dataset on the sky needs `object_key`")
         return self
