@@ -34,18 +34,29 @@ def runs_of(home: Home, dag_id: str) -> int:
     return sum(run["dag_id"] == dag_id for run in home.client().runs())
 
 
-def kill(process: psutil.Process | int) -> None:
-    psutil.Process(process if isinstance(process, int) else process.pid).send_signal(signal.SIGKILL)
+def kill(pid: int) -> None:
+    psutil.Process(pid).send_signal(signal.SIGKILL)
 
 
-def kill_part(name: str) -> Callable[[Home], None]:
-    return lambda home: kill(part(home, name))
+def kill_part(name: str) -> Callable[[Home], Callable[[], bool]]:
+    """Kill a supervised part; it has recovered when another process has its place and all is healthy."""
+
+    def act(home: Home) -> Callable[[], bool]:
+        killed = part(home, name)
+        kill(killed)
+        return lambda: part(home, name) not in (None, killed) and home.is_healthy()
+
+    return act
 
 
-def kill_busy(find: Callable[[Home], list[psutil.Process]]) -> Callable[[Home], None]:
-    def act(home: Home) -> None:
+def kill_busy(find: Callable[[Home], list[psutil.Process]]) -> Callable[[Home], Callable[[], bool]]:
+    """Kill a process at work; it has recovered when the same kind is at work again elsewhere."""
+
+    def act(home: Home) -> Callable[[], bool]:
         wait_for(lambda: find(home), 120, "a task under way")
-        kill(find(home)[0])
+        killed = find(home)[0].pid
+        kill(killed)
+        return lambda: any(process.pid != killed for process in find(home))
 
     return act
 
@@ -65,8 +76,7 @@ def test_a_flow_whose_every_part_is_killed_ends_as_an_undisturbed_one(homes, exp
             "Postgres": kill_part("postgres"),
         }
         for name, act in victims.items():
-            act(home)
-            took = wait_for(lambda: home.is_healthy(), RECOVERY_S, f"recovery from the death of {name}")
+            took = wait_for(act(home), RECOVERY_S, f"recovery from the death of {name}")
             took += wait_for(lambda: tasks(home) or process.poll() is not None, RECOVERY_S, f"work after {name} died")
             print(f"{name} killed: at work again after {took:.0f} s")
             assert process.poll() is None, home.output.read_text()[-4000:]
