@@ -75,7 +75,7 @@ def password(settings: Settings, user: str) -> str:
 def passwords_to_show(settings: Settings) -> dict[str, str] | None:
     """Passwords of the users, the first time it is asked for them in a home; None later."""
     try:
-        (settings.secrets / "shown").touch(exist_ok=False)
+        (settings.home / "passwords-shown").touch(exist_ok=False)
     except FileExistsError:
         return None
     return {user: password(settings, user) for user in USERS}
