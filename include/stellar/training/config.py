@@ -102,7 +102,7 @@ class ModelConfig(_Section):
     params: dict[str, Any] = Field(default_factory=dict)
     split: Split
     calibration: Literal["temperature", "isotonic", "none"] = "temperature"
-    conformal: Conformal = Field(default_factory=lambda: Conformal(alpha=0.1))
+    conformal: Conformal = Field(default_factory=lambda: Conformal(method="lac", alpha=0.1))
     slices: list[Slice] = Field(default_factory=list)
     policy: list[Rule] = Field(min_length=1)
     min_examples: int = Field(200, ge=20, description="With fewer labelled examples nothing is trained")
