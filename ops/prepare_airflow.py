@@ -7,6 +7,7 @@ users' passwords in `AIRFLOW_PASSWORD_<USER>`. What exists already is left as it
 
 import os
 
+from airflow.models.pool import Pool
 from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 from airflow.providers.fab.www.security import permissions
 from airflow.utils import db
@@ -15,8 +16,14 @@ USERS = {"admin": "Admin", "operator": "Op", "viewer": "Viewer"}
 
 
 def main() -> None:
-    """Migrate, then roles, then users."""
+    """Migrate, then pools, then roles, then users."""
     db.upgradedb()
+    Pool.create_or_update_pool(
+        "settle",
+        slots=4,
+        description="Tasks that wait for other DAGs; they take no slot from work",
+        include_deferred=False,
+    )
     with get_application_builder() as builder:
         manager = builder.sm
         manager.sync_roles()

@@ -39,7 +39,7 @@ def limit_params() -> dict[str, Param]:
     return {
         "release": Param(None, type=["null", "string"], description="Data release; empty means the configured one"),
         "row_cap": Param(
-            None, type=["null", "integer"], minimum=1, description="At most this many rows per unit; for trials"
+            None, type=["null", "integer"], minimum=1, description="At most this many rows per dataset; for trials"
         ),
         "dry_run": DRY_RUN,
     }
@@ -80,7 +80,7 @@ def sync(survey: str, outlets: list[Asset]) -> None:
         params = dict(get_current_context()["params"])
         dry_run = params.pop("dry_run")
         with flow_context() as ctx:
-            batches = flow.sync_plan(ctx, survey, scope_of(params))
+            batches = flow.sync_plan(ctx, survey, scope_of(params), dry_run=dry_run)
         for batch in batches:
             print(batch)
         if dry_run:

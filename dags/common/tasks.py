@@ -32,7 +32,7 @@ def flow_context() -> Iterator[Any]:
         raise AirflowFailException(str(error)) from error
 
 
-@task.short_circuit
+@task.short_circuit(pool="settle")
 def settle(upstream: Sequence[str]) -> bool:
     """Wait until the DAGs that feed this one are idle, so that one run takes all they bring; skip if nothing is due."""
     from stellar import flow
@@ -42,7 +42,7 @@ def settle(upstream: Sequence[str]) -> bool:
     while any(ti.get_dr_count(dag_id=dag_id, states=ACTIVE) for dag_id in upstream) and time.monotonic() < give_up:
         time.sleep(SETTLE_POLL_S)
     with flow_context() as ctx:
-        return ti.dag_id in flow.stale(ctx)
+        return bool(flow.stale(ctx, only=ti.dag_id))
 
 
 @task

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy.exc import OperationalError
+
 from stellar.engine import ingest
 from stellar.engine.context import Context
 from stellar.errors import ServiceError, StellarError
@@ -17,13 +19,17 @@ def survey_of(ctx: Context, name: str) -> Survey:
     return open_survey(name, ctx.settings, profile_of(ctx).model_dump())
 
 
-def sync_plan(ctx: Context, survey: str, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+def sync_plan(
+    ctx: Context, survey: str, params: Mapping[str, Any] | None = None, *, dry_run: bool = False
+) -> list[dict[str, Any]]:
     """Record the survey's missing units and deal them out to at most two tasks a core.
 
     Parameters
     ----------
     params
         Scope of a manual run (regions, cells, release, magnitude_limit, row_cap); the profile's scope where empty.
+    dry_run
+        Only name them; nothing is recorded.
 
     Raises
     ------
@@ -34,7 +40,9 @@ def sync_plan(ctx: Context, survey: str, params: Mapping[str, Any] | None = None
     given = {key: value for key, value in (params or {}).items() if value not in (None, [], {}, "")}
     scope = Scope.from_dict({**profile_of(ctx).scope, **given})
     done = ingest.done_signs(ctx, survey)
-    units = ingest.plan_units(ctx, survey, source.plan(scope, done))
+    units = source.plan(scope, done)
+    if not dry_run:
+        units = ingest.plan_units(ctx, survey, units)
     if not units and not done:
         raise StellarError(
             f"{survey}: the service names nothing to fetch in this scope, and nothing was ever fetched; "
@@ -66,11 +74,14 @@ def sync_fetch(ctx: Context, batch: Mapping[str, Any]) -> dict[str, int]:
             fetched = source.fetch(unit)
             if unit.expected_rows and fetched.table.num_rows == 0:
                 raise ServiceError(fetched.service, unit.unit, f"0 rows where {unit.expected_rows} were expected")
-        except StellarError as error:
-            ingest.fail_unit(ctx, unit, str(error))
-            failures.append(str(error))
+            ingest.record_batch(ctx, unit, fetched)
+        except OperationalError:
+            raise  # the ledger is away: nothing can be noted, and the task's next try finds the unit open
+        except Exception as error:  # whatever is wrong with one answer, the other units are to be fetched
+            said = str(error) if isinstance(error, StellarError) else f"{unit.unit}: {type(error).__name__}: {error}"
+            ingest.fail_unit(ctx, unit, said)
+            failures.append(said)
             continue
-        ingest.record_batch(ctx, unit, fetched)
         counts["units"] += 1
         counts["rows"] += fetched.table.num_rows
     if failures:

@@ -33,6 +33,16 @@ def done_signs(engine: sa.Engine, survey: str) -> dict[tuple[str, str], str]:
     return {(row.dataset, row.unit): row.sign for row in rows}
 
 
+def datasets_of(engine: sa.Engine, survey: str) -> list[str]:
+    """Raw datasets that a survey has brought batches of."""
+    with engine.connect() as connection:
+        rows = connection.execute(
+            sa.text("SELECT DISTINCT dataset FROM ingest.batch WHERE survey = :survey ORDER BY dataset"),
+            {"survey": survey},
+        )
+        return [row.dataset for row in rows]
+
+
 def plan_units(engine: sa.Engine, units: Iterable[Mapping[str, Any]]) -> None:
     """Record units as planned; one that is done under the same sign stays done."""
     units = list(units)

@@ -65,7 +65,9 @@ def environment(settings: Settings, ports: dict[str, int]) -> dict[str, str]:
         "AIRFLOW_HOME": str(folder(settings)),
         "AIRFLOW_CONFIG": str(settings.root / "airflow.cfg"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url_text(database_url(settings)),
-        "AIRFLOW__CORE__PARALLELISM": str(max(4, settings.workers)),
+        # four more than work may take: what waits for other DAGs (pool `settle`) must not keep those from running
+        "AIRFLOW__CORE__PARALLELISM": str(max(4, settings.workers) + 4),
+        "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": str(max(4, settings.workers)),
         "AIRFLOW__CORE__FERNET_KEY": bootstrap.fernet_key(settings),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__API__BASE_URL": url,
