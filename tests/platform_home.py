@@ -50,7 +50,7 @@ class Home:
             if process.poll() is None:
                 process.terminate()
                 process.wait(timeout=60)
-        text = self.output.read_text()[before:]
+        text = self.output.read_bytes()[before:].decode()
         assert code == 0, text[-6000:]
         return text
 
