@@ -23,10 +23,10 @@ class ActiveBatch:
 
 
 def done_signs(engine: sa.Engine, survey: str) -> dict[tuple[str, str], str]:
-    """(dataset, unit) -> sign under which the unit was last brought."""
+    """(dataset, unit) -> sign under which the unit was last brought, whatever the release."""
     sql = (
         "SELECT w.dataset, w.unit, b.sign FROM ingest.work_unit w JOIN ingest.batch b USING (batch_id)"
-        " WHERE w.survey = :survey AND w.state = 'done'"
+        " WHERE w.survey = :survey AND w.state = 'done' AND b.superseded_by IS NULL"
     )
     with engine.connect() as connection:
         rows = connection.execute(sa.text(sql), {"survey": survey}).all()
@@ -44,7 +44,7 @@ def datasets_of(engine: sa.Engine, survey: str) -> list[str]:
 
 
 def plan_units(engine: sa.Engine, units: Iterable[Mapping[str, Any]]) -> None:
-    """Record units as planned; one that is done under the same sign stays done."""
+    """Record units as planned; one done under the same sign stays done, unless another release took its place."""
     units = list(units)
     if not units:
         return
@@ -61,16 +61,18 @@ def plan_units(engine: sa.Engine, units: Iterable[Mapping[str, Any]]) -> None:
                 " params = excluded.params, expected_rows = excluded.expected_rows, state = 'planned', error = NULL,"
                 " planned_at = now(), state_at = now()"
                 " WHERE work_unit.state <> 'done' OR work_unit.sign <> excluded.sign"
+                " OR EXISTS (SELECT FROM ingest.batch AS b"
+                " WHERE b.batch_id = work_unit.batch_id AND b.superseded_by IS NOT NULL)"
             ).bindparams(sa.bindparam("params", type_=JSONB)),
             units,
         )
 
 
 def open_units(engine: sa.Engine, survey: str) -> list[dict[str, Any]]:
-    """Units that are planned or failed, in order."""
+    """Units that are planned or failed, in order; of one that is open in two releases, the one planned last."""
     sql = (
-        "SELECT survey, dataset, release, unit, sign, params, expected_rows FROM ingest.work_unit"
-        " WHERE survey = :survey AND state <> 'done' ORDER BY dataset, release, unit"
+        "SELECT DISTINCT ON (dataset, unit) survey, dataset, release, unit, sign, params, expected_rows"
+        " FROM ingest.work_unit WHERE survey = :survey AND state <> 'done' ORDER BY dataset, unit, planned_at DESC"
     )
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(sa.text(sql), {"survey": survey}).mappings()]
@@ -80,9 +82,10 @@ _FAIL_UNIT = sa.text("""
     UPDATE ingest.work_unit SET state = 'failed', error = :error, attempts = attempts + 1, state_at = now()
      WHERE survey = :survey AND dataset = :dataset AND release = :release AND unit = :unit
        AND NOT (state = 'done' AND sign = :sign)""")
+# Whatever the release: two releases of one piece of the sky would be the same sources twice.
 _SUPERSEDE = sa.text("""
     UPDATE ingest.batch SET superseded_by = :batch_id, superseded_at = now()
-     WHERE survey = :survey AND dataset = :dataset AND release = :release AND unit = :unit
+     WHERE survey = :survey AND dataset = :dataset AND unit = :unit
        AND superseded_by IS NULL AND batch_id <> :batch_id""")
 
 
@@ -102,7 +105,7 @@ def record(engine: sa.Engine, unit: Mapping[str, Any], batch: Mapping[str, Any])
         # attempts that overlap take turns
         connection.execute(
             sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 2))"),
-            {"name": "/".join(str(unit[part]) for part in ("survey", "dataset", "release", "unit"))},
+            {"name": "/".join(str(unit[part]) for part in ("survey", "dataset", "unit"))},
         )
         connection.execute(_SUPERSEDE, values)
         connection.execute(

@@ -74,6 +74,37 @@ def test_a_changed_unit_supersedes_its_former_batch(ctx, sync):
     assert old.rows == 2 * 2002  # it stays for queries as of a date
 
 
+def test_another_release_of_a_unit_takes_the_place_of_the_former_and_gives_it_back(ctx, sync):
+    def releases():
+        sql = "SELECT unit, release FROM ingest.batch WHERE superseded_by IS NULL ORDER BY unit"
+        with ctx.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(sql))]
+
+    first = sync(*"ab")
+    unit, answer = small.fetched("a", sign="dr2", seed=5)
+    unit = dataclasses.replace(unit, release="dr2")
+    assert ingest.plan_units(ctx, "test", [unit]) == [unit]
+    ingest.record_batch(ctx, unit, answer)
+    assert releases() == [("a", "dr2"), ("b", "dr1")]
+    assert ingest.done_signs(ctx, "test") == {("stars", "a"): "dr2", ("stars", "b"): "1"}
+    made = ingest.commit_raw(ctx, "raw.stars")
+    assert snapshots.get(ctx.engine, made.key).rows == 2 * 2002
+    former, _ = small.fetched("a")
+    assert ingest.plan_units(ctx, "test", [former]) == [former]
+    assert sync("a") == first
+    assert releases() == [("a", "dr1"), ("b", "dr1")]
+
+
+def test_of_two_releases_that_are_open_only_the_one_planned_last_is_pending(ctx):
+    unit, _ = small.fetched("a")
+    other = dataclasses.replace(unit, release="dr0")
+    ingest.plan_units(ctx, "test", [unit])
+    assert ingest.plan_units(ctx, "test", [other]) == [other]
+    assert ingest.pending_units(ctx, "test") == [other]
+    ingest.plan_units(ctx, "test", [unit])
+    assert ingest.pending_units(ctx, "test") == [unit]
+
+
 def test_no_rows_where_rows_were_expected_is_a_failure(ctx):
     unit, answer = small.fetched("a")
     ingest.plan_units(ctx, "test", [unit])
