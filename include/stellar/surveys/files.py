@@ -1,14 +1,15 @@
 """Files on disk as a survey: each file under `STELLAR_DATA` that a source's globs match is one unit of work.
 
 `config/files/<source>.yaml` says which files, in what dialect, and which of their columns become which raw columns. A
-unit's sign is the file's size and SHA-256, so a file that changed is read again and its rows supersede the former ones.
+unit's sign is the file's size and SHA-256 and a digest of how it is read, so a file that changed, or whose source did,
+is read again and its rows supersede the former ones. A file that is gone becomes an empty unit.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ from stellar.checked_yaml import load_yaml
 from stellar.errors import InputError
 from stellar.profile import TYPES
 from stellar.settings import CONFIG, Settings
-from stellar.surveys.base import Fetched, Scope, WorkUnit, missing
+from stellar.surveys.base import Fetched, Scope, WorkUnit, digest, missing
 from stellar.surveys.readers import lightcurves, spectra, tables
 from stellar.surveys.readers.members import Member, members
 from stellar.surveys.readers.parse import to_type
 
 FILES = CONFIG / "files"
 FAULT, ROW, FILE = tables.FAULT, tables.ROW, "file_name"
+GONE = "0"  # sign of a unit whose file is no longer there
 READERS: dict[str, Callable[[Member, Mapping[str, Any]], pa.Table]] = {
     "csv": tables.read_csv,
     "ascii": tables.read_ascii,
@@ -73,6 +75,10 @@ class FileSource(_Section):
     id: str = Field(description="Raw column that identifies a row")
     columns: list[FileColumn]
 
+    def sign(self, scope: Scope) -> str:
+        """Digest of everything that decides which rows and values a file gives."""
+        return digest(self.model_dump(mode="json", exclude={"description", "files"}), scope.regions, scope.cells)
+
 
 @cache
 def load_source(name: str) -> FileSource:
@@ -104,7 +110,7 @@ class FilesSurvey:
         self.id_columns: Mapping[str, str] = {source.dataset: source.id for source in self.sources.values()}
 
     def plan(self, scope: Scope, done: Mapping[tuple[str, str], str]) -> list[WorkUnit]:
-        """One unit a file that is new or changed; a file in several globs of a source counts once.
+        """One unit a file that is new, changed, read in another way or gone; one in several globs counts once.
 
         Raises
         ------
@@ -118,7 +124,7 @@ class FilesSurvey:
         if not units:
             wanted = ", ".join(glob for source in self.sources.values() for glob in source.files)
             raise InputError(f"{self.folder}: none of the files {wanted} is there; set STELLAR_DATA to their folder")
-        return missing(units, done)
+        return missing([*units, *self._gone(units, done)], done)
 
     def fetch(self, unit: WorkUnit) -> Fetched:
         """Read one file.
@@ -129,14 +135,19 @@ class FilesSurvey:
             Naming the file and what is wrong with it. Single rows that cannot be read come with a text in `fault`.
         """
         source, path = self.sources[unit.params["source"]], self.folder / unit.params["path"]
+        if unit.sign == GONE:
+            if path.exists():
+                raise InputError(f"{path}: the file is back since the sync was planned; plan it again")
+            query = f"{source.reader} {unit.params['path']}"
+            return Fetched(_no_rows(source), path.as_uri(), query, unit.params, hashlib.sha256(b"").hexdigest())
         if not path.is_file():
             raise InputError(f"{path}: the file is gone since it was planned; plan the sync again")
-        digest = _sha256(path)
-        if unit.sign != _sign(path, digest):
-            raise InputError(f"{path}: the file changed since it was planned; plan the sync again")
-        table = _in_scope(read(path, source), Scope.from_dict(unit.params["scope"]))
+        scope, content = Scope.from_dict(unit.params["scope"]), _sha256(path)
+        if unit.sign != _sign(path, content, source, scope):
+            raise InputError(f"{path}: the file or its source changed since it was planned; plan the sync again")
+        table = _in_scope(read(path, source), scope)
         query = f"{source.reader} {unit.params['path']}"
-        return Fetched(table, path.as_uri(), query, {"source": unit.params["source"], **source.options}, digest)
+        return Fetched(table, path.as_uri(), query, {"source": unit.params["source"], **source.options}, content)
 
     def _paths(self, source: FileSource) -> list[Path]:
         return sorted({p for glob in source.files for p in self.folder.glob(glob) if p.is_file()})
@@ -144,12 +155,32 @@ class FilesSurvey:
     def _unit(self, name: str, source: FileSource, path: Path, scope: Scope) -> WorkUnit:
         relative = path.relative_to(self.folder).as_posix()
         params = {"source": name, "path": relative, "scope": scope.to_dict()}
-        sign = _sign(path, _sha256(path))
+        sign = _sign(path, _sha256(path), source, scope)
         return WorkUnit(self.name, source.dataset, source.release, relative, sign, params)
 
+    def _gone(self, units: Sequence[WorkUnit], done: Mapping[tuple[str, str], str]) -> list[WorkUnit]:
+        """Empty units of files that were read before and are no longer in the folder."""
+        source_of = {source.dataset: name for name, source in reversed(self.sources.items())}
+        found = {(unit.dataset, unit.unit) for unit in units}
+        return [
+            WorkUnit(self.name, dataset, self.sources[name].release, path, GONE, {"source": name, "path": path}, 0)
+            for (dataset, path), sign in sorted(done.items())
+            if (name := source_of.get(dataset))
+            and sign != GONE
+            and (dataset, path) not in found
+            # one that is there belongs to a source that is not asked for now
+            and not (self.folder / path).exists()
+        ]
 
-def _sign(path: Path, digest: str) -> str:
-    return f"{path.stat().st_size}-{digest}"
+
+def _sign(path: Path, content: str, source: FileSource, scope: Scope) -> str:
+    return f"{path.stat().st_size}-{content}-{source.sign(scope)}"
+
+
+def _no_rows(source: FileSource) -> pa.Table:
+    """No rows of the source's raw columns, in their types."""
+    columns = [(column.name, column.arrow_type) for column in source.columns]
+    return pa.schema([*columns, (FILE, pa.string()), (ROW, pa.int64()), (FAULT, pa.string())]).empty_table()
 
 
 def _sha256(path: Path) -> str:

@@ -107,7 +107,7 @@ class GaiaSurvey:
     ) -> WorkUnit:
         pixel, count = int(row["pixel"]), int(row.get("n", 0))
         sums = [row.get(f"sum_{name}") for name in self.config.signed]
-        sign = f"{count}-{digest(sums, sorted(self.config.columns))}" if count else "0"
+        sign = f"{count}-{digest(release, sums, sorted(self.config.columns))}" if count else "0"
         span = FACTOR * 4 ** (LEVEL - order)
         params = {
             "low": pixel * span,

@@ -101,6 +101,7 @@ class LabelsSurvey:
         def basic() -> tuple[pa.Table, str]:
             table, digest_of = self._search(session, query)
             if len(table) != unit.params["count"]:
+                session.forget(session.last)  # or else every later attempt would be given the same rows
                 raise AnswerError(f"{len(table)} rows came where {unit.params['count']} were counted")
             return to_arrow(table, self.basic), digest_of
 
@@ -119,7 +120,7 @@ class LabelsSurvey:
         side, count = self.config.cell_deg, int(row.get("n", 0))
         x, y = int(row["cx"]), int(row["cy"])
         signed = sorted((key, str(value)) for key, value in row.items())
-        sign = f"{count}-{digest(signed, self.schema.names)}" if count else "0"
+        sign = f"{count}-{digest(self.config.release, signed, self.schema.names)}" if count else "0"
         bounds = [x * side, (x + 1) * side, y * side - 90, (y + 1) * side - 90]
         params = {"bounds": bounds, "count": count, "scope": scope_params(scope)}
         name = f"sky{side:g}-{x}-{y}{tag_of(scope)}"

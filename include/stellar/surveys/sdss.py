@@ -196,7 +196,8 @@ class SdssSurvey:
     ) -> WorkUnit:
         count = int(row.get("n", 0))
         schema = self.photo if dataset == PHOTO else self.spectro
-        sign = f"{count}-{digest(sorted((k, str(v)) for k, v in row.items()), schema.names)}" if count else "0"
+        signed = sorted((key, str(value)) for key, value in row.items())
+        sign = f"{count}-{digest(release, signed, schema.names)}" if count else "0"
         params |= {"count": count, "scope": scope_params(scope)}
         return WorkUnit("sdss", dataset, release, name + tag_of(scope), sign, params, None if scope.cells else count)
 
@@ -219,6 +220,7 @@ class SdssSurvey:
     def _counted(self, session: UnitSession, unit: WorkUnit, query: str) -> tuple[Table, str]:
         table, digest_of = self._search(session, query, unit.release)
         if len(table) != unit.params["count"]:
+            session.forget(session.last)  # or else every later attempt would be given the same rows
             raise AnswerError(f"{len(table)} rows came where {unit.params['count']} were counted")
         return table, digest_of
 

@@ -159,7 +159,7 @@ class TessSurvey:
 
     def _unit(self, scope: Scope, name: str, products: list[dict[str, Any]]) -> WorkUnit:
         count = len(products)
-        sign = f"{count}-{digest(products, self.schema.names)}" if count else "0"
+        sign = f"{count}-{digest(self.config.release, products, self.schema.names)}" if count else "0"
         params = {"products": products, "count": count, "scope": scope_params(scope)}
         expected = None if scope.cells else count
         return WorkUnit("tess", DATASET, self.config.release, name + tag_of(scope), sign, params, expected)
@@ -175,6 +175,7 @@ class TessSurvey:
             curve = read(hdus)
         meta = curve.meta
         if int(meta["TICID"]) != product["ticid"] or int(meta["SECTOR"]) != product["sector"]:
+            session.forget(response)
             raise session.error(f"{product['uri']} is of TIC {meta['TICID']}, sector {meta['SECTOR']}")
         row: dict[str, Any] = {name: _number(meta.get(key)) for name, key in _HEADER.items()}
         row |= {

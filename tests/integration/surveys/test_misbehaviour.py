@@ -10,6 +10,7 @@ from served_archive import content, served
 from stellar.archive.fields import FIELDS
 from stellar.errors import ServiceError
 from stellar.surveys.base import Region, Scope, open_survey
+from stellar.surveys.http import transport
 
 HALO = FIELDS[0]
 SURVEYS = ["gaia", "sdss", "tess", "labels"]
@@ -77,3 +78,30 @@ def test_with_the_service_down_it_fails_in_time_and_resumes_when_it_is_back(tmp_
                 again = survey.plan(Scope(), {})
                 assert [(u.unit, u.sign) for u in again] == [(u.unit, u.sign) for u in units[name]]
                 assert survey.fetch(again[0]).table.num_rows == again[0].expected_rows
+
+
+def test_an_answer_cut_between_two_rows_is_asked_for_again(archive_service, tmp_path, monkeypatch):
+    """SkyServer's CSV has no end mark: half of it passes as a table, and only the plan's count tells."""
+    survey = open_survey("sdss", archive_service.settings(tmp_path))
+    unit = next(unit for unit in survey.plan(SCOPE, {}) if unit.dataset == "sdss_photo" and unit.expected_rows > 1)
+    good = content(survey.fetch(unit).table)
+    halves = cut_once_at_a_line(monkeypatch)
+    survey = open_survey("sdss", archive_service.settings(tmp_path / "other"))
+    assert content(survey.fetch(unit).table) == good
+    assert halves == [True]
+
+
+def cut_once_at_a_line(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Make the next table lose its last line on the way; the list says when it happened."""
+    real, done = transport._read, []
+
+    def read(response, deadline, max_bytes):
+        real(response, deadline, max_bytes)
+        if not done and response.content.startswith(b"#Table"):
+            body = response.content.rstrip(b"\n")
+            response._content = body[: body.rfind(b"\n") + 1]
+            response.raw = transport._Body(response.content)
+            done.append(True)
+
+    monkeypatch.setattr(transport, "_read", read)
+    return done

@@ -176,6 +176,16 @@ def test_what_changed_is_noticed_by_its_sign_and_nothing_else_is(archive_service
         assert source_id in open_survey("gaia", settings).fetch(other_unit).table["source_id"].to_pylist()
 
 
+def test_another_release_is_fetched_whatever_it_counts(archive_service, tmp_path):
+    survey = open_survey("sdss", archive_service.settings(tmp_path))
+    units = survey.plan(Scope(release="dr16"), {})
+    done = {(unit.dataset, unit.unit): unit.sign for unit in units}
+    assert survey.plan(Scope(release="dr16"), done) == []
+    again = survey.plan(Scope(release="dr17"), done)
+    assert {(unit.dataset, unit.unit) for unit in again} == set(done)
+    assert {unit.release for unit in again} == {"dr17"}
+
+
 def done_pixel(done, source_id: int) -> int:
     """A pixel of order 6 that is not that of the given source."""
     pixels = sorted(int(name.rpartition("-")[2]) for _, name in done)

@@ -121,3 +121,39 @@ def test_every_real_file_is_read_and_no_row_has_a_fault(real_data: Path) -> None
         assert len(table), name
         assert table["fault"].null_count == len(table), name
         assert load_source(name).id in table.column_names
+
+
+def test_a_file_is_read_again_when_its_source_reads_it_in_another_way(survey: FilesSurvey) -> None:
+    before = done(survey.plan(Scope(), {}))
+
+    def planned(scope: Scope = Scope(), **change: object) -> list[str]:  # noqa: B008
+        other = FilesSurvey(survey.folder, {"things": SOURCE.model_copy(update=change)})
+        return [u.unit for u in other.plan(scope, before)]
+
+    assert planned(description="told in other words") == []
+    assert planned(release="r2") == planned(columns=SOURCE.columns[:3]) == ["a.csv", "b.csv"]
+    assert planned(options={"delimiter": ";"}) == ["a.csv", "b.csv"]
+    assert planned(Scope.from_dict({"regions": [{"ra": 20.0, "dec": -5.0, "radius_deg": 1.0}]})) == ["a.csv", "b.csv"]
+
+
+def test_a_file_that_is_gone_becomes_an_empty_unit_once(survey: FilesSurvey) -> None:
+    before = done(survey.plan(Scope(), {}))
+    text = (survey.folder / "b.csv").read_text()
+    (survey.folder / "b.csv").unlink()
+    (unit,) = survey.plan(Scope(), before)
+    table = survey.fetch(unit).table
+    assert (unit.unit, unit.expected_rows, table.num_rows) == ("b.csv", 0, 0)
+    left = survey.fetch(survey.plan(Scope(), {})[0]).table
+    assert table.schema == left.schema
+    before |= done([unit])
+    assert survey.plan(Scope(), before) == []
+    (survey.folder / "b.csv").write_text(text)
+    assert [u.unit for u in survey.plan(Scope(), before)] == ["b.csv"]
+    with pytest.raises(InputError, match="is back since"):
+        survey.fetch(unit)
+
+
+def test_a_file_of_a_source_that_is_not_asked_for_is_not_gone(survey: FilesSurvey) -> None:
+    before = done(survey.plan(Scope(), {}))
+    only_a = FilesSurvey(survey.folder, {"things": SOURCE.model_copy(update={"files": ["a.csv"]})})
+    assert only_a.plan(Scope(), before) == []

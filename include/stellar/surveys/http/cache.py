@@ -40,6 +40,10 @@ class ResponseCache:
         part.write_bytes(head + b"\n" + body)
         part.replace(path)
 
+    def drop(self, key: str) -> None:
+        """Forget an answer."""
+        self._path(key).unlink(missing_ok=True)
+
     def prune(self) -> None:
         """Drop the oldest answers beyond the cache's size."""
         found = []

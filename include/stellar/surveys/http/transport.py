@@ -128,13 +128,21 @@ class UnitSession(requests.Session):
             cached = self.transport.cache.get(key)
             if cached:
                 self.last = _response(method, url, *cached)
+                self.last.cache_key = key  # type: ignore[attr-defined]
                 return self.last
         response = self.attempt(lambda: self._once(method, url, *args, **kwargs))
         if key and self.transport.cache:
             kind = response.headers.get("Content-Type", "")
             self.transport.cache.put(key, response.content, status=response.status_code, type=kind)
+            response.cache_key = key  # type: ignore[attr-defined]
         self.last = response
         return response
+
+    def forget(self, response: requests.Response | None) -> None:
+        """Drop an answer from the cache: it passed the checks, but what is in it turned out to be wrong or short."""
+        key = getattr(response, "cache_key", "")
+        if key and self.transport.cache:
+            self.transport.cache.drop(key)
 
     def attempt(self, call: Callable[[], Any], retries: int | None = None) -> Any:
         """Call until it gives no `AnswerError` or network error, as often and as long as the policy allows."""

@@ -165,3 +165,23 @@ def test_turns_are_spaced_over_all_who_share_the_file(tmp_path):
 def test_one_hash_for_many_answers_in_any_order():
     assert combined_sha256(["b", "a"]) == combined_sha256(["a", "b"]) != combined_sha256(["a", "c"])
     assert combined_sha256(["a"]) == "a"
+
+
+def test_a_forgotten_answer_is_asked_for_again(server, tmp_path):
+    server.answers = [(200, {"Content-Type": "text/plain"}, b"ro"), GOOD]
+
+    def whole():
+        response = one.get(server.url)
+        if response.content != b"rows\n":
+            one.forget(response)
+            raise checks.AnswerError("1 rows came where 2 were counted")
+        return response.content
+
+    one = session(tmp_path, "sign", cacheable=lambda *_: True)
+    assert one.attempt(whole) == b"rows\n"
+    assert one.get(server.url).content == b"rows\n"
+    assert len(server.times) == 2
+    # as of one that came from the cache
+    one.forget(one.get(server.url))
+    one.get(server.url)
+    assert len(server.times) == 3
