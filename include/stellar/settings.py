@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 CONFIG = Path(__file__).parent / "config"
 EMBEDDED = "embedded"
@@ -46,6 +47,11 @@ class Settings(BaseSettings):
     sdss_sas_service: str = Field(EMBEDDED, description="`embedded`, or https://data.sdss.org")
     mast_service: str = Field(EMBEDDED, description="`embedded`, or https://mast.stsci.edu")
     simbad_service: str = Field(EMBEDDED, description="`embedded`, or https://simbad.cds.unistra.fr/simbad/sim-tap")
+    regions: Annotated[list[dict[str, float]], NoDecode] = Field(
+        default_factory=list,
+        description="Where to sync when neither profile nor run says it: cones `ra,dec,radius` in degrees, separated by"
+        " `;`; public services refuse the whole sky",
+    )
     http_timeout_s: float = Field(30.0, gt=0, description="Longest wait for one answer of a survey's service, seconds")
     http_retries: int = Field(6, ge=0, description="Retries per request before a unit fails")
     http_concurrency: int = Field(4, ge=1, description="Requests under way at once, per survey")
@@ -56,6 +62,25 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().resolve()
+
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _cones(cls, value: object) -> object:
+        """Cones from `ra,dec,radius;...` as {ra, dec, radius_deg}, which is how a sync's scope takes them."""
+        if not isinstance(value, str):
+            return value
+        cones = []
+        for text in (part.strip() for part in value.split(";")):
+            if not text:
+                continue
+            try:
+                ra, dec, radius_deg = (float(number) for number in text.split(","))
+            except ValueError:
+                raise ValueError(f"{text!r} is not `ra,dec,radius` in degrees") from None
+            if not (0 <= ra < 360 and -90 <= dec <= 90 and 0 < radius_deg <= 180):
+                raise ValueError(f"{text!r}: give 0 <= ra < 360, -90 <= dec <= 90 and 0 < radius <= 180 degrees")
+            cones.append({"ra": ra, "dec": dec, "radius_deg": radius_deg})
+        return cones
 
     @cached_property
     def lake(self) -> Path:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from stellar.errors import InputError
 
 app = typer.Typer()
 
@@ -15,13 +17,20 @@ def command(
     survey: Annotated[str, typer.Argument(help="gaia, sdss, tess, labels or files")],
     release: Annotated[str | None, typer.Option(help="Data release; the configured one when not given")] = None,
     magnitude_limit: Annotated[float | None, typer.Option(help="Faintest magnitude in the survey's main band")] = None,
+    ra: Annotated[float | None, typer.Option(help="Right ascension of a cone's centre, degrees")] = None,
+    dec: Annotated[float | None, typer.Option(help="Declination of a cone's centre, degrees")] = None,
+    radius: Annotated[float | None, typer.Option(help="Radius of the cone, degrees")] = None,
+    cell: Annotated[
+        list[str] | None, typer.Option(metavar="ORDER/PIXEL", help="Nested HEALPix cell; may be given several times")
+    ] = None,
     row_cap: Annotated[int | None, typer.Option(help="Most rows per dataset, for trials")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON")] = False,
 ) -> None:
     """Bring what is new from a survey: plan, fetch, commit, gate, promote."""
     from stellar import flow
 
-    params = {"release": release, "magnitude_limit": magnitude_limit, "row_cap": row_cap}
+    params: dict[str, Any] = {"release": release, "magnitude_limit": magnitude_limit, "row_cap": row_cap}
+    params |= {"regions": _cone(ra, dec, radius), "cells": [_cell(text) for text in cell or []]}
     with flow.open_context() as ctx:
         changed = flow.run_sync(ctx, survey, params, who="stellar sync", say=lambda line: typer.echo(line, err=True))
     if as_json:
@@ -29,3 +38,20 @@ def command(
         return
     for dataset, new in sorted(changed.items()):
         typer.echo(f"{dataset}: {'new rows are current' if new else 'nothing changed'}")
+
+
+def _cone(ra: float | None, dec: float | None, radius: float | None) -> list[dict[str, float]]:
+    """The cone that the three options describe; none without them."""
+    if ra is None and dec is None and radius is None:
+        return []
+    if ra is None or dec is None or radius is None:
+        raise InputError("a cone needs --ra, --dec and --radius together")
+    return [{"ra": ra, "dec": dec, "radius_deg": radius}]
+
+
+def _cell(text: str) -> list[int]:
+    """(order, pixel) from `ORDER/PIXEL`."""
+    order, _, pixel = text.partition("/")
+    if not (order.isdecimal() and pixel.isdecimal() and int(order) <= 29 and int(pixel) < 12 * 4 ** int(order)):
+        raise InputError(f"--cell {text}: give ORDER/PIXEL, 0 <= order <= 29 and 0 <= pixel < 12 * 4^order")
+    return [int(order), int(pixel)]
