@@ -9,6 +9,8 @@ for name in postgres_password redis_password airflow_api airflow_jwt airflow_use
     make_one "$name" ".rstrip('=')"
 done
 make_one airflow_fernet ""
-# the containers' user (10001) is not you: a file bind-mounted as a secret keeps its owner and mode
-chmod 644 .secrets/* && chmod 711 .secrets
+# The folder is closed to everybody else on this machine. The files in it are not, because a file that compose mounts
+# as a secret keeps its owner and mode, and the containers' user (10001) is not you.
+chmod 700 .secrets
+chmod 644 .secrets/*
 echo "secrets are in $PWD/.secrets; the UI's passwords are airflow_user_*"

@@ -11,6 +11,7 @@ import pytest
 FLOORS = {
     "errors": 0,
     "settings": 0,
+    "secret_files": 0,
     "checked_yaml": 0,
     "expressions": 0,
     "profile": 0,

@@ -30,6 +30,7 @@ import psycopg2
 import sqlalchemy as sa
 
 from stellar.errors import InputError, LedgerError
+from stellar.secret_files import write_once
 from stellar.settings import Settings
 
 ROLES = {"owner": "stellar_owner", "pipeline": "stellar_pipeline", "reader": "stellar_reader", "airflow": "airflow"}
@@ -111,11 +112,10 @@ def password(settings: Settings, role: str) -> str:
     """A role's password, generated once into `settings.secrets` (mode 0600), URL-safe."""
     path = settings.secrets / f"postgres-{role}"
     settings.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(24))
-    return path.read_text(encoding="ascii").strip()
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return write_once(path, secrets.token_urlsafe(24))
 
 
 def url(settings: Settings, role: str, database: str = "stellar") -> sa.URL:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import os
 import secrets
-from pathlib import Path
 
 from stellar.errors import InputError
+from stellar.secret_files import write_once
 from stellar.settings import CONFIG, Settings
 
 USERS = ("admin", "operator", "viewer")
-PRIVATE = 0o600
 
 
 def prepare_home(settings: Settings) -> None:
@@ -55,7 +53,7 @@ def secret(settings: Settings, name: str) -> str:
     try:
         return file.read_text()
     except FileNotFoundError:
-        return _write_once(file, secrets.token_urlsafe(24))
+        return write_once(file, secrets.token_urlsafe(24))
 
 
 def fernet_key(settings: Settings) -> str:
@@ -64,7 +62,7 @@ def fernet_key(settings: Settings) -> str:
     try:
         return file.read_text()
     except FileNotFoundError:
-        return _write_once(file, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        return write_once(file, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
 
 
 def password(settings: Settings, user: str) -> str:
@@ -79,21 +77,3 @@ def passwords_to_show(settings: Settings) -> dict[str, str] | None:
     except FileExistsError:
         return None
     return {user: password(settings, user) for user in USERS}
-
-
-def _write_once(file: Path, value: str) -> str:
-    """Write a secret under its final name in one step; whoever comes second reads the first one's."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
-    try:
-        os.write(descriptor, value.encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    try:
-        os.link(temporary, file)
-    except FileExistsError:
-        return file.read_text()
-    finally:
-        temporary.unlink()
-    return value

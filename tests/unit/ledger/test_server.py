@@ -30,6 +30,21 @@ def test_a_password_is_made_once_and_is_ours_alone(tmp_path):
     assert stat.S_IMODE(mode) == 0o600
 
 
+def test_a_password_that_was_killed_in_the_making_is_made_again(tmp_path, monkeypatch):
+    settings = load_settings(home=tmp_path)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", killed)
+        with pytest.raises(KeyboardInterrupt):
+            server.password(settings, "reader")
+    assert list(settings.secrets.iterdir()) == []
+    assert len(server.password(settings, "reader")) == 32
+    assert [file.name for file in settings.secrets.iterdir()] == ["postgres-reader"]
+
+
 def test_a_closed_folder_is_named_with_what_to_do(tmp_path):
     tmp_path.chmod(0o755)
     closed = tmp_path / "closed"

@@ -73,6 +73,21 @@ def test_scripts_can_be_run(root, script):
     assert run("bash", "-n", file).returncode == 0
 
 
+def test_compose_secrets_are_made_once_in_a_folder_closed_to_others(root, tmp_path):
+    (tmp_path / "ops").mkdir()
+    script = shutil.copy(root / "ops" / "compose-secrets.sh", tmp_path / "ops")
+    folder = tmp_path / ".secrets"
+    folder.mkdir(mode=0o711)
+    made = []
+    for _ in range(2):
+        assert run(script).returncode == 0
+        made.append({file.name: file.read_text() for file in folder.iterdir()})
+    assert made[0] == made[1]
+    assert set(made[0]) == set(yaml.safe_load((root / "docker-compose.yaml").read_text())["secrets"])
+    assert all(len(value) >= 43 for value in made[0].values())
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_the_entrypoint_passes_the_command_on(root):
     done = run(root / "ops" / "entrypoint.sh", "echo", "hello")
     assert (done.returncode, done.stdout) == (0, "hello\n")
