@@ -104,15 +104,21 @@ def rollback(engine: sa.Engine, model: str, *, who: str, reason: str, to: str | 
     Raises
     ------
     LedgerError
-        If none was current before.
+        If none was current before, or `to` never was.
     """
     target = to
+    log = history(engine, model)
     if target is None:
         current = versions.current(engine, model)
-        stack = _stack(history(engine, model))
+        stack = _stack(log)
         if current is None or len(stack) < 2:
             raise LedgerError(f"model {model}: no version was current before; see `stellar models show {model}`")
         target = stack[-2]
+    elif target not in {line.to_version for line in log}:
+        raise LedgerError(
+            f"model {model}: version {target} was never current, so there is no way back to it; see `stellar models "
+            f"show {model}`, or make it current by `stellar models promote`"
+        )
     _promote(engine, model, target, who=who, reason=reason, evidence={"rollback": True})
     return target
 

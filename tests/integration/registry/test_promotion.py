@@ -132,6 +132,17 @@ def test_rollback_goes_back_one_promotion_at_a_time(engine):
     assert states == {"1": "current", "2": "retired", "3": "retired"}
 
 
+def test_rollback_to_a_version_that_was_never_current_is_refused(engine):
+    add(engine, "1")
+    add(engine, "2", FAILED)
+    add(engine, "3")
+    with pytest.raises(LedgerError, match="was never current"):
+        rollback(engine, "test-class", who="tester", reason="x", to="2" * 64)
+    assert versions.current(engine, "test-class").key == "3" * 64
+    assert rollback(engine, "test-class", who="tester", reason="x", to="1" * 64) == "1" * 64
+    assert versions.current(engine, "test-class").key == "1" * 64
+
+
 def test_a_person_may_promote_what_the_policy_refused(engine):
     add(engine, "1", FAILED)
     assert promote(engine, "test-class", "1" * 64, who="tester", reason="the labels were wrong")
