@@ -142,7 +142,17 @@ class Catalog:
             raise IntegrityError(f"{path}: partition is missing; `stellar verify` lists what is damaged") from None
         except pa.ArrowInvalid as error:
             raise IntegrityError(f"{path}: not a readable Parquet file: {error}") from error
-        return table.select(columns)
+        return table.select(columns) if self.is_hats or not columns else self._completed(table, columns)
+
+    def _completed(self, table: pa.Table, columns: list[str]) -> pa.Table:
+        """A raw batch with the dataset's columns and types: a survey may leave a column out of one answer."""
+        present = set(table.column_names)
+        wanted = self.empty(columns).schema
+        arrays = [
+            table[field.name].cast(field.type) if field.name in present else pa.nulls(table.num_rows, field.type)
+            for field in wanted
+        ]
+        return pa.table(arrays, schema=wanted)
 
     def _read_within(self, own: Cell, cell: Cell, columns: list[str]) -> pa.Table:
         if cell.order <= own.order:

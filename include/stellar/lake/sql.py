@@ -348,7 +348,9 @@ def _scan(catalog: Catalog) -> str:
     files = [_columns_file(catalog), *catalog.files] if catalog.files else [_columns_file(catalog)]
     files = list(dict.fromkeys(files))
     listed = ", ".join(_literal(str(path)) for path in files)
-    return f"read_parquet([{listed}], hive_partitioning = false)"
+    # Raw batches of one dataset may lack columns; on the sky all files have the same, and need not all be opened.
+    by_name = "" if catalog.is_hats else ", union_by_name = true"
+    return f"read_parquet([{listed}], hive_partitioning = false{by_name})"
 
 
 def _dotted(name: str) -> str:

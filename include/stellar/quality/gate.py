@@ -224,7 +224,8 @@ def _view(connection: duckdb.DuckDBPyConnection, name: str, catalog: Catalog) ->
     common = catalog.root / DATASET / COMMON_METADATA
     paths = [*([common] if common.exists() else []), *catalog.files]
     files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-    connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], hive_partitioning = false)")  # noqa: S608
+    options = "hive_partitioning = false" + ("" if catalog.is_hats else ", union_by_name = true")  # as in lake.sql
+    connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], {options})")  # noqa: S608
 
 
 def _scalar(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[float | None, str]:

@@ -81,6 +81,17 @@ def test_plain_dataset(tmp_path):
     assert catalog.read_all()["id"].to_pylist() == ["0-a", "0-b", "1-a", "1-b"]
 
 
+def test_a_raw_batch_that_lacks_a_column_has_nulls_there(tmp_path):
+    full, partial = pa.table({"id": [1], "x": [0.5], "note": ["n"]}), pa.table({"id": [2], "note": ["m"]})
+    for stem, part in (("b1", full), ("b2", partial)):
+        write_partition(part, tmp_path / f"dataset/{stem}.parquet", id_column="id", sky=False)
+    finish_plain(tmp_path, full.schema)
+    catalog = Catalog(tmp_path)
+    assert catalog.read("b2").to_pylist() == [{"id": 2, "x": None, "note": "m"}]
+    assert catalog.read_all(["x", "id"]).to_pylist() == [{"x": 0.5, "id": 1}, {"x": None, "id": 2}]
+    assert catalog.read("b2", ["x"]).num_rows == catalog.read("b2", ["nope"]).num_rows == 1
+
+
 def test_no_rows_still_have_columns(tmp_path):
     finish_catalog(tmp_path, "curated.none", {Cell(0, 1): 0}, stars(9).schema)
     catalog = Catalog(tmp_path)

@@ -32,6 +32,10 @@ def lake(tmp_path_factory):
             table.slice(0, 10), made.lake / f"raw/stars/0001/dataset/{stem}.parquet", id_column="star_id", sky=False
         )
     finish_plain(made.lake / "raw" / "stars" / "0001", table.schema)
+    for stem, part in (("b1", table), ("b2", table.drop_columns(["flux"]))):
+        file = made.lake / f"raw/partial/0001/dataset/{stem}.parquet"
+        write_partition(part.slice(0, 10), file, id_column="star_id", sky=False)
+    finish_plain(made.lake / "raw" / "partial" / "0001", table.schema)
     engine = sa.create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     with engine.begin() as connection:
         for statement in (
@@ -40,6 +44,7 @@ def lake(tmp_path_factory):
             "CREATE TABLE lake.current (dataset, path)",
             "CREATE TABLE lake.snapshot (dataset, key, path)",
             "INSERT INTO lake.current VALUES ('curated.stars', 'curated/stars/0001'), ('raw.stars', 'raw/stars/0001'),"
+            " ('raw.partial', 'raw/partial/0001'),"
             " ('curated.empty', 'curated/empty/0001'), ('curated.gone', 'curated/gone/0001')",
             "INSERT INTO lake.snapshot VALUES ('curated.stars', 'old', 'curated/stars/0002')",
         ):
@@ -65,6 +70,13 @@ def test_every_dataset_is_a_view(connection):
     assert [row[0] for row in described][:3] == ["_healpix_29", "star_id", "ra"]
     assert {"Norder", "Dir"}.isdisjoint(row[0] for row in described)
     assert set(connection.faults) == {"curated.gone"}
+
+
+def test_batches_that_lack_a_column_are_read_with_the_others(connection):
+    assert one(connection, "SELECT count(*) FROM raw.partial") == 20
+    full = one(connection, "SELECT count(flux) FROM raw.stars")
+    assert full > 0
+    assert one(connection, "SELECT count(flux) FROM raw.partial") == full / 2
 
 
 def test_an_empty_dataset_has_its_columns(connection):

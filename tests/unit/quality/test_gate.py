@@ -217,3 +217,12 @@ def test_page_is_safe_and_says_what_failed(plain, tmp_path):
     assert "default-src 'none'" in html
     evil = run_gate("../../evil", root, suite=suite, docs=tmp_path / "docs")
     assert evil.docs_path.resolve().is_relative_to(tmp_path / "docs")
+
+
+def test_batches_that_lack_a_column_are_gated_with_the_others(tmp_path):
+    full, partial = pa.table({"id": [1], "x": [0.5]}), pa.table({"id": [2]})
+    for stem, part in (("b1", full), ("b2", partial)):
+        write_partition(part, tmp_path / f"dataset/{stem}.parquet", id_column="id", sky=False)
+    finish_plain(tmp_path, full.schema)
+    metrics = {"known": Metric(sql="SELECT count(x) FROM gated", min=1, max=1)}
+    assert run_gate("raw.things", tmp_path, suite=Suite(id=["id"], metrics=metrics)).passed
