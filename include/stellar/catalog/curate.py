@@ -21,6 +21,7 @@ from stellar.surveys.readers.parse import to_type
 
 FAULT = "fault"
 VERSION = 1
+CONTRADICTION_ARCSEC = 60.0  # rows of one id up to this far apart are seen together wherever the sky is cut
 
 
 @dataclass(frozen=True)
@@ -280,13 +281,13 @@ def run(partition: Partition, inputs: dict[str, PartitionInput], params: dict[st
 
 def curate_step(config: Curated) -> Step:
     """The step that makes `curated.<dataset>` from its raw dataset."""
-    margin = config.dedup.within_arcsec if config.layout == "rows" else 0
+    margin = max(config.dedup.within_arcsec, CONTRADICTION_ARCSEC) if config.layout == "rows" else 0
     return Step(
         dataset=f"curated.{config.dataset}",
         name="curate",
         version=VERSION,
         inputs={"raw": Input(f"raw.{config.source}", margin, optional=True)},
-        params={"config": config.model_dump(mode="json", exclude_defaults=True)},
+        params={"config": config.model_dump(mode="json")},
         run=run,
         id_column=config.id,
         layout=config.layout,

@@ -153,11 +153,9 @@ def test_of_an_empty_table_comes_an_empty_table_of_the_schema() -> None:
 
 
 def test_plain_datasets_are_dealt_out_by_id() -> None:
-    plain = config(
-        layout="plain", object_key=None, columns=[Column(name="number", type="int64", source="n")], id="number"
-    )
+    plain = config(layout="plain", object_key=None, columns=[Column(name="number", type="int64")], id="number")
     plain = plain.model_copy(update={"filters": [], "reject": [], "dedup": Dedup()})
-    table = pa.table({"n": pa.array(range(1, 50), pa.int64()), "batch_id": ["b"] * 49})
+    table = pa.table({"number": pa.array(range(1, 50), pa.int64()), "batch_id": ["b"] * 49})
     step = curate_step(plain)
     given = {"raw": PartitionInput(table, table.slice(0, 0))}
     parts = [run(Partition.of_bucket(k, 4), given, step.params) for k in range(4)]
@@ -213,6 +211,24 @@ def test_cut_into_cells_it_keeps_the_same_rows() -> None:
         mag_r=rng.choice([12.0, 13.0, 99.0], 2 * n).tolist(),
         batch_id=rng.choice(["b1", "b2"], 2 * n).tolist(),
     )
+    assert_cut_as_whole(table)
+
+
+def test_contradictions_are_found_wherever_the_sky_is_cut() -> None:
+    rng = np.random.default_rng(4)
+    n = 60
+    ra, dec = rng.uniform(0, 0.2, n), rng.uniform(-0.1, 0.1, n)
+    table = rows(number=[*range(1, n + 1)] * 2, ra=[*ra, *ra], dec=[*dec, *(dec + rng.uniform(5, 55, n) * ARCSEC)])
+    assert curated(table).accounting.quarantined == n
+    assert_cut_as_whole(table)
+
+
+def test_a_default_is_in_the_key_too() -> None:
+    assert curate_step(config()).params["config"]["dedup"]["doubles_arcsec"] == Dedup(prefer=["mag"]).doubles_arcsec
+
+
+def assert_cut_as_whole(table: pa.Table) -> None:
+    """Curated cell by cell, rows and accounting are those of the whole."""
     step = curate_step(config())
     expected = curated(table)
     parts = [step.run(p, i, step.params) for p, i in partitions(12, step.inputs, {"raw": table})]
