@@ -9,7 +9,8 @@ never committed. Monthly, at a quiet hour; it holds no lock and disturbs no othe
 **Resume**: trigger again.
 
 **A failure looks like** a list of files with what is wrong: missing, other bytes than the ledger says, or rows that
-do not add up. Nothing is deleted then; restore the files, or reject the snapshot.
+do not add up. Nothing is deleted then. `stellar verify DATASET --repair` and a run of its stage make the files again;
+raw files are put back from a copy.
 """
 
 from typing import Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from typing import Annotated, Any
 
@@ -14,12 +15,16 @@ from stellar.settings import load_settings
 app = typer.Typer()
 
 
-@app.command()
-def command(as_json: Annotated[bool, typer.Option("--json", help="As a JSON list")] = False) -> None:
+@app.callback(invoke_without_command=True)
+def command(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="As a JSON list")] = False
+) -> None:
     """Datasets with their current snapshot, state, rows, bytes and folder.
 
     A dataset of which nothing is current yet is shown with its newest snapshot and that one's state.
     """
+    if context.invoked_subcommand is not None:
+        return
     settings = load_settings()
     with ledger_session(settings, role="reader") as engine:
         found = snapshots.list_datasets(engine)
@@ -52,3 +57,21 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="As a JSON list
             f"{row['dataset']:{width}}  {(row['snapshot'] or '-')[:16]:16}  {row['state'] or '-':9}  {count:>12}  "
             f"{size:>14}  {row['folder'] or '-'}"
         )
+
+
+@app.command()
+def rollback(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    reason: Annotated[str, typer.Option(help="Kept in the ledger")],
+    to: Annotated[str | None, typer.Option(help="Key of a former snapshot; the one replaced when not given")] = None,
+) -> None:
+    """Make the snapshot that the current one replaced current again, with its quarantine.
+
+    A later run of the dataset's stage makes what its inputs give current again; mend those, or the step, before.
+    """
+    from stellar.engine import engine
+    from stellar.flow.context import open_context
+
+    with open_context() as ctx:
+        key = engine.rollback(ctx, dataset, who=getpass.getuser(), reason=reason, to=to)
+    typer.echo(f"{dataset}: {key[:16]} is current again")

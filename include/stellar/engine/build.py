@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,11 @@ def _build_one(settings: Settings, step: Step, plan: Plan, one: PartitionPlan, r
 
 
 def _stage(table: pa.Table, folder: Path, stem: str, *, id_column: str, sky: bool) -> dict[str, Any]:
-    made: PartitionFile = write_partition(table, folder / f"{stem}.parquet", id_column=id_column, sky=sky)
-    # under its hash: another attempt's file cannot take the place of the one that a note names
+    # each attempt writes a file of its own, and its name is its hash: no other attempt's content can come under it
+    own = folder / f".{stem}.{uuid.uuid4().hex}.parquet"
+    made: PartitionFile = write_partition(table, own, id_column=id_column, sky=sky)
     named = folder / f"{stem}.{made.sha256[:16]}.parquet"
-    named.unlink(missing_ok=True)
-    named.hardlink_to(made.path)
+    own.replace(named)
     return {"file": named.name, "rows": made.rows, "bytes": made.bytes, "sha256": made.sha256}
 
 

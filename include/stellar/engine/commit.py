@@ -17,7 +17,16 @@ import sqlalchemy as sa
 from stellar.engine.build import read_note
 from stellar.engine.context import Context
 from stellar.engine.keys import content_hash
-from stellar.engine.plan import Plan, begin_snapshots, companion_key, key_of, snapshot_folder, staging, write_json
+from stellar.engine.plan import (
+    Plan,
+    begin_snapshots,
+    companion_key,
+    is_whole,
+    key_of,
+    snapshot_folder,
+    staging,
+    write_json,
+)
 from stellar.engine.step import Accounting, Partition, Step
 from stellar.errors import IntegrityError, LedgerError
 from stellar.lake.hats import COMMON_METADATA, DATASET, finish_catalog, finish_plain
@@ -72,7 +81,7 @@ def commit(ctx: Context, step: Step, plan: Plan) -> str:
     with ctx.engine.begin() as connection:
         snapshots.lock_datasets(connection, outputs)
         row = snapshots.find(connection, plan.key)
-        if row and row.committed and (ctx.settings.lake / str(row.path) / "manifest.json").exists():
+        if row and is_whole(ctx.settings, connection, row):
             return plan.key
         begin_snapshots(connection, step, plan.key, ctx.run_id)
         made, refused = _collect(connection, ctx.settings, plan)

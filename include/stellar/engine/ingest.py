@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from stellar.engine.commit import Made, record_snapshot, store_snapshot
 from stellar.engine.context import Context
 from stellar.engine.keys import content_hash, digest
-from stellar.engine.plan import staging
+from stellar.engine.plan import is_whole, staging
 from stellar.engine.rows import rows_hash
 from stellar.engine.step import Accounting
 from stellar.errors import InputError, ServiceError
@@ -85,6 +85,7 @@ def record_batch(ctx: Context, unit: WorkUnit, fetched: Fetched) -> str:
 
     The file is there before the one transaction that records the batch, supersedes the unit's former one and marks
     the unit done; a crash in between leaves a file that the next attempt uses. Same content twice is the same batch.
+    When it comes too late, after the unit was planned anew under another sign, the ledger stays as it is.
 
     Raises
     ------
@@ -158,7 +159,7 @@ def commit_raw(ctx: Context, dataset: str) -> RawCommit | None:
             return None
         key = _key(dataset, active)
         row = snapshots.find(connection, key)
-        if not (row and row.committed and (ctx.settings.lake / str(row.path) / "manifest.json").exists()):
+        if not (row and is_whole(ctx.settings, connection, row)):
             snapshots.declare_dataset(connection, dataset, None)
             snapshots.begin(connection, key, dataset, STEP, VERSION, {}, run_id=ctx.run_id)
             made = [_made(ctx.settings.lake, dataset, one) for one in active]

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from stellar.engine.context import Context
-from stellar.engine.plan import load_staged
+from stellar.engine.plan import load_staged, snapshot_folder
 from stellar.errors import InputError
 from stellar.lake.verify import Expected, ExpectedFile, verify_snapshot
 from stellar.ledger import snapshots
@@ -28,7 +28,8 @@ def maintain(ctx: Context, *, keep: int = 2, dry_run: bool = False) -> dict[str,
     Parameters
     ----------
     keep : int
-        Snapshots whose files are kept per dataset, the current one included.
+        Former snapshots whose files are kept per dataset, beside the current one, to roll back to; of rejected ones
+        as many.
     dry_run : bool
         Only say what would be done.
 
@@ -93,13 +94,47 @@ def verify(
     return faults
 
 
+def set_aside(ctx: Context, faults: Iterable[dict[str, str]]) -> dict[str, Path]:
+    """Move the folders of damaged snapshots out of the lake's datasets, so that the next plan makes them again.
+
+    The ledger stays as it is: the same step on the same inputs must give the same content again.
+
+    Parameters
+    ----------
+    faults : iterable of dict
+        As `verify` gives them.
+
+    Returns
+    -------
+    dict
+        Dataset -> where its folder lies now, below ``.damaged`` in the lake's folder; nothing deletes it.
+
+    Raises
+    ------
+    InputError
+        When one is raw data, which is made from nothing that is here; then none is moved.
+    """
+    damaged = {fault["dataset"]: fault["snapshot"] for fault in faults}
+    if raw := sorted(dataset for dataset in damaged if dataset.startswith("raw.")):
+        raise InputError(f"{', '.join(raw)}: raw data cannot be made again here; put its files back from a copy")
+    moved = {}
+    for dataset, key in damaged.items():
+        with ctx.engine.begin() as connection:
+            snapshots.lock_datasets(connection, [dataset])
+            folder = ctx.settings.lake / snapshot_folder(dataset, key)
+            if folder.exists():
+                moved[dataset] = ctx.settings.lake / ".damaged" / f"{dataset}-{key[:16]}-{uuid.uuid4().hex[:8]}"
+                moved[dataset].parent.mkdir(parents=True, exist_ok=True)
+                folder.rename(moved[dataset])
+    return moved
+
+
 _OLD = sa.text("""
     SELECT key, dataset, path, bytes FROM (
-        SELECT s.*, row_number() OVER (
-                   PARTITION BY dataset ORDER BY state = 'current' DESC, state_at DESC, key) AS place
+        SELECT s.*, row_number() OVER (PARTITION BY dataset, state ORDER BY state_at DESC, key) AS place
           FROM lake.snapshot s
-         WHERE s.files_removed_at IS NULL AND s.state IN ('current', 'retired', 'rejected')) ranked
-     WHERE place > :keep AND state <> 'current' ORDER BY dataset, place""")
+         WHERE s.files_removed_at IS NULL AND s.state IN ('retired', 'rejected')) ranked
+     WHERE place > :keep ORDER BY dataset, state, place""")
 _FORGOTTEN = sa.text("""
     SELECT s.key, s.dataset FROM lake.snapshot s JOIN lake.current c USING (dataset)
      WHERE s.state = 'candidate' AND s.committed_at < c.since
@@ -107,10 +142,10 @@ _FORGOTTEN = sa.text("""
 
 
 def retire(ctx: Context, *, keep: int = 2, dry_run: bool = False, stale_s: float = STALE_S) -> list[dict[str, Any]]:
-    """Remove the files of snapshots beyond the newest `keep` of each dataset; the ledger keeps their rows.
+    """Remove the files of former snapshots beyond the newest `keep` of each dataset; the ledger keeps their rows.
 
-    The current snapshot always stays, and so does what a live plan reads. Candidates that were overtaken long ago
-    are retired first.
+    Rejected snapshots are counted apart, so they push no former one out. The current snapshot always stays, and so
+    does what a live plan reads. Candidates that were overtaken long ago are retired first.
     """
     if keep < 1:
         raise InputError(f"keep must be at least 1, not {keep}")

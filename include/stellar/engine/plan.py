@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 
 from stellar.engine.context import Context
 from stellar.engine.inputs import UNPLACED, InputPlan, Reader, resolve_inputs
@@ -173,11 +174,29 @@ def plan_inputs(ctx: Context, key: str) -> dict[str, str]:
 def _found(ctx: Context, key: str, dataset: str, inputs: dict[str, InputPlan]) -> Plan | None:
     with ctx.engine.connect() as connection:
         row = snapshots.find(connection, key)
-    if row is None or not row.committed or not (ctx.settings.lake / str(row.path) / "manifest.json").exists():
-        return None
+        if row is None or not is_whole(ctx.settings, connection, row):
+            return None
     stored = snapshots.partitions_of(ctx.engine, key)
     partitions = [PartitionPlan(Partition(one["name"]), one["key"], True) for one in stored]
     return Plan(key, dataset, True, partitions, [], inputs)
+
+
+def is_whole(settings: Settings, connection: sa.Connection, row: snapshots.Snapshot) -> bool:
+    """Whether a snapshot is committed and all its files, and its quarantine's, lie there in the ledger's sizes.
+
+    Contents are not read: what was changed within its size is found by `stellar verify`.
+    """
+    members = [row, *snapshots.companions(connection, row.key)]
+    if not all(one.committed and (settings.lake / str(one.path) / "manifest.json").exists() for one in members):
+        return False
+    return all(_has_size(settings.lake / path, size) for path, size in snapshots.files_of(connection, row.key).items())
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _begin(ctx: Context, step: Step, key: str) -> None:
@@ -250,7 +269,7 @@ def _carried(ctx: Context, keys: list[str]) -> set[str]:
 
 def _on_disk(settings: Settings, one: snapshots.StoredPartition) -> bool:
     root = settings.lake / one.snapshot_path
-    return (root / one.path).exists() if one.path else root.exists()
+    return _has_size(root / one.path, one.bytes) if one.path else root.exists()
 
 
 def _places(step: Step, reader: Reader) -> list[Partition]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from stellar.lake.read import Catalog
 from stellar.ledger import gates, snapshots
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from stellar.quality.gate import GateResult
 
 
@@ -108,10 +110,24 @@ def _record(ctx: Context, row: snapshots.Snapshot, result: GateResult, suite_has
                 snapshots.set_state(connection, now.key, "candidate", None)
 
 
-def promote(ctx: Context, keys: Iterable[str], *, who: str, reason: str) -> dict[str, bool]:
+def promote(
+    ctx: Context,
+    keys: Iterable[str],
+    *,
+    who: str,
+    reason: str,
+    also: Callable[[sa.Connection, list[str]], None] | None = None,
+) -> dict[str, bool]:
     """Make snapshots current, all in one transaction; dataset -> whether its content changed.
 
-    Their quarantine snapshots go with them. Promoted before, a snapshot is left as it is.
+    Their quarantine snapshots go with them. What is current already is left alone. A run promotes a snapshot once:
+    where `reason` is the context's run, a late attempt does not bring back what the same run had promoted and
+    something newer has replaced since. Another run that finds the snapshot again may.
+
+    Parameters
+    ----------
+    also : callable, optional
+        Called in the same transaction with the keys that become current, just before they do.
 
     Raises
     ------
@@ -127,9 +143,24 @@ def promote(ctx: Context, keys: Iterable[str], *, who: str, reason: str) -> dict
                 raise LedgerError(f"the ledger knows no snapshot {key}")
             wanted += [row, *snapshots.companions(connection, key)]
         snapshots.lock_datasets(connection, [row.dataset for row in wanted])
+        # read again, now that nobody else moves them
+        rising = {row.key for row in wanted if _rises(ctx, connection, row.key, who, reason)}
+        if also is not None and rising:
+            also(connection, [row.key for row in wanted if row.key in rising])
         for row in wanted:
-            changed[row.dataset] = snapshots.make_current(connection, row.key, who=who, reason=reason)
+            changed[row.dataset] = row.key in rising and snapshots.make_current(
+                connection, row.key, who=who, reason=reason
+            )
     return changed
+
+
+def _rises(ctx: Context, connection: sa.Connection, key: str, who: str, reason: str) -> bool:
+    """Whether a promotion makes a snapshot current: it is not so already, nor was by this very run."""
+    row = snapshots.find(connection, key)
+    if row is None or row.state == "current":
+        return False
+    superseded = row.state == "retired" and reason == ctx.run_id
+    return not (superseded and snapshots.promoted_before(connection, key, who=who, reason=reason))
 
 
 def reject(ctx: Context, key: str, *, who: str, reason: str) -> None:

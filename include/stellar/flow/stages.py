@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
+
+import sqlalchemy as sa
 
 from stellar.engine import engine
 from stellar.engine.context import Context
@@ -82,16 +85,11 @@ def gate(ctx: Context, keys: Sequence[str], upstream: Sequence[str] = ()) -> lis
 
 def promote(ctx: Context, keys: Sequence[str], *, who: str, reason: str) -> dict[str, bool]:
     """Make gated snapshots current, all in one transaction; dataset -> whether its content changed."""
-    _keep_old_ids(ctx, keys)
-    return engine.promote(ctx, keys, who=who, reason=reason)
+    return engine.promote(ctx, keys, who=who, reason=reason, also=partial(_keep_old_ids, ctx))
 
 
-def _keep_old_ids(ctx: Context, keys: Sequence[str]) -> None:
-    """Note the objects whose id will change with this promotion, because a better survey joined them.
-
-    Before the promotion, so that a crash between the two loses nothing; an alias of a promotion that is tried again is
-    the same one.
-    """
+def _keep_old_ids(ctx: Context, connection: sa.Connection, keys: Sequence[str]) -> None:
+    """Note, in the promotion's transaction, the objects whose id changes with it as a better survey joined them."""
     key = pins(ctx, keys).get(ASSOCIATIONS)
     now = snapshots.current(ctx.engine, ASSOCIATIONS)
     if key is None or now is None or now.key == key or not now.rows:
@@ -104,7 +102,7 @@ def _keep_old_ids(ctx: Context, keys: Sequence[str]) -> None:
         Catalog(ctx.settings.lake / str(snapshots.get(ctx.engine, one).path)).read_all(columns)
         for one in (now.key, key)
     )
-    snapshots.record_aliases(ctx.engine, key, renamed(old, new))
+    snapshots.record_aliases(connection, key, renamed(old, new))
 
 
 def _step(ctx: Context, item: Mapping[str, Any]) -> Step:

@@ -285,6 +285,19 @@ def partitions_of(engine: sa.Engine, key: str) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
+def files_of(connection: sa.Connection, key: str) -> dict[str, int]:
+    """Path below the lake's folder -> bytes of each partition's file of a snapshot and of its companions."""
+    rows = _rows(
+        connection,
+        "SELECT s.path || '/' || sp.file AS path, p.bytes"
+        " FROM lake.snapshot s JOIN lake.snapshot_partition sp ON sp.snapshot = s.key"
+        " JOIN lake.partition p ON p.key = sp.partition_key"
+        " WHERE (s.key = :key OR s.companion_of = :key) AND sp.file IS NOT NULL",
+        key=key,
+    )
+    return {row["path"]: row["bytes"] for row in rows}
+
+
 def parents(connection: sa.Connection, key: str) -> dict[str, str]:
     """Dataset -> snapshot key of the snapshots that this one was made from."""
     rows = _rows(
@@ -340,6 +353,12 @@ def make_current(connection: sa.Connection, key: str, *, who: str, reason: str) 
     return not old or old[0].content_hash != new.content_hash
 
 
+def promoted_before(connection: sa.Connection, key: str, *, who: str, reason: str) -> bool:
+    """Whether a snapshot was made current before by the same caller for the same reason."""
+    sql = "SELECT EXISTS (SELECT FROM lake.promotion WHERE to_snapshot = :key AND who = :who AND reason = :reason)"
+    return bool(connection.scalar(sa.text(sql), {"key": key, "who": who, "reason": reason}))
+
+
 def former(connection: sa.Connection, dataset: str) -> str | None:
     """The snapshot that the current one replaced, None where there was none."""
     return connection.scalar(
@@ -367,15 +386,14 @@ def list_datasets(engine: sa.Engine) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-def record_aliases(engine: sa.Engine, snapshot: str, pairs: Sequence[tuple[str, str]]) -> None:
+def record_aliases(connection: sa.Connection, snapshot: str, pairs: Sequence[tuple[str, str]]) -> None:
     """Keep under which new ids the objects of old ids are since `snapshot`; said before, it changes nothing."""
     if not pairs:
         return
-    with engine.begin() as connection:
-        connection.execute(
-            sa.text(
-                "INSERT INTO lake.object_alias (old_id, new_id, snapshot) VALUES (:old, :new, :snapshot)"
-                " ON CONFLICT DO NOTHING"
-            ),
-            [{"old": old, "new": new, "snapshot": snapshot} for old, new in pairs],
-        )
+    connection.execute(
+        sa.text(
+            "INSERT INTO lake.object_alias (old_id, new_id, snapshot) VALUES (:old, :new, :snapshot)"
+            " ON CONFLICT DO NOTHING"
+        ),
+        [{"old": old, "new": new, "snapshot": snapshot} for old, new in pairs],
+    )

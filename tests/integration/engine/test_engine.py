@@ -1,7 +1,9 @@
 """Steps run end to end on small data: found, carried, accounted, promoted, rolled back."""
 
+import dataclasses
 import functools
 import json
+import os
 import shutil
 
 import pyarrow.parquet as pq
@@ -181,6 +183,20 @@ def test_lost_files_are_made_again(ctx, sync):
     assert verify(ctx, rows=True) == []
 
 
+def test_a_file_of_another_size_is_made_again_and_not_carried(ctx, sync):
+    sync(*"ab")
+    first = engine.run(ctx, [small.curate_step()])[0]
+    victim = next((ctx.settings.lake / snapshots.get(ctx.engine, first.key).path).rglob("Npix=*.parquet"))
+    os.truncate(victim, victim.stat().st_size - 1)
+    again = engine.run(ctx, [small.curate_step()])[0]
+    assert (again.key, again.found, again.built, again.carried) == (first.key, False, 1, 2)
+    assert verify(ctx, rows=True) == []
+    refused = snapshots.current(ctx.engine, "quarantine.stars")
+    shutil.rmtree(ctx.settings.lake / refused.path)
+    assert not engine.run(ctx, [small.curate_step()])[0].found
+    assert verify(ctx, rows=True) == []
+
+
 def test_a_step_that_is_no_pure_function_is_found_out(ctx, sync):
     sync("a")
     step = small.double_step(run=small.random_numbers)
@@ -208,6 +224,52 @@ def test_double_commit_and_repeated_calls_are_harmless(ctx, sync):
     with ctx.engine.connect() as connection:
         history = connection.exec_driver_sql("SELECT count(*) FROM lake.promotion WHERE dataset = 'curated.stars'")
         assert history.scalar() == 1
+
+
+def test_a_late_attempt_of_a_run_does_not_bring_back_what_was_replaced(ctx, sync):
+    def promote(key, run):
+        changed = engine.promote(dataclasses.replace(ctx, run_id=run), [key], who="airflow", reason=run)
+        return changed, snapshots.current(ctx.engine, "curated.stars").key
+
+    sync("a")
+    keys = []
+    for step in (small.curate_step(), small.curate_step(limit=15.0)):
+        planned = build(ctx, step)
+        keys.append(engine.commit(ctx, step, planned))
+    engine.gate(ctx, keys)
+    assert promote(keys[0], "first") == ({"curated.stars": True, "quarantine.stars": True}, keys[0])
+    assert promote(keys[1], "second")[1] == keys[1]
+    assert promote(keys[0], "first") == ({"curated.stars": False, "quarantine.stars": False}, keys[1])
+    assert promote(keys[0], "third")[1] == keys[0]
+
+
+def test_what_goes_with_a_promotion_is_in_its_transaction(ctx, sync):
+    sync("a")
+    step = small.curate_step()
+    key = engine.commit(ctx, step, build(ctx, step))
+    engine.gate(ctx, [key])
+    told = []
+
+    def also(connection, keys, old="o1", new="o2"):
+        told.append(keys[0])
+        snapshots.record_aliases(connection, keys[0], [(old, new)])
+
+    def broken(connection, keys):
+        also(connection, keys)
+        raise LedgerError("gone")
+
+    def aliases():
+        with ctx.engine.connect() as connection:
+            rows = connection.exec_driver_sql("SELECT old_id, new_id, snapshot FROM lake.object_alias")
+            return [tuple(row) for row in rows]
+
+    with pytest.raises(LedgerError, match="gone"):
+        engine.promote(ctx, [key], who="t", reason="r", also=broken)
+    assert (aliases(), snapshots.current(ctx.engine, "curated.stars")) == ([], None)
+    for _ in range(2):
+        engine.promote(ctx, [key], who="t", reason="r", also=also)
+    assert aliases() == [("o1", "o2", key)]
+    assert told == [key, key]  # not when it was current already
 
 
 def test_a_repeated_plan_keeps_its_batches(ctx, sync):

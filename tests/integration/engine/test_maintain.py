@@ -1,11 +1,13 @@
 """Hashes are verified, old files retired, the rest left alone."""
 
 import pytest
+from typer.testing import CliRunner
 
 from integration.engine import small_steps as small
+from stellar import cli, flow
 from stellar.engine import engine
 from stellar.engine.maintain import clear, maintain, retire, verify
-from stellar.errors import InputError, LedgerError
+from stellar.errors import InputError, IntegrityError, LedgerError
 from stellar.ledger import snapshots
 
 
@@ -36,19 +38,38 @@ def test_damage_is_found_and_nothing_is_deleted_then(ctx, history):
     report = maintain(ctx, keep=1)
     assert (report["faults"], report["retired"]) == (faults, [])
     assert folder(ctx, history[0]).exists()
+    with pytest.raises(IntegrityError, match=rf"curated\.stars.*{victim.name}.*SHA-256"):
+        flow.maintain(ctx, {"keep": 1})
+    assert flow.maintain(ctx, {"keep": 1, "dry_run": True})["faults"] == faults
+
+
+def test_rejected_snapshots_push_no_former_one_out(ctx, history):
+    for limit in (17.0, 16.0):
+        step = small.curate_step(limit=limit)
+        planned = engine.plan(ctx, step)
+        for number in range(len(planned.batches)):
+            engine.build(ctx, step, planned, number)
+        engine.reject(ctx, engine.commit(ctx, step, planned), who="t", reason="r")
+        last = planned.key
+    retire(ctx, keep=1)
+    with ctx.engine.connect() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT key FROM lake.snapshot WHERE dataset = 'curated.stars' AND files_removed_at IS NULL"
+        )
+        assert set(rows.scalars()) == {history[2], history[1], last}
 
 
 def test_old_files_go_and_the_ledger_remembers(ctx, history):
-    would = {one["dataset"]: one["key"] for one in retire(ctx, keep=2, dry_run=True)}
+    would = {one["dataset"]: one["key"] for one in retire(ctx, keep=1, dry_run=True)}
     assert would["curated.stars"] == history[0]
     assert folder(ctx, history[0]).exists()
-    report = maintain(ctx, keep=2)
+    report = maintain(ctx, keep=1)
     assert {one["dataset"] for one in report["retired"]} == {"raw.stars", "curated.stars", "quarantine.stars"}
     assert not folder(ctx, history[0]).exists()
     assert folder(ctx, history[1]).exists()
     assert snapshots.get(ctx.engine, history[0]).files_removed_at is not None
     assert verify(ctx) == []
-    assert maintain(ctx, keep=2)["retired"] == []
+    assert maintain(ctx, keep=1)["retired"] == []
     with pytest.raises(LedgerError, match="files were removed"):
         engine.rollback(ctx, "curated.stars", who="t", reason="r", to=history[0])
     assert engine.rollback(ctx, "curated.stars", who="t", reason="r") == history[1]
@@ -71,6 +92,8 @@ def test_retired_content_is_built_again_to_the_byte(ctx, sync):
 
 
 def test_what_a_live_plan_reads_stays(ctx, sync, history):
+    sync("d")
+    engine.run(ctx, [small.curate_step()])
     step = small.double_step()
     engine.plan(ctx, step, {"curated.stars": history[0]})
     retire(ctx, keep=1)
@@ -92,3 +115,47 @@ def test_nonsense_is_refused(ctx):
         retire(ctx, keep=0)
     with pytest.raises(InputError, match=r"curated\.nothing: no such dataset"):
         verify(ctx, ["curated.nothing"])
+
+
+@pytest.fixture
+def stellar(settings, monkeypatch):
+    monkeypatch.setenv("STELLAR_HOME", str(settings.home))
+    monkeypatch.setenv("STELLAR_POSTGRES_URL", settings.postgres_url.get_secret_value())
+    return lambda *words: CliRunner().invoke(cli.app, list(words))
+
+
+def test_damage_within_a_file_s_size_is_repaired_by_the_next_run(ctx, history, stellar):
+    victim = next(folder(ctx, history[-1]).rglob("Npix=*.parquet"))
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(bytes(data))  # through the hard links, as a failing disk does it
+    assert engine.plan(ctx, small.curate_step()).found
+    said = stellar("verify", "curated.stars", "--repair")
+    assert said.exit_code == 1
+    (aside,) = (ctx.settings.lake / ".damaged").iterdir()
+    assert (aside / victim.relative_to(folder(ctx, history[-1]))).read_bytes() == bytes(data)
+    assert str(aside) in said.stderr
+    again = engine.run(ctx, [small.curate_step()])[0]
+    assert (again.key, again.found, again.changed) == (history[-1], False, False)
+    assert verify(ctx, rows=True) == []
+    assert stellar("verify", "--repair").exit_code == 0
+
+
+def test_raw_data_is_not_moved_aside(ctx, history, stellar):
+    row = snapshots.current(ctx.engine, "raw.stars")
+    victim = next((ctx.settings.lake / row.path).rglob("*.parquet"))
+    victim.unlink()
+    said = stellar("verify", "--repair")
+    assert isinstance(said.exception, InputError)
+    assert "raw.stars: raw data cannot be made again" in str(said.exception)
+    assert (ctx.settings.lake / row.path / "manifest.json").exists()
+
+
+def test_roll_back_by_the_command(ctx, history, stellar):
+    said = stellar("datasets", "rollback", "curated.stars", "--reason", "bad field")
+    assert (said.exit_code, said.stdout) == (0, f"curated.stars: {history[1][:16]} is current again\n")
+    row = snapshots.current(ctx.engine, "curated.stars")
+    assert (row.key, row.state_reason) == (history[1], "bad field")
+    assert stellar("datasets", "rollback", "curated.stars").exit_code == 2  # without a reason
+    said = stellar("datasets", "rollback", "curated.stars", "--reason", "was fine", "--to", history[2])
+    assert snapshots.current(ctx.engine, "curated.stars").key == history[2]
