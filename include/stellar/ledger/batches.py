@@ -81,7 +81,11 @@ def open_units(engine: sa.Engine, survey: str) -> list[dict[str, Any]]:
 _FAIL_UNIT = sa.text("""
     UPDATE ingest.work_unit SET state = 'failed', error = :error, attempts = attempts + 1, state_at = now()
      WHERE survey = :survey AND dataset = :dataset AND release = :release AND unit = :unit
-       AND NOT (state = 'done' AND sign = :sign)""")
+       AND state <> 'done' AND sign = :sign""")
+# locks the row, so that the unit is not planned anew before the batch is recorded
+_SIGN = sa.text("""
+    SELECT sign FROM ingest.work_unit
+     WHERE survey = :survey AND dataset = :dataset AND release = :release AND unit = :unit FOR UPDATE""")
 # Whatever the release: two releases of one piece of the sky would be the same sources twice.
 _SUPERSEDE = sa.text("""
     UPDATE ingest.batch SET superseded_by = :batch_id, superseded_at = now()
@@ -90,15 +94,16 @@ _SUPERSEDE = sa.text("""
 
 
 def fail_unit(engine: sa.Engine, unit: Mapping[str, Any], error: str) -> None:
-    """Note a unit's failure; one that another attempt has brought meanwhile stays done."""
+    """Note a unit's failure; one that another attempt has brought, or that was planned anew, stays so."""
     with engine.begin() as connection:
         connection.execute(_FAIL_UNIT, {**unit, "params": None, "error": error or "failed"})
 
 
-def record(engine: sa.Engine, unit: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
+def record(engine: sa.Engine, unit: Mapping[str, Any], batch: Mapping[str, Any]) -> bool:
     """In one transaction: the batch, the unit's former batch superseded by it, and the unit done.
 
-    The same batch again changes nothing. Content that comes back after other content becomes active again.
+    The same batch again changes nothing. Content that comes back after other content becomes active again. An attempt
+    that is late, because the unit was planned under another sign meanwhile, changes nothing either: then False.
     """
     values = {**unit, **batch}
     with engine.begin() as connection:
@@ -107,6 +112,9 @@ def record(engine: sa.Engine, unit: Mapping[str, Any], batch: Mapping[str, Any])
             sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 2))"),
             {"name": "/".join(str(unit[part]) for part in ("survey", "dataset", "unit"))},
         )
+        wanted = connection.scalar(_SIGN, unit)
+        if wanted is not None and wanted != unit["sign"]:
+            return False
         connection.execute(_SUPERSEDE, values)
         connection.execute(
             sa.text(
@@ -130,6 +138,7 @@ def record(engine: sa.Engine, unit: Mapping[str, Any], batch: Mapping[str, Any])
             ).bindparams(sa.bindparam("unit_params", type_=JSONB)),
             {**values, "unit_params": unit["params"]},
         )
+    return True
 
 
 def active(connection: sa.Connection, dataset: str) -> list[ActiveBatch]:

@@ -48,6 +48,21 @@ def test_a_late_failure_of_another_attempt_does_not_undo_a_done_unit(ctx):
     assert units(ctx) == [("a", "done", 1, None)]
 
 
+def test_a_late_answer_does_not_take_the_place_of_a_newer_one(ctx, sync):
+    old, late = small.fetched("a")
+    ingest.plan_units(ctx, "test", [old])
+    new, answer = small.fetched("a", sign="2", seed=9)
+    ingest.plan_units(ctx, "test", [new])
+    ingest.record_batch(ctx, old, late)
+    assert active(ctx) == []
+    brought = ingest.record_batch(ctx, new, answer)
+    ingest.record_batch(ctx, old, late)
+    ingest.fail_unit(ctx, old, "timeout")
+    assert units(ctx) == [("a", "done", 1, None)]
+    with ctx.engine.connect() as connection:
+        assert [one.batch_id for one in ingest.batches.active(connection, "raw.stars")] == [brought]
+
+
 def test_the_same_content_is_the_same_batch_whatever_its_order_and_types_of_strings(ctx):
     unit, answer = small.fetched("a")
     ingest.plan_units(ctx, "test", [unit])
