@@ -160,10 +160,16 @@ def test_committed_snapshots_are_not_deleted(ledger, snapshot, state):
      (10, 12, -2, 0, 0, False)],
 )  # fmt: skip
 def test_rows_must_add_up(ledger, snapshot, rows_in, rows_out, merged, filtered, quarantined, fine):
-    key = snapshot("a", "building")
+    key = KEYS["b"]
+    snapshot("a", "building")
+    run(
+        ledger,
+        "INSERT INTO lake.snapshot (key, dataset, step, step_version) VALUES (:key, 'curated.gaia', 's', 1)",
+        key=key,
+    )
     sql = (
-        "UPDATE lake.accounting SET rows_in = :rows_in, rows_out = :rows_out, merged = :merged, filtered = :filtered,"
-        " quarantined = :quarantined WHERE snapshot = :key"
+        "INSERT INTO lake.accounting (snapshot, step, rows_in, rows_out, merged, filtered, quarantined)"
+        " VALUES (:key, 's', :rows_in, :rows_out, :merged, :filtered, :quarantined)"
     )
     values = dict(rows_in=rows_in, rows_out=rows_out, merged=merged, filtered=filtered, quarantined=quarantined)
     if fine:
@@ -193,6 +199,28 @@ def test_history_is_append_only(settings, ledger, snapshot, table, statement):
                 run(engine, statement.format(table, column, value))
         with pytest.raises(REFUSED, match="append-only"):
             run(owner, f"TRUNCATE {table} CASCADE")
+
+
+def test_what_a_snapshot_consists_of_and_came_from_is_append_only(ledger, snapshot):
+    parent, child = snapshot("a", "building"), snapshot("b", "building")
+    run(
+        ledger,
+        "INSERT INTO lake.partition (key, dataset, rows, bytes, file_sha256)"
+        " VALUES (:parent, 'curated.gaia', 0, 0, :child)",
+        "INSERT INTO lake.snapshot_partition (snapshot, name, partition_key) VALUES (:parent, 'p', :parent)",
+        "INSERT INTO lineage.edge VALUES (:child, 'snapshot', :parent, 'snapshot', 'r')",
+        parent=parent,
+        child=child,
+    )
+    for table, change in (
+        ("lake.partition", "bytes = 1"),
+        ("lake.snapshot_partition", "name = 'q'"),
+        ("lake.accounting", "step = 't'"),
+        ("lineage.edge", "role = 's'"),
+    ):
+        for statement in (f"UPDATE {table} SET {change}", f"DELETE FROM {table}"):
+            with pytest.raises(REFUSED, match=f"{table} is append-only"):
+                run(ledger, statement)
 
 
 VERSION = (
