@@ -7,8 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from stellar.errors import InputError
 
 CONFIG = Path(__file__).parent / "config"
 EMBEDDED = "embedded"
@@ -35,7 +37,10 @@ class Settings(BaseSettings):
     home: Path = Field(
         default_factory=lambda: project_root() / ".stellar", description="Lake, database, artifacts, logs"
     )
-    profile: str = Field("simulated", description="File name in include/stellar/config/profiles, without .yaml")
+    profile: str = Field(
+        "simulated",
+        description="File name in include/stellar/config/profiles, without .yaml; not set: the one that the home holds",
+    )
     data: Path = Field(
         default_factory=lambda: project_root().parent / "shared" / "real", description="Folder of real survey files"
     )
@@ -62,6 +67,14 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().resolve()
+
+    @model_validator(mode="after")
+    def _profile_of_home(self) -> Settings:
+        """A home holds one profile: a command that names none means that one."""
+        held = self.home / "profile"
+        if "profile" not in self.model_fields_set and held.is_file():
+            self.profile = held.read_text(encoding="ascii").strip()
+        return self
 
     @field_validator("regions", mode="before")
     @classmethod
@@ -117,5 +130,15 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Settings from the environment, with explicit overrides on top."""
-    return Settings(**overrides)  # type: ignore[arg-type]
+    """Settings from the environment, with explicit overrides on top.
+
+    Raises
+    ------
+    InputError
+        With one line per variable that cannot be what it says.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as faults:
+        lines = [f"STELLAR_{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in faults.errors()]
+        raise InputError("\n".join(lines)) from None

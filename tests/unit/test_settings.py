@@ -1,8 +1,8 @@
 """Settings that are parsed from text."""
 
 import pytest
-from pydantic import ValidationError
 
+from stellar.errors import InputError
 from stellar.settings import load_settings
 from stellar.surveys.base import Region, Scope
 
@@ -18,5 +18,14 @@ def test_regions_are_cones_separated_by_semicolons(monkeypatch):
 @pytest.mark.parametrize("text", ["10,20", "10,20,x", "360,0,1", "0,-91,1", "0,0,0", "0,0,nan", "1,2,3,4"])
 def test_a_region_that_is_none_is_named(monkeypatch, text):
     monkeypatch.setenv("STELLAR_REGIONS", f"1,2,3;{text}")
-    with pytest.raises(ValidationError, match=rf"regions\n.*'{text}'"):
+    with pytest.raises(InputError, match=rf"STELLAR_REGIONS: .*'{text}'"):
         load_settings()
+
+
+def test_a_command_that_names_no_profile_means_the_home_s(monkeypatch, tmp_path):
+    monkeypatch.delenv("STELLAR_PROFILE", raising=False)
+    assert load_settings(home=tmp_path).profile == "simulated"
+    (tmp_path / "profile").write_text("real\n")
+    assert load_settings(home=tmp_path).profile == "real"
+    monkeypatch.setenv("STELLAR_PROFILE", "tiny")
+    assert load_settings(home=tmp_path).profile == "tiny"

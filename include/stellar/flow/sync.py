@@ -38,7 +38,7 @@ def sync_plan(
     """
     source = survey_of(ctx, survey)
     given = {key: value for key, value in (params or {}).items() if value not in (None, [], {}, "")}
-    scope = Scope.from_dict({**profile_of(ctx).scope, **given})
+    scope = Scope.from_dict({**_default_scope(ctx, survey), **given})
     done = ingest.done_signs(ctx, survey)
     units = source.plan(scope, done)
     if not dry_run:
@@ -53,6 +53,14 @@ def sync_plan(
         {"survey": survey, "units": [[unit.dataset, unit.unit] for unit in units[start::count]]}
         for start in range(count)
     ]
+
+
+def _default_scope(ctx: Context, survey: str) -> dict[str, Any]:
+    """The profile's scope; where that names no place, `STELLAR_REGIONS` (of services: files lie here already)."""
+    scope = dict(profile_of(ctx).scope)
+    if survey != "files" and not scope.get("regions") and not scope.get("cells"):
+        scope["regions"] = ctx.settings.regions
+    return scope
 
 
 def sync_fetch(ctx: Context, batch: Mapping[str, Any]) -> dict[str, int]:

@@ -178,8 +178,12 @@ def object_lineage(engine: sa.Engine, connection: Any, object_id: str) -> Node:
         f"SELECT {', '.join(columns)} FROM curated.associations WHERE object_id = ? OR survey_id = ? ORDER BY 2, 3",  # noqa: S608
         [object_id, object_id],
     )
+    found = found or _without_position(connection, current, ids, object_id)
     if not found:
-        raise InputError(f"{object_id!r} is no object_id in curated.objects and no survey's id in curated.associations")
+        raise InputError(
+            f"{object_id!r} is no object_id in curated.objects, no survey's id in curated.associations, and no id in a "
+            "curated dataset without positions"
+        )
     owner = found[0]["object_id"]
     if owner != object_id:
         found = _ask(
@@ -196,6 +200,27 @@ def object_lineage(engine: sa.Engine, connection: Any, object_id: str) -> Node:
         for score in _scores(engine, connection, dataset, key, owner, brought)
     ]
     return {"kind": "object", "id": owner, "sources": sources, "scores": scores}
+
+
+def _without_position(
+    connection: Any, current: dict[str, str], ids: dict[str, str | None], object_id: str
+) -> list[dict[str, Any]]:
+    """Rows of curated datasets that are not on the sky: each is an object of its own, under its own id."""
+    names = [name for name in sorted(current) if name.startswith("curated.") and ids.get(name)]
+    on_sky = {
+        row["table_schema"] + "." + row["table_name"]
+        for row in _ask(
+            connection,
+            "SELECT table_schema, table_name FROM information_schema.columns WHERE column_name = '_healpix_29'",
+            [],
+        )
+    }
+    return [
+        {"object_id": object_id, "survey": name.partition(".")[2], "survey_id": object_id, "separation_arcsec": None}
+        for name in names
+        if name not in on_sky
+        and _ask(connection, f'SELECT 1 FROM {name} WHERE CAST("{ids[name]}" AS VARCHAR) = ? LIMIT 1', [object_id])  # noqa: S608
+    ]
 
 
 def _current(engine: sa.Engine) -> tuple[dict[str, str], dict[str, str | None]]:

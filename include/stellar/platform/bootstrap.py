@@ -31,17 +31,12 @@ def prepare_home(settings: Settings) -> None:
         raise InputError(
             f"home {settings.home} cannot be written: {error}; set STELLAR_HOME to another folder"
         ) from error
-    file = settings.home / "profile"
-    try:
-        with file.open("x") as stream:
-            stream.write(settings.profile + "\n")
-    except FileExistsError:
-        held = file.read_text().strip()
-        if held != settings.profile:
-            raise InputError(
-                f"home {settings.home} holds profile {held!r}, not {settings.profile!r}; "
-                f"set STELLAR_HOME to another folder, or STELLAR_PROFILE={held}"
-            ) from None
+    held = write_once(settings.home / "profile", settings.profile + "\n").strip()
+    if held != settings.profile:
+        raise InputError(
+            f"home {settings.home} holds profile {held!r}, not {settings.profile!r}; "
+            f"set STELLAR_HOME to another folder, or STELLAR_PROFILE={held}"
+        )
 
 
 def secret(settings: Settings, name: str) -> str:
