@@ -16,8 +16,8 @@ from stellar.errors import StellarError
 from stellar.ledger.connect import ledger_url
 from stellar.ledger.server import Server, account, check_reachable
 from stellar.platform import airflow, processes
-from stellar.platform.bootstrap import PRIVATE
 from stellar.platform.supervisor import archive_options, is_alive, running_status
+from stellar.secret_files import PRIVATE
 from stellar.settings import EMBEDDED, Settings
 
 LOW_DISK_GB = 5

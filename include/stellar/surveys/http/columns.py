@@ -8,20 +8,10 @@ import numpy as np
 import pyarrow as pa
 from astropy.table import Table
 
+from stellar.profile import TYPES as CURATED_TYPES
 from stellar.surveys.http.checks import AnswerError
 
-TYPES: dict[str, pa.DataType] = {
-    "int64": pa.int64(),
-    "int32": pa.int32(),
-    "int16": pa.int16(),
-    "float64": pa.float64(),
-    "float32": pa.float32(),
-    "string": pa.string(),
-    "bool": pa.bool_(),
-    "list<float32>": pa.list_(pa.float32()),
-    "list<float64>": pa.list_(pa.float64()),
-    "list<int32>": pa.list_(pa.int32()),
-}
+TYPES = {**CURATED_TYPES, "int16": pa.int16()}
 
 
 def schema_of(columns: Mapping[str, str]) -> pa.Schema:
