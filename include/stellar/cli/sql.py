@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 #: Rows of the table that is shown on a terminal; files, --csv and --json have all.
+WIDEST = 100_000
 SHOWN_ROWS = 50
 BATCH_ROWS = 50_000
 WORDS = """
@@ -157,10 +158,12 @@ def _show(connection: LakeConnection, text: str) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, column in zip(names, result.description, strict=True):
         numeric = str(column[1]) in ("BIGINT", "INTEGER", "DOUBLE", "FLOAT", "HUGEINT", "UBIGINT", "SMALLINT")
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for row in rows[:SHOWN_ROWS]:
         table.add_row(*(_cell(value) for value in row))
-    console = Console(markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(markup=False, highlight=False)
+    # A table that is wider than the terminal runs over its lines: better than columns or digits that are not there.
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=WIDEST)).maximum)
     console.print(table)
     note = f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
     if len(rows) > SHOWN_ROWS:
@@ -172,7 +175,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return "·"
     if isinstance(value, float):
-        return f"{value:.6g}" if abs(value) < 1e5 else f"{value:.10g}"
+        return f"{value:.8g}" if abs(value) < 1e5 else f"{value:.12g}"
     text = str(value)
     return text if len(text) <= 120 else f"{text[:117]}…"
 
