@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
-# Make .venv from the lock file, or find that it is up to date. `install.sh dev` adds what tests and checks need.
+# Make .venv from the lock file, or find that it is up to date. `install.sh dev` adds what tests and checks need;
+# `install.sh bench` makes .venv-bench, the peers that the benchmarks measure, which the platform is no part of.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 UV=0.13.8
 VENV=.venv
 LOCK=requirements.txt
-[[ ${1:-} == dev ]] && LOCK=requirements-dev.txt
+PRODUCT=stellar
+case ${1:-} in
+    dev) LOCK=requirements-dev.txt ;;
+    bench) LOCK=requirements-bench.txt VENV=.venv-bench PRODUCT= ;;
+esac
 
 fail() { echo "error: $*" >&2; exit 2; }
 
@@ -30,7 +35,7 @@ fi
 
 want() { cat "$1" pyproject.toml | sha256sum | cut -d' ' -f1; }
 # the environment of the tests holds that of the platform
-if [[ -x $VENV/bin/stellar ]]; then
+if [[ -x $VENV/bin/${PRODUCT:-python} ]]; then
     for lock in "$LOCK" requirements-dev.txt; do
         if [[ $(cat "$VENV/.stamp-$lock" 2>/dev/null || true) == "$(want "$lock")" ]]; then exit 0; fi
     done
@@ -54,5 +59,7 @@ by_pip() {
 by_uv || { echo "uv could not; pip installs instead, which takes some minutes"; by_pip; }
 
 # the lock holds setuptools, so the project itself builds without the network
-$VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+if [[ -n $PRODUCT ]]; then
+    $VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+fi
 want "$LOCK" >"$VENV/.stamp-$LOCK"

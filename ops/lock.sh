@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Resolve pyproject.toml into requirements.txt (the platform) and requirements-dev.txt (with tests and checks).
+# Resolve pyproject.toml into requirements.txt (the platform), requirements-dev.txt (with tests and checks)
+# and requirements-bench.txt (the peers that the benchmarks measure, for an environment of their own).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,3 +9,4 @@ compile() {
 }
 compile pyproject.toml --output-file requirements.txt
 compile pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+compile --group pyproject.toml:bench --constraint requirements-dev.txt --output-file requirements-bench.txt
