@@ -1,5 +1,8 @@
 """Cells, margins and cones against brute force, at poles, RA 0 and base cells' corners."""
 
+import subprocess
+import sys
+
 import healpy
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 
 from stellar.errors import InputError
 from stellar.sky import healpix as hp
+from stellar.sky import pixels
 from stellar.sky.healpix import Cell
 from stellar.sky.separation import separation_deg
 
@@ -41,7 +45,7 @@ def test_index_agrees_with_healpy(ra, dec):
 
 @pytest.mark.parametrize("order", range(25))
 def test_bounds_of_a_cells_size_hold(order):
-    assert healpy.max_pixrad(1 << order) * 2**order < hp._LARGEST_RADIUS
+    assert healpy.max_pixrad(1 << order) * 2**order < pixels.LARGEST_RADIUS
 
 
 def test_index_wraps_ra_and_refuses_what_is_not_on_the_sky():
@@ -152,3 +156,24 @@ def test_merge_ranges_covers_the_same_numbers(pairs):
     numbers = {n for low, high in ranges.tolist() for n in range(low, high)}
     assert sorted(n for low, high in merged.tolist() for n in range(low, high)) == sorted(numbers)
     assert (merged[1:, 0] > merged[:-1, 1]).all()
+
+
+def test_the_index_is_that_of_the_cdshealpix_package_which_still_loads():
+    """The compiled part is loaded alone, before or after the package."""
+    import cdshealpix
+    from astropy import units as u
+    from astropy.coordinates import Latitude, Longitude
+
+    random = np.random.default_rng(2)
+    ra = np.concatenate([random.uniform(-400, 800, 5000), [0, 360, -1e-20, 45, 720, np.nextafter(360, 0)]])
+    dec = np.concatenate([random.uniform(-90, 90, 5000), [90, -90, 0, 41.8103148957786, 0, 0]])
+    theirs = cdshealpix.lonlat_to_healpix(Longitude(ra, u.deg), Latitude(dec, u.deg), 29, num_threads=1)
+    assert (hp.spatial_index(ra, dec) == theirs.astype(np.int64)).all()
+
+
+def test_astropy_is_not_loaded_for_an_index():
+    code = (
+        "import sys; from stellar.sky.healpix import spatial_index; spatial_index([1.0], [2.0]);"
+        "assert 'astropy' not in sys.modules; import cdshealpix; cdshealpix.neighbours(3, 4)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
