@@ -33,10 +33,13 @@ def vectors(ra, dec) -> np.ndarray:
 
 def around(ra: float, dec: float, radius_deg, bearing_deg) -> tuple[np.ndarray, np.ndarray]:
     """Positions at distances and bearings (north through east) from a centre."""
-    d0, angle, bearing = np.radians(dec), np.radians(radius_deg), np.radians(bearing_deg)
-    lat = np.arcsin(np.clip(np.sin(d0) * np.cos(angle) + np.cos(d0) * np.sin(angle) * np.cos(bearing), -1, 1))
-    east = np.arctan2(np.sin(bearing) * np.sin(angle) * np.cos(d0), np.cos(angle) - np.sin(d0) * np.sin(lat))
-    return np.mod(np.degrees(east) + ra, 360), np.degrees(lat)
+    angle, bearing = np.radians(radius_deg)[:, None], np.radians(bearing_deg)[:, None]
+    lon, lat = np.radians(ra), np.radians(dec)
+    north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
+    east = np.array([-np.sin(lon), np.cos(lon), 0.0])
+    there = np.cos(angle) * vectors(ra, dec) + np.sin(angle) * (np.cos(bearing) * north + np.sin(bearing) * east)
+    x, y, z = there.T
+    return np.mod(np.degrees(np.arctan2(y, x)), 360), np.degrees(np.arctan2(z, np.hypot(x, y)))
 
 
 @settings(deadline=None)
