@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -61,6 +61,19 @@ class Settings(BaseSettings):
     http_retries: int = Field(6, ge=0, description="Retries per request before a unit fails")
     http_concurrency: int = Field(4, ge=1, description="Requests under way at once, per survey")
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="Processes for local work")
+    engine: Literal["processes", "dask"] = Field(
+        "processes", description="Where the command builds partitions: processes here, or the workers of a Dask cluster"
+    )
+    dask_scheduler: str | None = Field(
+        None, description="tcp://host:port of the cluster's scheduler; its workers see this home under the same path"
+    )
+    executor: Literal["local", "celery"] = Field(
+        "local", description="Where Airflow runs tasks: processes of its scheduler, or Celery workers"
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="redis://:password@host:port/0, the broker of the Celery workers"
+    )
+    celery_workers: int = Field(2, ge=1, description="Celery workers that the supervisor keeps up on this machine")
     seed: int = Field(20260101, description="Seed of everything random; recorded with every model")
 
     @field_validator("root", "home", "data")
@@ -94,6 +107,10 @@ class Settings(BaseSettings):
                 raise ValueError(f"{text!r}: give 0 <= ra < 360, -90 <= dec <= 90 and 0 < radius <= 180 degrees")
             cones.append({"ra": ra, "dec": dec, "radius_deg": radius_deg})
         return cones
+
+    def without_secrets(self) -> Settings:
+        """These settings for a machine that builds files and asks no database."""
+        return self.model_copy(update={"postgres_url": None, "redis_url": None})
 
     @cached_property
     def lake(self) -> Path:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from stellar.engine.build import build_batch
 from stellar.engine.commit import commit
 from stellar.engine.context import Context
-from stellar.engine.plan import Plan, plan
+from stellar.engine.executors import map_unordered
+from stellar.engine.plan import Plan, load_staged, plan, staging
 from stellar.engine.promote import gate, promote
 from stellar.engine.step import Step
-from stellar.errors import GateFailed
+from stellar.errors import GateFailed, InputError
 from stellar.ledger import snapshots
+from stellar.settings import Settings
 
 Progress = Callable[[str, int, int], None]
 
@@ -69,18 +73,26 @@ def _run_one(ctx: Context, step: Step, who: str, reason: str, progress: Progress
 
 
 def build_all(ctx: Context, step: Step, planned: Plan, progress: Progress | None = None) -> None:
-    """Build every batch of a plan, on as many processes as the settings allow."""
-    tell = progress or (lambda dataset, done, total: None)
-    total = len(planned.batches)
-    tell(step.dataset, 0, total)
-    if total <= 1 or ctx.settings.workers == 1:
-        for number in range(total):
-            build_batch(ctx.settings, step, planned, number)
-            tell(step.dataset, number + 1, total)
-        return
-    from joblib import Parallel, delayed
+    """Build every batch of a plan, wherever the settings say (`stellar.engine.executors`)."""
 
-    pool = Parallel(n_jobs=min(ctx.settings.workers, total), return_as="generator_unordered", batch_size=1)
-    jobs = (delayed(build_batch)(ctx.settings, step, planned, number) for number in range(total))
-    for done, _ in enumerate(pool(jobs), start=1):
-        tell(step.dataset, done, total)
+    def tell(done: int, total: int) -> None:
+        if progress is not None:
+            progress(step.dataset, done, total)
+
+    settings = ctx.settings
+    if settings.engine == "dask":  # a build needs no ledger, so its address stays here
+        work = partial(_build_staged, settings.without_secrets(), step, planned.key)
+    else:
+        work = partial(build_batch, settings, step, planned)
+    map_unordered(settings, work, range(len(planned.batches)), threads=getattr(step, "threads", False), progress=tell)
+
+
+def _build_staged(settings: Settings, step: Step, key: str, number: int) -> None:
+    """`build_batch` where only the lake is shared: the plan, which may be large, is read there."""
+    planned = load_staged(settings, key)
+    if planned is None:
+        raise InputError(
+            f"{staging(settings, key)} holds no plan on {platform.node()}: a Dask worker has to see the folder "
+            "STELLAR_HOME under the same path as the command that asks it"
+        )
+    build_batch(settings, step, planned, number)
