@@ -9,8 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from stellar.errors import InputError
 
-from .pixels import INDEX_ORDER, LARGEST_RADIUS, ROUNDING, SAFE_RADIUS, centres, merge_ranges
-from .separation import separation_deg
+from .pixels import (
+    INDEX_ORDER,
+    LARGEST_RADIUS,
+    ROUNDING,
+    SAFE_RADIUS,
+    centres,
+    merge_ranges,
+    neighbours_of,
+    spatial_index,
+)
 
 # Ranges of a cone are found with pixels this many orders below the first at which the cone fits in nine pixels.
 _CONE_DETAIL = 4
@@ -48,13 +56,22 @@ def cone_ranges(ra: float, dec: float, radius_deg: float) -> NDArray[np.int64]:
             f"no cone: ra={ra}, dec={dec}, radius_deg={radius_deg} (degrees, dec in [-90, 90], radius in [0, 180])"
         )
     radius = np.radians(radius_deg) + ROUNDING
-    finest = int(np.clip(np.floor(np.log2(SAFE_RADIUS / radius)) + _CONE_DETAIL, 0, INDEX_ORDER))
+    # The last order at which the cone lies in the pixel of its centre and the eight around it: the search starts there.
+    first = int(np.clip(np.floor(np.log2(SAFE_RADIUS / radius)), -1, INDEX_ORDER))
+    pixels = np.arange(12, dtype=np.int64)
+    if first > 0:
+        pixels = np.unique(neighbours_of(spatial_index(ra, dec) >> 2 * (INDEX_ORDER - first), first))
+        pixels = pixels[pixels >= 0]
+    finest = min(max(first + _CONE_DETAIL, 0), INDEX_ORDER)
+    centre = _vectors(np.float64(ra), np.float64(dec))
 
     def classify(lon: NDArray[np.float64], lat: NDArray[np.float64], reach: float) -> _Parts:
-        separation = np.radians(separation_deg(ra, dec, lon, lat))
+        points = _vectors(lon, lat)
+        # Of unit vectors, this is right to 1e-15 rad from 0 to 180 degrees.
+        separation = 2 * np.arctan2(np.linalg.norm(points - centre, axis=-1), np.linalg.norm(points + centre, axis=-1))
         return separation + reach <= radius, separation <= radius + reach
 
-    return _cover(classify, finest)
+    return _cover(classify, finest, start=(max(first, 0), pixels))
 
 
 def box_ranges(ra_min: float, ra_max: float, dec_min: float, dec_max: float) -> NDArray[np.int64]:
@@ -215,17 +232,20 @@ def _vectors(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def _cover(
-    classify: Callable[[NDArray[np.float64], NDArray[np.float64], float], _Parts], finest: int | None = None
+    classify: Callable[[NDArray[np.float64], NDArray[np.float64], float], _Parts],
+    finest: int | None = None,
+    start: tuple[int, NDArray[np.int64]] | None = None,
 ) -> NDArray[np.int64]:
     """Ranges of a region, from pixels that are cut in four where they lie across its edge.
 
     `classify` is given the centres of pixels (degrees) and the radius (rad) of discs that hold them, and says which
-    discs lie in the region, and which touch it. It may say that too few lie in it, and that too many touch it.
+    discs lie in the region, and which touch it. It may say that too few lie in it, and that too many touch it. `start`
+    is an order and pixels of it that hold the region; all of the sky when not given.
     """
     found: list[NDArray[np.int64]] = []
-    pixels = np.arange(12, dtype=np.int64)
+    first, pixels = start or (0, np.arange(12, dtype=np.int64))
     last = INDEX_ORDER if finest is None else finest
-    for order in range(last + 1):
+    for order in range(first, last + 1):
         inside, touches = classify(*centres(pixels, order), LARGEST_RADIUS / 2**order)
         partly = pixels[touches & ~inside]
         done = order == last or (finest is None and len(partly) > _MOST_EDGE_PIXELS)
