@@ -12,6 +12,9 @@ INDEX_FIELD = pa.field(
     metadata={b"ucd": b"pos.HEALPix", b"description": b"HEALPix index of the position, order 29, nested"},
 )
 
+# Metadata that describe a table's columns once more: wrong as soon as columns are chosen or added.
+_HEADERS = (b"pandas", b"IVOA.VOTable-Parquet")
+
 
 def field(
     name: str, type_: pa.DataType, unit: str | None = None, ucd: str | None = None, description: str = ""
@@ -64,9 +67,17 @@ def stored_field(column: pa.Field) -> pa.Field:
 
 
 def stored_schema(schema: pa.Schema) -> pa.Schema:
-    """A schema as stored: every field by `stored_field`, no pandas metadata."""
-    kept = {key: value for key, value in (schema.metadata or {}).items() if key != b"pandas"}
+    """A schema as stored: every field by `stored_field`, without headers that describe the columns once more."""
+    kept = without_headers(schema).metadata or {}
     return pa.schema([stored_field(column) for column in schema], metadata=dict(sorted(kept.items())) or None)
+
+
+def without_headers(schema: pa.Schema) -> pa.Schema:
+    """A schema without what pandas or a VOTable header in its metadata says of the columns."""
+    if not schema.metadata:
+        return schema
+    kept = {key: value for key, value in schema.metadata.items() if not key.startswith(_HEADERS)}
+    return schema.with_metadata(kept or None)
 
 
 def describe(schema: pa.Schema) -> list[dict[str, str]]:

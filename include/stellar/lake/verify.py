@@ -175,13 +175,6 @@ def _catalog_faults(root: Path, expected: Expected) -> Iterator[Fault]:
     total = sum(counts.values())
     if (said := read_properties(root).get("hats_nrows")) != str(total):
         yield Fault("hats.properties", f"hats_nrows is {said}, not {total}")
-    try:
-        rows = pq.read_metadata(root / DATASET / METADATA).num_rows
-    except (OSError, pa.ArrowInvalid) as error:
-        yield Fault(f"{DATASET}/{METADATA}", _unreadable(error))
-    else:
-        if rows != total:
-            yield Fault(f"{DATASET}/{METADATA}", f"has {rows} rows, not {total}")
 
 
 def _unreadable(error: Exception) -> str:

@@ -1,12 +1,19 @@
 """The files beside the partitions, and what they refuse."""
 
 import pyarrow as pa
-import pytest
 
 from made_catalog import stars, store
-from stellar.errors import IntegrityError
-from stellar.lake.hats import finish_catalog, read_partition_info, read_properties
+from stellar.lake.hats import (
+    MarginInfo,
+    common_schema,
+    finish_catalog,
+    margin_file,
+    partition_file,
+    read_partition_info,
+    read_properties,
+)
 from stellar.lake.write import write_partition
+from stellar.sky.healpix import INDEX_COLUMN, Cell
 
 
 def test_properties_and_partition_info_say_what_is_there(tmp_path):
@@ -37,15 +44,30 @@ def test_empty_partitions_are_left_out(tmp_path):
     assert first not in read_partition_info(tmp_path) and not (tmp_path / "dataset" / first.path()).exists()
 
 
-def test_partitions_that_differ_from_what_is_said_are_refused(tmp_path):
-    table = stars(300)
-    files = store(tmp_path, table)
-    rows = {cell: file.rows for cell, file in files.items()}
-    first = next(iter(files))
-    with pytest.raises(IntegrityError, match="rows, not"):
-        finish_catalog(tmp_path, "c", {**rows, first: rows[first] + 1}, table.schema)
-    with pytest.raises(IntegrityError, match="extra is missing"):
-        finish_catalog(tmp_path, "c", rows, table.schema.append(pa.field("extra", pa.int8())))
-    (tmp_path / "dataset" / first.path()).unlink()
-    with pytest.raises(IntegrityError, match="partition is missing"):
-        finish_catalog(tmp_path, "c", rows, table.schema)
+def test_positions_may_have_other_names_and_the_index_another_place(tmp_path):
+    schema = pa.schema([("id_left", pa.int64()), ("ra_left", pa.float64()), (INDEX_COLUMN, pa.int64())])
+    assert common_schema(schema, sky=True).names == schema.names
+    assert common_schema(schema.remove(2), sky=True).names == [INDEX_COLUMN, "id_left", "ra_left"]
+    finish_catalog(tmp_path, "own.x", {Cell(0, 3): 5}, schema, position=("ra_left", "dec_left"), size=10_000)
+    said = read_properties(tmp_path)
+    assert (said["hats_col_ra"], said["hats_col_dec"]) == ("ra_left", "dec_left")
+    assert (said["hats_estsize"], said["hats_nrows"]) == ("9", "5")
+
+
+def test_a_catalogue_with_margins_is_a_collection(tmp_path):
+    schema = stars(3).schema
+    rows = {Cell(1, 8): 2, Cell(0, 3): 5}
+    margin = MarginInfo(10.0, {Cell(0, 3): 1, Cell(1, 8): 0}, 900)
+    finish_catalog(tmp_path, "own.x", rows, schema, margin=margin, size=10_000)
+    collection = (tmp_path / "collection.properties").read_text()
+    assert "hats_primary_table_url=catalog\nall_margins=margin\ndefault_margin=margin\n" in collection
+    assert read_partition_info(tmp_path / "catalog") == rows
+    assert read_partition_info(tmp_path / "margin") == {Cell(0, 3): 1}
+    said = read_properties(tmp_path / "margin")
+    assert (said["dataproduct_type"], said["hats_margin_threshold"]) == ("margin", "10.0")
+    assert partition_file(Cell(0, 3), margins=True) == "catalog/dataset/Norder=0/Dir=0/Npix=3.parquet"
+    assert partition_file("bucket=000") == "dataset/bucket=000.parquet"
+    assert margin_file(Cell(0, 3)) == "margin/dataset/Norder=0/Dir=0/Npix=3.parquet"
+    alone = tmp_path / "alone"
+    finish_catalog(alone, "own.x", rows, schema, margin=MarginInfo(10.0, {}, 0), size=1)
+    assert not (alone / "margin").exists() and "margins" not in (alone / "collection.properties").read_text()
