@@ -8,7 +8,7 @@ other's nearest within the pair's radius. Ties go to the lower id: the outcome d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,20 +16,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stellar.catalog.epochs import Points, candidates, separations
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
 from stellar.lake.schema import field
 from stellar.profile import Curated, Matches, Profile
-from stellar.sky.match import match_all
-from stellar.sky.motion import propagate
-from stellar.sky.separation import separation_arcsec
 
 VERSION = 1
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-# Rows are searched in groups by how far they may have moved, arcsec: a wide search only for the few fast ones.
-_MOTION_GROUPS = (0.0, 0.5, 5.0, 50.0, np.inf)
-# The bound on a motion is linear in time, the motion itself a tangent's: they differ by less than this.
-_SLACK = 1.001
 
 SCHEMA = pa.schema(
     [
@@ -62,9 +56,9 @@ class Sources:
     own: npt.NDArray[np.bool_]
 
     @property
-    def speed(self) -> Floats:
-        """Proper motion in arcsec/yr, NaN where unknown, shape (n,)."""
-        return np.hypot(self.pmra, self.pmdec) / 1000.0
+    def points(self) -> Points:
+        """Positions with what moves them."""
+        return Points(self.ra, self.dec, self.epoch_yr, self.pmra, self.pmdec)
 
     def take(self, index: Ints) -> Sources:
         columns = ("id", "ra", "dec", "epoch_yr", "pmra", "pmdec", "own")
@@ -111,8 +105,8 @@ def match_epochs(left: Sources, right: Sources, radius_arcsec: float, max_motion
     A pair whose moving row travelled further than `max_motion_arcsec` is not considered, so that nothing beyond
     ``radius_arcsec + max_motion_arcsec`` of a row can matter to it.
     """
-    i, j = _candidates(left, right, radius_arcsec)
-    separation, motion = _separation(left.take(i), right.take(j))
+    i, j = candidates(left.points, right.points, radius_arcsec)
+    separation, motion = separations(left.points.take(i), right.points.take(j))
     inside = (separation <= radius_arcsec) & (motion <= max_motion_arcsec)
     i, j, separation = i[inside], j[inside], separation[inside]
     rank_left, rank_right = (np.argsort(np.argsort(s.id, kind="stable"), kind="stable") for s in (left, right))
@@ -132,55 +126,6 @@ def _first(group: Ints, separation: Floats, tie: Ints) -> npt.NDArray[np.bool_]:
     mark = np.zeros(len(order), bool)
     mark[order[first]] = True
     return mark
-
-
-def _candidates(left: Sources, right: Sources, radius: float) -> tuple[Ints, Ints]:
-    """Index pairs that hold every pair within the radius at its own epoch, and few others."""
-    if not len(left.id) or not len(right.id):
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    known = np.isfinite(left.speed)
-    found = [
-        _search(left, np.flatnonzero(known), right, np.arange(len(right.id)), radius),
-        _search(right, np.arange(len(right.id)), left, np.flatnonzero(~known), radius)[::-1],
-    ]
-    return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
-
-
-def _search(moving: Sources, moving_rows: Ints, still: Sources, still_rows: Ints, radius: float) -> tuple[Ints, Ints]:
-    """Candidates when rows of `moving` go to the epochs of `still`: first to the middle epoch, then a bit wider."""
-    found_moving, found_still = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    if len(moving_rows) and len(still_rows):
-        mover, rest = moving.take(moving_rows), still.take(still_rows)
-        known = rest.epoch_yr[np.isfinite(rest.epoch_yr)]
-        middle = float(np.median(known)) if len(known) else np.nan
-        ra, dec = propagate(mover.ra, mover.dec, mover.pmra, mover.pmdec, mover.epoch_yr, middle)
-        spread = float(np.max(np.abs(known - middle))) if len(known) else 0.0
-        if len(known) < len(rest.epoch_yr):  # a row without an epoch is met where the mover is now
-            spread = max(spread, float(np.nanmax(np.abs(mover.epoch_yr - middle), initial=0.0)))
-        bound = np.nan_to_num(mover.speed) * spread * _SLACK
-        for low, high in pairwise(_MOTION_GROUPS):
-            group = np.flatnonzero((bound >= low) & (bound < high))
-            if not len(group):
-                continue
-            wide = radius + float(bound[group].max()) + 1e-3
-            pairs = match_all(ra[group], dec[group], rest.ra, rest.dec, wide)
-            found_moving.append(moving_rows[group[pairs.left_index]])
-            found_still.append(still_rows[pairs.right_index])
-    return np.concatenate(found_moving), np.concatenate(found_still)
-
-
-def _separation(left: Sources, right: Sources) -> tuple[Floats, Floats]:
-    """Separation of row pairs at the pair's epoch, and how far the moving row travelled; arcsec, shape (n,)."""
-    left_moves = np.isfinite(left.speed)
-    ra_left, dec_left = propagate(left.ra, left.dec, left.pmra, left.pmdec, left.epoch_yr, right.epoch_yr)
-    ra_right, dec_right = propagate(right.ra, right.dec, right.pmra, right.pmdec, right.epoch_yr, left.epoch_yr)
-    separation = np.where(
-        left_moves,
-        separation_arcsec(ra_left, dec_left, right.ra, right.dec),
-        separation_arcsec(left.ra, left.dec, ra_right, dec_right),
-    )
-    years = np.nan_to_num(np.abs(left.epoch_yr - right.epoch_yr))
-    return separation, years * np.where(left_moves, left.speed, np.nan_to_num(right.speed))
 
 
 def crossmatch(all_sources: list[Sources], matches: Matches) -> tuple[pa.Table, Accounting]:
