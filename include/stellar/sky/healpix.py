@@ -171,7 +171,7 @@ def margin_ranges(cell: Cell, margin_arcsec: float) -> NDArray[np.int64]:
     if order <= cell.order:
         pixels = neighbours_of(np.array([cell.parent(order).pixel]), order).ravel()
     else:
-        pixels = external_neighbours(cell.pixel, cell.order, order - cell.order)
+        pixels = external_neighbours(np.array([cell.pixel]), cell.order, order - cell.order).ravel()
     pixels = pixels[pixels >= 0]
     shift = 2 * (INDEX_ORDER - order)
     ranges = merge_ranges(np.stack([pixels << shift, (pixels + 1) << shift], axis=1))

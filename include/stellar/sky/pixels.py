@@ -127,12 +127,14 @@ def neighbours_of(pixels: NDArray[np.int64], order: int) -> NDArray[np.int64]:
     return found
 
 
-def external_neighbours(pixel: int, order: int, finer: int) -> NDArray[np.int64]:
-    """Pixels of a finer order (by `finer` orders) that touch a pixel from outside, by edge or corner."""
-    edge, corner = np.zeros((1, 4 << finer), np.uint64), np.zeros((1, 4), np.int64)
-    _rust.external_neighbours(order, finer, np.array([pixel], np.uint64), corner, edge, _ONE_THREAD)
-    found = np.concatenate([edge.view(np.int64).ravel(), corner.ravel()])
-    return found[found >= 0]
+def external_neighbours(pixels: NDArray[np.int64], order: int, finer: int) -> NDArray[np.int64]:
+    """Pixels of a finer order (by `finer` orders) that touch each pixel from outside, by edge or corner.
+
+    Shape (n, 4 * 2**finer + 4); -1 for a corner where there is none.
+    """
+    edge, corner = np.zeros((len(pixels), 4 << finer), np.uint64), np.zeros((len(pixels), 4), np.int64)
+    _rust.external_neighbours(order, finer, pixels.astype(np.uint64), corner, edge, _ONE_THREAD)
+    return np.concatenate([edge.view(np.int64), corner], axis=1)
 
 
 def merge_ranges(ranges: NDArray[np.int64]) -> NDArray[np.int64]:
