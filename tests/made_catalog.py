@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from stellar.lake.hats import finish_catalog
+from stellar.lake.hats import MarginInfo, finish_catalog, margin_file, partition_file
 from stellar.lake.layout import cell_of, layout
+from stellar.lake.margins import edge_mask, margin_rows, margin_sources
 from stellar.lake.schema import field
 from stellar.lake.write import canonical, write_partition
 from stellar.sky.healpix import INDEX_COLUMN
@@ -47,15 +48,43 @@ def stars(n: int = 3000, seed: int = 1) -> pa.Table:
     )
 
 
-def store(root: Path, table: pa.Table, *, bytes_per_row: float = 100.0, threshold: int = 20_000) -> dict:
-    """Write a table as a catalogue; cells and their files."""
+def store(
+    root: Path,
+    table: pa.Table,
+    *,
+    bytes_per_row: float = 100.0,
+    threshold: int = 20_000,
+    margin_arcsec: float = 0.0,
+    name: str = "curated.stars",
+) -> dict:
+    """Write a table as a catalogue, with its margins where they have a width; cells and their files."""
     table = canonical(table, id_column="star_id")
     index = table[INDEX_COLUMN].to_numpy()
     cells = layout(index, bytes_per_row, threshold_bytes=threshold)
     at = cell_of(index, cells)
+    parts = {cell: table.filter(pa.array(at == i)) for i, cell in enumerate(cells)}
     files = {
-        cell: write_partition(table.filter(pa.array(at == i)), root / "dataset" / cell.path(), id_column="star_id")
-        for i, cell in enumerate(cells)
+        cell: write_partition(part, root / partition_file(cell, margins=margin_arcsec > 0), id_column="star_id")
+        for cell, part in parts.items()
     }
-    finish_catalog(root, "curated.stars", {cell: file.rows for cell, file in files.items()}, table.schema)
+    rows = {cell: file.rows for cell, file in files.items()}
+    margin = store_margins(root, parts, margin_arcsec) if margin_arcsec else None
+    finish_catalog(root, name, rows, table.schema, margin=margin)
     return files
+
+
+def store_margins(root: Path, parts: dict, margin_arcsec: float) -> MarginInfo:
+    """Write the margins of cells, from the edges of the others."""
+    edges = {
+        cell: part.filter(pa.array(edge_mask(part[INDEX_COLUMN].to_numpy(), cell, margin_arcsec)))
+        for cell, part in parts.items()
+    }
+    rows, size = {}, 0
+    for cell, near in margin_sources(list(parts), margin_arcsec).items():
+        if not near:
+            continue
+        found = margin_rows(pa.concat_tables([edges[one] for one in near]), cell, margin_arcsec)
+        rows[cell] = found.num_rows
+        if found.num_rows:
+            size += write_partition(found, root / margin_file(cell), id_column="star_id").bytes
+    return MarginInfo(margin_arcsec, rows, size)

@@ -111,6 +111,20 @@ def finish_catalog(
         _write_table(root / MARGIN, near, properties(f"{name}_{MARGIN}", near, margin.bytes, position) | of_margin)
 
 
+def write_metadata(table: Path) -> None:
+    """Write `dataset/_metadata` of a catalogue's folder: the footers of all its files in one.
+
+    Only the column statistics of hats' Python classes need it; snapshots do without, since it takes reading every
+    footer, but a copy that leaves the lake may have it.
+    """
+    dataset = table / DATASET
+    footers = []
+    for cell in sorted(find_partitions(table), key=Cell.range29):
+        footers.append(pq.read_metadata(dataset / cell.path()))
+        footers[-1].set_file_path(cell.path())
+    pq.write_metadata(pq.read_schema(dataset / COMMON_METADATA), dataset / METADATA, metadata_collector=footers)
+
+
 def finish_plain(root: Path, schema: pa.Schema) -> None:
     """Write `dataset/_common_metadata` of a raw or plain dataset, so that its columns are known without rows too."""
     write_common_metadata(root, common_schema(schema, sky=False))

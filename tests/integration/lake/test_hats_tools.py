@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from made_catalog import stars, store
-from stellar.lake.hats import finish_catalog
+from stellar.lake.hats import finish_catalog, write_metadata
 from stellar.lake.read import Catalog
 from stellar.lake.write import write_partition
-from stellar.sky.healpix import spatial_index
+from stellar.sky.healpix import INDEX_COLUMN, spatial_index
 from stellar.sky.match import match
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -49,6 +49,54 @@ def test_opens_with_all_rows_columns_and_orders(opened, folder, table):
     assert lists == [row["flux"] for row in expected]
 
 
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory, table):
+    root = tmp_path_factory.mktemp("with_margins") / "0123456789abcdef"
+    store(root, table, margin_arcsec=30.0, name="own.stars")
+    return root
+
+
+def test_a_collection_is_strictly_valid_and_opens_with_its_margins(collection, table):
+    catalog = Catalog(collection)
+    in_margins = sum(catalog.read_margin(cell).num_rows for cell in catalog.cells)
+    for folder in (collection, collection / "catalog", collection / "margin"):
+        assert hats.io.validation.is_valid_catalog(folder, strict=True)
+    for path, margin in (
+        (collection, None),
+        (collection / "collection.properties", None),
+        (collection, collection / "margin"),
+        (collection / "catalog", collection / "margin"),
+    ):
+        opened = lsdb.open_catalog(path, margin_cache=margin)
+        assert len(opened) == table.num_rows and opened.margin.hc_structure.catalog_info.margin_threshold == 30.0
+        assert len(opened.margin.compute()) == in_margins > 0
+    write_metadata(collection / "catalog")
+    assert hats.io.validation.is_valid_catalog(collection, strict=True)
+    assert len(opened.hc_structure.aggregate_column_statistics()) == table.num_columns
+    (collection / "catalog" / "dataset" / "_metadata").unlink()
+
+
+def test_a_collection_of_theirs_is_read(tmp_path, table):
+    """What LSDB writes: a collection with margins, large strings, its own order of rows, and no counts."""
+    frame = table.select(["star_id", "ra", "dec", "g_mag", "name"]).to_pandas()
+    made = lsdb.from_dataframe(frame, partition_rows=300, margin_threshold=40.0, ra_column="ra", dec_column="dec")
+    made.write_catalog(tmp_path / "theirs", catalog_name="theirs")
+    catalog = Catalog(tmp_path / "theirs")
+    assert len(catalog.cells) > 10 and catalog.rows == table.num_rows
+    assert (catalog.ra_column, catalog.dec_column) == ("ra", "dec")
+    read = catalog.read_all()
+    assert set(read.column_names) == {INDEX_COLUMN, "star_id", "ra", "dec", "g_mag", "name"}
+    assert (read[INDEX_COLUMN].to_numpy() == spatial_index(read["ra"].to_numpy(), read["dec"].to_numpy())).all()
+    assert sorted(read["star_id"].to_pylist()) == sorted(table["star_id"].to_pylist())
+    rows, strip = catalog.read_cell(catalog.cells[3], 40.0, ["star_id"])
+    assert rows.num_rows > 0
+    assert catalog.margin_arcsec == 40.0
+    kept = {cell: set(catalog.read_margin(cell, ["star_id"])["star_id"].to_pylist()) for cell in catalog.cells}
+    assert any(kept.values()) and kept[catalog.cells[3]] <= set(strip["star_id"].to_pylist())
+    alone = Catalog(catalog.table / "hats.properties")
+    assert alone.margin_arcsec is None and alone.read_all().equals(read)
+
+
 def test_index_is_the_same_as_theirs(table):
     ra, dec = table["ra"].to_numpy(), table["dec"].to_numpy()
     assert (hats.pixel_math.spatial_index.compute_spatial_index(ra, dec) == spatial_index(ra, dec)).all()
@@ -77,6 +125,21 @@ def test_crossmatch_finds_the_same(opened, tmp_path, table):
     known = set(zip(left.tolist(), right.tolist(), strict=True))
     theirs = set(zip(pairs["star_id_ours"].tolist(), pairs["star_id_moved"].tolist(), strict=True))
     assert theirs <= known and len(theirs) > 0.95 * len(known)
+
+
+def test_crossmatch_with_margins_finds_all(collection, tmp_path, table):
+    """With our margins LSDB misses no pair."""
+    random = np.random.default_rng(6)
+    dec = np.clip(table["dec"].to_numpy() + random.uniform(-2, 2, table.num_rows) / 3600, -90, 90)
+    moved = table.set_column(table.schema.get_field_index("dec"), table.schema.field("dec"), [dec])
+    store(tmp_path / "moved", moved, threshold=3_000, margin_arcsec=30.0)
+    other = lsdb.open_catalog(tmp_path / "moved")
+    options = {"suffixes": ("_ours", "_moved"), "suffix_method": "all_columns"}
+    pairs = lsdb.open_catalog(collection).crossmatch(other, radius_arcsec=25.0, **options).compute()
+    ours = match(table["ra"].to_numpy(), table["dec"].to_numpy(), moved["ra"].to_numpy(), moved["dec"].to_numpy(), 25.0)
+    left, right = table["star_id"].to_numpy()[ours.left_index], moved["star_id"].to_numpy()[ours.right_index]
+    theirs = set(zip(pairs["star_id_ours"].tolist(), pairs["star_id_moved"].tolist(), strict=True))
+    assert theirs == set(zip(left.tolist(), right.tolist(), strict=True))
 
 
 def test_hard_links_and_empty_partitions_are_valid(folder, tmp_path, table):
