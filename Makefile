@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run up test bench lint lock clean install-dev
+.PHONY: help install run up test test-scale bench lint lock clean install-dev
 
 # PROFILE=real DATA=/path/to/files  ->  which profile, and where the files of the profile `real` lie
 ifdef PROFILE
@@ -34,7 +34,10 @@ up: install  ## the platform and its UI on loopback, until Ctrl-C
 	@$(STELLAR) up
 
 test: install-dev  ## every test: unit, integration, end to end
-	@$(VENV)/bin/python -m pytest tests --ignore=tests/benchmarks
+	@$(VENV)/bin/python -m pytest tests --ignore=tests/benchmarks --ignore=tests/scale
+
+test-scale: install-dev  ## the same build on Celery workers and a Dask cluster, with workers killed (needs redis-server)
+	@$(VENV)/bin/python -m pytest tests/scale
 
 bench: install-dev  ## the benchmarks, with their figures
 	@$(VENV)/bin/python -m pytest tests/benchmarks -s

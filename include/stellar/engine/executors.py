@@ -159,7 +159,7 @@ def _in_dask(
             for number, item in enumerate(items)
         }
         try:
-            for future in as_completed(futures):
+            for future in as_completed(list(futures), loop=client.loop):
                 result, error = future.result()
                 if error is not None:
                     raise error
@@ -174,8 +174,6 @@ def _in_dask(
                 f"the Dask scheduler at {settings.dask_scheduler} went away; start it and run this again: what was "
                 "built is kept"
             ) from error
-        finally:
-            client.cancel(list(futures), force=True)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from stellar.errors import StellarError
 from stellar.ledger.connect import airflow_url, ledger_url
-from stellar.platform import bootstrap, processes
+from stellar.platform import bootstrap, processes, workers
 from stellar.platform.ports import LOOPBACK
 from stellar.settings import Settings
 
@@ -34,11 +34,18 @@ def folder(settings: Settings) -> Path:
     return settings.home / "airflow"
 
 
+def parts(settings: Settings) -> list[str]:
+    """Airflow's processes in a home, Celery workers included."""
+    return [*PARTS, *workers.names(settings)]
+
+
 def command(settings: Settings, part: str) -> list[str]:
-    """Command line of one of Airflow's processes; the scheduler's loads libraries for its workers first."""
-    if part == "scheduler":
-        return [sys.executable, str(settings.root / "ops" / "scheduler.py"), *PARTS[part][1:]]
-    return [sys.executable, "-m", "airflow", *PARTS[part]]
+    """Command line of one of Airflow's processes; the one that forks tasks loads their libraries first."""
+    preloaded = [sys.executable, str(settings.root / "ops" / "preloaded.py")]
+    if part in PARTS:
+        forks_tasks = part == "scheduler" and settings.executor == "local"
+        return [*(preloaded if forks_tasks else (sys.executable, "-m", "airflow")), *PARTS[part]]
+    return [*preloaded, *workers.arguments(settings, part)]
 
 
 def base_url(ports: dict[str, int]) -> str:
@@ -49,6 +56,8 @@ def base_url(ports: dict[str, int]) -> str:
 def environment(settings: Settings, ports: dict[str, int]) -> dict[str, str]:
     """Environment of Airflow's processes, and so of the tasks; secrets are passed by it and by nothing else."""
     url = base_url(ports)
+    database = url_text(database_url(settings))
+    at_once = max(4, settings.workers)
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW__", "AIRFLOW_", "STELLAR_"))
     }
@@ -64,10 +73,10 @@ def environment(settings: Settings, ports: dict[str, int]) -> dict[str, str]:
         "STELLAR_DATA": str(settings.data),
         "AIRFLOW_HOME": str(folder(settings)),
         "AIRFLOW_CONFIG": str(settings.root / "airflow.cfg"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url_text(database_url(settings)),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
         # four more than work may take: what waits for other DAGs (pool `settle`) must not keep those from running
-        "AIRFLOW__CORE__PARALLELISM": str(max(4, settings.workers) + 4),
-        "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": str(max(4, settings.workers)),
+        "AIRFLOW__CORE__PARALLELISM": str(at_once + 4),
+        "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": str(at_once),
         "AIRFLOW__CORE__FERNET_KEY": bootstrap.fernet_key(settings),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__API__BASE_URL": url,
@@ -80,6 +89,7 @@ def environment(settings: Settings, ports: dict[str, int]) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",
+        **workers.environment(settings, database, at_once + 4),
     }
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from stellar.errors import StellarError
 from stellar.ledger.connect import ledger_url
 from stellar.ledger.server import Server, account, check_reachable
-from stellar.platform import airflow, processes
+from stellar.platform import airflow, processes, workers
 from stellar.platform.supervisor import archive_options, is_alive, running_status
 from stellar.secret_files import PRIVATE
 from stellar.settings import EMBEDDED, Settings
@@ -38,7 +38,7 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything; a look that fails is a finding itself."""
     findings: list[Finding] = []
-    for look in (_machine, _packages, _home, _secrets, _supervisor, _ledger, _airflow, _services):
+    for look in (_machine, _packages, _home, _secrets, _supervisor, _ledger, _airflow, _broker, _services):
         try:
             findings += look(settings)
         except Exception as error:
@@ -153,6 +153,17 @@ def _airflow(settings: Settings) -> Iterator[Finding]:
         good = state == "healthy"
         todo = "" if good else f"wait half a minute; then see {settings.logs}"
         yield Finding(f"airflow {part}", "ok" if good else "warn", state, todo)
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    if settings.executor != "celery":
+        return
+    try:
+        workers.check_broker(settings)
+    except StellarError as error:
+        yield Finding("broker", "bad", str(error))
+    else:
+        yield Finding("broker", "ok", f"{workers.shown_url(settings)}, {settings.celery_workers} Celery workers")
 
 
 def _services(settings: Settings) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ import yaml
 from stellar.errors import InputError, LedgerError, StellarError
 from stellar.ledger.connect import bring_up_to_date
 from stellar.ledger.server import Server
-from stellar.platform import airflow, bootstrap, processes
+from stellar.platform import airflow, bootstrap, processes, workers
 from stellar.platform.ports import LOOPBACK, assign_ports
 from stellar.platform.processes import Child
 from stellar.settings import CONFIG, EMBEDDED, Settings
@@ -121,6 +121,7 @@ class Supervisor:
 
     def _start(self) -> None:
         settings = self.settings
+        workers.check_broker(settings)
         options = archive_options(settings)
         self.ports = assign_ports(settings, (*airflow.PORTS, "archive") if options is not None else airflow.PORTS)
         if options is not None:
@@ -136,7 +137,7 @@ class Supervisor:
         if airflow.prepare_database(settings, environment):
             self.report("Airflow's database prepared")
         self.report("starting Airflow")
-        for part in airflow.PARTS:
+        for part in airflow.parts(settings):
             self._add(part, airflow.command(settings, part), environment)
         if building is not None:
             self._finish_archive(building)

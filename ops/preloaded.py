@@ -1,8 +1,9 @@
-"""Airflow's scheduler with the tasks' libraries loaded, for LocalExecutor.
+"""An Airflow process whose tasks are forks of it, with the tasks' libraries loaded: `preloaded.py scheduler …` for
+LocalExecutor, `preloaded.py celery worker …` for CeleryExecutor.
 
-Its workers are forks of it, and each task is a fork of a worker: what is loaded here, once, no task has to load again.
-That is seconds of each of some seventy tasks. Only libraries are loaded, never the platform's own modules, so a changed
-file is seen by the next task; none of them starts threads when imported, so a fork is safe.
+What is loaded here, once, no task has to load again. That is seconds of each of some seventy tasks. Only libraries are
+loaded, never the platform's own modules, so a changed file is seen by the next task; none of them starts threads when
+imported, so a fork is safe.
 """
 
 import contextlib
@@ -28,14 +29,14 @@ LIBRARIES = (
 
 
 def main() -> None:
-    """Load, then be the scheduler."""
+    """Load, then be what the arguments say."""
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):  # the task that needs it will say so, with its name
             importlib.import_module(name)
     from airflow.__main__ import main as airflow
 
-    sys.argv = ["airflow", "scheduler", *sys.argv[1:]]
+    sys.argv[0] = "airflow"
     airflow()
 
 

@@ -1,0 +1,122 @@
+"""What the suite needs beside the platform: a Redis, a Dask cluster, homes that the user of Postgres may enter."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import sqlalchemy as sa
+
+from integration.conftest import database_server, made_home  # noqa: F401  fixtures
+from integration.engine import small_steps as small
+from scale.cluster import Cluster
+from stellar.engine import engine, ingest
+from stellar.ledger.connect import ledger_session
+from stellar.platform.ports import free_ports
+from stellar.quality import suites
+from stellar.settings import load_settings
+
+
+@pytest.fixture(scope="session")
+def homes() -> Iterator[Path]:
+    """Folder for homes; pytest's own (0700) is closed to the user that Postgres runs as when tests run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="stellar-scale-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A real Redis on loopback with a password, started for this suite."""
+    server = shutil.which("redis-server")
+    if server is None:
+        if os.environ.get("CI"):
+            pytest.fail("redis-server is missing in CI: apt-get install redis-server")
+        pytest.skip("no redis-server here; install Debian's package of that name")
+    port, password = free_ports(1)[0], secrets.token_urlsafe(16)
+    process = subprocess.Popen([server, "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    # by standard input, since a command line is for everybody to read
+    settings = f"port {port}\nbind 127.0.0.1\nrequirepass {password}\nsave ''\nappendonly no\n"
+    process.stdin.write(settings.encode())
+    process.stdin.close()
+    url = f"redis://:{password}@127.0.0.1:{port}/0"
+    try:
+        _wait_for_redis(process, url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _wait_for_redis(process: subprocess.Popen, url: str) -> None:
+    give_up = time.monotonic() + 20
+    while True:
+        assert process.poll() is None, "redis-server ended"
+        try:
+            redis.Redis.from_url(url, socket_timeout=2).ping()
+            return
+        except redis.ConnectionError:
+            assert time.monotonic() < give_up, "redis-server does not answer"
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A Dask scheduler and two workers of one thread each, every one a process."""
+    with Cluster(tmp_path) as running:
+        running.add_workers(2)
+        yield running
+
+
+@pytest.fixture
+def contexts(
+    homes: Path,
+    database_server: sa.Engine,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., engine.Context]]:
+    """Makes engines on empty homes with ledgers of their own, with the settings that it is given; gates ask nothing."""
+    (tmp_path / "default.yaml").write_text("description: asks nothing\nunique_id: false\n")
+    monkeypatch.setattr(suites, "GATES", tmp_path)
+    suites.load_suite.cache_clear()
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> engine.Context:
+            name = f"test_{uuid.uuid4().hex}"
+            with database_server.connect() as connection:
+                connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE stellar STRATEGY file_copy"))
+            where = database_server.url.set(database=name, drivername="postgresql")
+            url = where.render_as_string(hide_password=False)
+            made = load_settings(home=homes / name, postgres_url=url, **settings)
+            return engine.Context(made, stack.enter_context(ledger_session(made)), "run-1")
+
+        yield make
+    suites.load_suite.cache_clear()
+
+
+@pytest.fixture
+def bring() -> Callable[..., None]:
+    """Brings fields of `small_steps` into a lake and makes them current."""
+
+    def stars(ctx: engine.Context, *fields: str) -> None:
+        for field in fields:
+            unit, answer = small.fetched(field)
+            ingest.plan_units(ctx, "test", [unit])
+            ingest.record_batch(ctx, unit, answer)
+        made = ingest.commit_raw(ctx, "raw.stars")
+        engine.gate(ctx, [made.key])
+        engine.promote(ctx, [made.key], who="test", reason="sync")
+
+    return stars
