@@ -203,6 +203,11 @@ class Profile(_Section):
         """
         return len(self.on_sky()) * (self.matches.reach_arcsec + SAME_KEY_ARCSEC)
 
+    @property
+    def margin_arcsec(self) -> float:
+        """Width of the margins that are kept with the profile's datasets: the widest that any of its steps reads."""
+        return self.chain_arcsec + 2 * self.matches.reach_arcsec + 1.0
+
     def on_sky(self) -> list[Curated]:
         """Those with positions, best first: what is matched and unified."""
         return [c for c in self.configs() if c.layout == "rows"]

@@ -68,17 +68,24 @@ def _build_one(settings: Settings, step: Step, plan: Plan, one: PartitionPlan, r
     table = _checked(step, one.partition, result, given)
     folder = staging(settings, plan.key)
     stem = one.partition.file_name
-    note = _stage(table, folder, stem, id_column=step.id_column, sky=step.layout != "plain")
+    note = _stage(table, folder, stem, step)
     note |= {"key": one.key, "accounting": result.accounting.to_dict(), "quarantine": None}
     if result.quarantine is not None and result.quarantine.num_rows:
-        note["quarantine"] = _stage(result.quarantine, folder, f"{stem}.quarantine", id_column=REFUSED_ID, sky=False)
+        note["quarantine"] = _stage(result.quarantine, folder, f"{stem}.quarantine", None)
     write_json(_note(settings, plan.key, one.partition), note)
 
 
-def _stage(table: pa.Table, folder: Path, stem: str, *, id_column: str, sky: bool) -> dict[str, Any]:
+def _stage(table: pa.Table, folder: Path, stem: str, step: Step | None) -> dict[str, Any]:
+    """Write a partition of a step's output, or of what it refused (None), into the staging folder."""
     # each attempt writes a file of its own, and its name is its hash: no other attempt's content can come under it
     own = folder / f".{stem}.{uuid.uuid4().hex}.parquet"
-    made: PartitionFile = write_partition(table, own, id_column=id_column, sky=sky)
+    made: PartitionFile
+    if step is None:
+        made = write_partition(table, own, id_column=REFUSED_ID, sky=False)
+    else:
+        made = write_partition(
+            table, own, id_column=step.id_column, sky=step.layout != "plain", position=step.position, keep_index=True
+        )
     named = folder / f"{stem}.{made.sha256[:16]}.parquet"
     own.replace(named)
     return {"file": named.name, "rows": made.rows, "bytes": made.bytes, "sha256": made.sha256}
@@ -121,16 +128,17 @@ def _check_quarantine(step: Step, where: str, table: pa.Table) -> None:
 def _check_place(step: Step, where: str, partition: Partition, table: pa.Table) -> pa.Table:
     if step.layout == "plain":
         return table
-    try:
-        table = with_index(table)
-    except InputError as error:
-        raise LedgerError(f"{where}: {error}") from error
+    if not (step.keeps_index and INDEX_COLUMN in table.column_names):
+        try:
+            table = with_index(table, position=step.position)
+        except InputError as error:
+            raise LedgerError(f"{where}: {error}") from error
     cell = partition.cell
     if cell is None and table.num_rows:
         raise LedgerError(f"{where}: {table.num_rows} rows without a position came out; filter or quarantine them")
     if cell is not None:
         outside = ~cell.contains(table[INDEX_COLUMN].to_numpy())
         if outside.any():
-            row = table.slice(int(outside.argmax()), 1).select([step.id_column, "ra", "dec"]).to_pylist()[0]
+            row = table.slice(int(outside.argmax()), 1).select([*step.id_columns, *step.position]).to_pylist()[0]
             raise LedgerError(f"{where}: {int(outside.sum())} rows lie outside the cell, the first is {row}")
     return table

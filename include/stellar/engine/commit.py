@@ -16,8 +16,10 @@ import sqlalchemy as sa
 
 from stellar.engine.build import read_note
 from stellar.engine.context import Context
+from stellar.engine import margins
 from stellar.engine.keys import content_hash
 from stellar.engine.plan import (
+    PartitionPlan,
     Plan,
     begin_snapshots,
     companion_key,
@@ -29,7 +31,8 @@ from stellar.engine.plan import (
 )
 from stellar.engine.step import Accounting, Partition, Step
 from stellar.errors import IntegrityError, LedgerError
-from stellar.lake.hats import COMMON_METADATA, DATASET, finish_catalog, finish_plain
+from stellar.lake.hats import MarginInfo, finish_catalog, finish_plain, partition_file
+from stellar.lake.read import Catalog
 from stellar.ledger import snapshots
 from stellar.settings import Settings
 from stellar.sky.healpix import Cell
@@ -49,6 +52,7 @@ class Made:
     bytes: int
     sha256: str
     accounting: dict[str, Any] | None = None
+    reads: dict[str, dict[str, str]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -59,6 +63,7 @@ class Made:
             "bytes": self.bytes,
             "sha256": self.sha256,
             "accounting": self.accounting,
+            "reads": self.reads,
         }
 
 
@@ -84,7 +89,7 @@ def commit(ctx: Context, step: Step, plan: Plan) -> str:
         if row and is_whole(ctx.settings, connection, row):
             return plan.key
         begin_snapshots(connection, step, plan.key, ctx.run_id)
-        made, refused = _collect(connection, ctx.settings, plan)
+        made, refused = _collect(connection, ctx.settings, plan, bool(step.margin_arcsec))
         totals = _add_up(step, plan, made, refused)
         about = _about(step, plan)
         if step.quarantine:
@@ -99,12 +104,14 @@ def commit(ctx: Context, step: Step, plan: Plan) -> str:
                 {**about, "companion_of": plan.key},
                 plan,
             )
-        _store(ctx, connection, plan.key, step.dataset, made, totals, about, plan)
+        _store(ctx, connection, plan.key, step.dataset, made, totals, about, plan, step)
     shutil.rmtree(staging(ctx.settings, plan.key), ignore_errors=True)
     return plan.key
 
 
-def _collect(connection: sa.Connection, settings: Settings, plan: Plan) -> tuple[list[Made], list[Made]]:
+def _collect(
+    connection: sa.Connection, settings: Settings, plan: Plan, keeps_margins: bool
+) -> tuple[list[Made], list[Made]]:
     """Every planned partition as it was staged or as an earlier snapshot holds it, and what was quarantined."""
     keys = [one.key for one in plan.partitions]
     stored = snapshots.stored_partitions(connection, [*keys, *(companion_key(key) for key in keys)])
@@ -114,40 +121,50 @@ def _collect(connection: sa.Connection, settings: Settings, plan: Plan) -> tuple
         note = read_note(settings, plan.key, one.partition)
         if note is not None:
             folder = staging(settings, plan.key)
-            made.append(_from_note(one.partition.name, one.key, folder, note, note["accounting"]))
+            made.append(_from_note(one, folder, note, keeps_margins))
             if note["quarantine"]:
-                refused.append(_from_note(bucket, companion_key(one.key), folder, note["quarantine"], None))
+                refused.append(_refused(bucket, companion_key(one.key), folder, note["quarantine"]))
             continue
         if one.key not in stored:
             raise LedgerError(
                 f"{plan.dataset}: partition {one.partition.name} is not built; build it before the commit"
             )
         old = stored[one.key]
-        made.append(_from_store(settings, one.partition.name, old))
+        made.append(_from_store(settings, one.partition.name, old, keeps_margins, one.reads))
         if (old.accounting or {}).get("quarantined"):
             refused.append(_from_store(settings, bucket, stored[companion_key(one.key)]))
     return made, refused
 
 
-def _file(name: str, rows: int) -> str | None:
+def _file(name: str, rows: int, keeps_margins: bool = False) -> str | None:
     """Path of a partition below the snapshot's folder; one without rows has no file."""
-    if not rows:
-        return None
-    cell = Partition(name).cell
-    return f"{DATASET}/{cell.path() if cell else f'{name}.parquet'}"
+    return partition_file(Partition(name).cell or name, margins=keeps_margins) if rows else None
 
 
-def _from_note(name: str, key: str, folder: Path, note: Mapping[str, Any], accounting: dict[str, Any] | None) -> Made:
+def _from_note(one: PartitionPlan, folder: Path, note: Mapping[str, Any], keeps_margins: bool) -> Made:
+    name, rows = one.partition.name, note["rows"]
+    file, source = _file(name, rows, keeps_margins), folder / note["file"]
+    return Made(name, one.key, source, file, rows, note["bytes"], note["sha256"], note["accounting"], one.reads)
+
+
+def _refused(name: str, key: str, folder: Path, note: Mapping[str, Any]) -> Made:
     rows = note["rows"]
-    return Made(name, key, folder / note["file"], _file(name, rows), rows, note["bytes"], note["sha256"], accounting)
+    return Made(name, key, folder / note["file"], _file(name, rows), rows, note["bytes"], note["sha256"])
 
 
-def _from_store(settings: Settings, name: str, old: snapshots.StoredPartition) -> Made:
+def _from_store(
+    settings: Settings,
+    name: str,
+    old: snapshots.StoredPartition,
+    keeps_margins: bool = False,
+    reads: dict[str, dict[str, str]] | None = None,
+) -> Made:
     root = settings.lake / old.snapshot_path
-    source = root / (old.path or f"{DATASET}/{COMMON_METADATA}")
+    source = root / old.path if old.path else Catalog(root).common_metadata
     if not source.exists() or (old.path and source.stat().st_size != old.bytes):
         raise IntegrityError(f"{source}: missing or damaged, so it cannot be carried over; run `stellar verify`")
-    return Made(name, old.key, source, _file(name, old.rows), old.rows, old.bytes, old.file_sha256, old.accounting)
+    file = _file(name, old.rows, keeps_margins)
+    return Made(name, old.key, source, file, old.rows, old.bytes, old.file_sha256, old.accounting, reads)
 
 
 def _add_up(step: Step, plan: Plan, made: Sequence[Made], refused: Sequence[Made]) -> Accounting:
@@ -181,6 +198,10 @@ def _about(step: Step, plan: Plan) -> dict[str, Any]:
             role: {"dataset": one.dataset, "snapshot": one.snapshot, "content_hash": one.content_hash}
             for role, one in plan.inputs.items()
         },
+        "batches": sorted({batch for one in step.inputs.values() for batch in one.batches or ()}),
+        "id_columns": list(step.id_columns),
+        "position": list(step.position),
+        "margin_arcsec": step.margin_arcsec,
     }
 
 
@@ -193,10 +214,14 @@ def _store(
     totals: Accounting,
     about: Mapping[str, Any],
     plan: Plan,
+    step: Step | None = None,
 ) -> None:
-    """Files in place, then their rows in the ledger, of one output."""
+    """Files in place, then their rows in the ledger, of one output; `step` where it may lie on the sky."""
     before = snapshots.find(connection, key)
-    found = store_snapshot(ctx.settings, key, dataset, made, totals, about, staging(ctx.settings, plan.key))
+    aside = staging(ctx.settings, plan.key)
+    edges = _margins(ctx, connection, step, made, aside) if step and step.margin_arcsec else None
+    position = step.position if step else ("ra", "dec")
+    found = store_snapshot(ctx.settings, key, dataset, made, totals, about, aside, position=position, edges=edges)
     if before is not None and before.content_hash not in (None, found):
         raise IntegrityError(
             f"{dataset}: made again from the same inputs, {key[:16]} has other content than before, so step "
@@ -204,7 +229,23 @@ def _store(
         )
     parents = [(one.snapshot, "snapshot", role) for role, one in plan.inputs.items() if one.snapshot]
     parents += [(version, "version", role) for role, version in about["models"].items()]
+    if step:
+        parents += [(batch, "batch", role) for role, one in step.inputs.items() for batch in one.batches or ()]
     record_snapshot(connection, key, dataset, made, totals, found, str(about["step"]), parents)
+    if edges is not None and step:
+        snapshots.record_margins(connection, key, step.margin_arcsec, [one.to_dict() for one in edges])
+
+
+def _margins(
+    ctx: Context, connection: sa.Connection, step: Step, made: Sequence[Made], aside: Path
+) -> list[margins.Margin]:
+    """Margins of all partitions on the sky, made now or carried over."""
+    parts = margins.parts_of(made)
+    wanted = margins.keys(parts, step.margin_arcsec, step.id_columns)
+    stored = snapshots.stored_margins(connection, [key for key, _ in wanted.values()])
+    return margins.make_margins(
+        parts, step.margin_arcsec, step.id_columns, stored, wanted, ctx.settings.lake, aside, ctx.settings.workers
+    )
 
 
 def store_snapshot(
@@ -216,6 +257,8 @@ def store_snapshot(
     about: Mapping[str, Any],
     aside: Path,
     schema: pa.Schema | None = None,
+    position: tuple[str, str] = ("ra", "dec"),
+    edges: Sequence[margins.Margin] | None = None,
 ) -> str:
     """Put a snapshot's folder together aside and rename it into place; returns its content hash.
 
@@ -223,14 +266,18 @@ def store_snapshot(
     in its place is replaced.
     """
     draft = aside / f"snapshot-{uuid.uuid4().hex}"
-    (draft / DATASET).mkdir(parents=True)
+    draft.mkdir(parents=True)
     for one in made:
         if one.file:
             link(one.source, draft / one.file)
+    for edge in edges or ():
+        if edge.source and edge.file:
+            link(edge.source, draft / edge.file)
     schema = schema or _schema(made)
     cells = {Cell.parse(one.name): one.rows for one in made if Partition(one.name).cell}
     if cells:
-        finish_catalog(draft, dataset, cells, schema)
+        size = sum(one.bytes for one in made if one.file)
+        finish_catalog(draft, dataset, cells, schema, position=position, margin=_info(about, edges), size=size)
     else:
         finish_plain(draft, schema)
     found = content_hash((one.name, one.sha256) for one in made)
@@ -242,6 +289,7 @@ def store_snapshot(
         "content_hash": found,
         "accounting": totals.to_dict(),
         "partitions": [one.to_dict() for one in sorted(made, key=lambda one: one.name)],
+        "margins": [one.to_dict() for one in sorted(edges or (), key=lambda one: one.name)],
     }
     write_json(draft / "manifest.json", manifest)
     final = settings.lake / snapshot_folder(dataset, key)
@@ -250,6 +298,13 @@ def store_snapshot(
         shutil.rmtree(final)
     draft.rename(final)
     return found
+
+
+def _info(about: Mapping[str, Any], edges: Sequence[margins.Margin] | None) -> MarginInfo | None:
+    if edges is None:
+        return None
+    rows = {Cell.parse(one.name): one.rows for one in edges}
+    return MarginInfo(about["margin_arcsec"], rows, sum(one.bytes for one in edges))
 
 
 def record_snapshot(

@@ -14,20 +14,24 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from stellar.engine.context import Context
+from stellar.engine.keys import digest
 from stellar.engine.rows import bucket_of
+from stellar.engine.staging import NOWHERE, Batches, cells_of, read_staged
 from stellar.engine.step import Input, Partition, PartitionInput, Step
 from stellar.errors import InputError, LedgerError
+from stellar.lake import layout
 from stellar.lake.read import Catalog
 from stellar.ledger import snapshots
 from stellar.settings import Settings
 from stellar.sky.healpix import INDEX_COLUMN, Cell, in_margin, margin_ranges, overlapping, spatial_index
 
-Kind = Literal["absent", "cells", "positions", "files"]
+Kind = Literal["absent", "cells", "positions", "files", "staged"]
 
 #: Rows of a raw input without a position on the sky: the step gets them in a partition of their own and has to
 #: filter or quarantine them.
 UNPLACED = Partition("unplaced")
-_NOWHERE = -1
+_NOWHERE = NOWHERE
+MARGIN = "margin/"  # before the name of a partition whose margin is read
 _WIDTHS = {"BOOLEAN": 0.125, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8}
 _TEXT_BYTES = 16  # what a value of text counts in a layout; its length is not in a file's footer
 
@@ -36,7 +40,8 @@ _TEXT_BYTES = 16  # what a value of text counts in a layout; its length is not i
 class InputPlan:
     """Which snapshot an input is read from. `path` is below the lake's folder; `kind` says how rows are found.
 
-    `cells`: a HATS catalogue; `positions`: raw files with `ra` and `dec`; `files`: plain files; `absent`: nothing.
+    `cells`: a HATS catalogue; `positions`: raw files with `ra` and `dec`; `files`: plain files; `staged`: staged
+    batches; `absent`: nothing. `margin_arcsec` is the width of the margins that are kept with a catalogue.
     """
 
     role: str
@@ -46,6 +51,7 @@ class InputPlan:
     content_hash: str | None
     rows: int
     kind: Kind
+    margin_arcsec: float = 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,6 +71,10 @@ def resolve_inputs(ctx: Context, step: Step, pinned: Mapping[str, str] | None) -
 
 
 def _resolve(ctx: Context, step: Step, role: str, one: Input, pinned: str | None) -> InputPlan:
+    if one.batches is not None:
+        found_batches = [read_staged(ctx.settings.lake, one.dataset, batch_id) for batch_id in one.batches]
+        rows = sum(batch.rows for batch in found_batches)
+        return InputPlan(role, one.dataset, None, None, digest(sorted(one.batches)), rows, "staged")
     found = snapshots.get(ctx.engine, pinned) if pinned else snapshots.current(ctx.engine, one.dataset)
     if found is None:
         if one.optional:
@@ -83,7 +93,9 @@ def _resolve(ctx: Context, step: Step, role: str, one: Input, pinned: str | None
         kind = "cells"
     elif one.dataset.startswith("raw.") and {"ra", "dec"} <= set(catalog.schema.names):
         kind = "positions"
-    return InputPlan(role, one.dataset, found.key, found.path, found.content_hash, found.rows or 0, kind)
+    return InputPlan(
+        role, one.dataset, found.key, found.path, found.content_hash, found.rows or 0, kind, found.margin_arcsec
+    )
 
 
 class Reader:
@@ -92,6 +104,8 @@ class Reader:
     def __init__(self, settings: Settings, step: Step, inputs: Mapping[str, InputPlan]) -> None:
         self.settings, self.step, self.inputs = settings, step, inputs
         self._located: dict[str, Located] = {}
+        self._batches: dict[str, Batches] = {}
+        self._id = step.id_columns[0]
         self.index = lru_cache(maxsize=64)(self._index)
 
     @lru_cache(maxsize=64)  # noqa: B019 - a reader lives for one call of plan or build
@@ -100,6 +114,13 @@ class Reader:
         if path is None:
             raise LedgerError(f"{self.step.dataset}: input {role} is absent and cannot be read")
         return Catalog(self.settings.lake / path)
+
+    def batches(self, role: str) -> Batches:
+        """The staged batches of an input."""
+        if role not in self._batches:
+            one = self.step.inputs[role]
+            self._batches[role] = Batches(self.settings.lake, one.dataset, one.batches or ())
+        return self._batches[role]
 
     def files(self, role: str) -> list[Path]:
         return [] if self.inputs[role].kind == "absent" else self.catalog(role).files
@@ -138,8 +159,10 @@ class Reader:
         plan, cell, margin = self.inputs[role], partition.cell, self.step.inputs[role].margin_arcsec
         if plan.kind == "absent":
             return []
+        if plan.kind == "staged":
+            return [name for name, _ in self.batches(role).hashes(*_bounds(cell))]
         if plan.kind == "cells" and partition.bucket is None:
-            return [str(one) for one in overlapping(self.catalog(role).cells, cell, margin)] if cell else []
+            return self._cell_names(role, cell, margin) if cell else []
         if plan.kind == "positions" and partition.bucket is None:
             located = self.located(role)
             if cell is None:
@@ -151,23 +174,94 @@ class Reader:
             return [name for name in names if partition.bucket in self._buckets(role, name, partition.buckets)]
         return names
 
+    def _cell_names(self, role: str, cell: Cell, margin: float) -> list[str]:
+        cells = self.catalog(role).cells
+        if not margin or not self._keeps_margin(role):
+            return [str(one) for one in overlapping(cells, cell, margin)]
+        own = overlapping(cells, cell)
+        if not _cover(own, cell):  # what lies beyond a part of the cell without rows is in no kept margin
+            return [str(one) for one in overlapping(cells, cell, margin)]
+        return [*map(str, own), *(f"{MARGIN}{one}" for one in own)]
+
+    def _keeps_margin(self, role: str) -> bool:
+        """Whether an input's own margins are read; else rows of whole neighbours are."""
+        plan, wanted = self.inputs[role], self.step.inputs[role].margin_arcsec
+        if not plan.margin_arcsec:
+            return False
+        if plan.margin_arcsec < wanted:
+            raise InputError(
+                f"{self.step.dataset}: reads {plan.dataset} with a margin of {wanted:g} arcsec, but {plan.margin_arcsec:g}"
+                f" are kept with it; make it again with a margin of at least {wanted:g} (stellar import … --margin"
+                f" {wanted:g})"
+            )
+        return True
+
+    def content(self, role: str, partition: Partition, names: list[str]) -> list[list[str]]:
+        """(name, SHA-256) of what `names` gave, to enter the partition's key."""
+        if self.inputs[role].kind == "staged":
+            return self.batches(role).hashes(*_bounds(partition.cell))
+        return [[name, self.hashes[role][name]] for name in names if name in self.hashes[role]]
+
     def read(self, role: str, partition: Partition, names: list[str]) -> PartitionInput:
         """The rows of an input for an output partition, from the partitions of it that `names` gave."""
         plan, one, cell = self.inputs[role], self.step.inputs[role], partition.cell
         if plan.kind == "absent":
             nothing = pa.table({})
             return PartitionInput(nothing, nothing, absent=True)
+        if plan.kind == "staged":
+            batches = self.batches(role)
+            rows = batches.unplaced() if cell is None else batches.read(*cell.range29())
+            return PartitionInput(rows, rows.slice(0, 0))
         catalog = self.catalog(role)
         columns = list(one.columns) if one.columns is not None else None
         empty = catalog.empty(columns)
         if plan.kind == "cells" and partition.bucket is None:
             if cell is None:
                 return PartitionInput(empty, empty)
-            return PartitionInput(*catalog.read_cell(cell, one.margin_arcsec, columns))
+            if not any(name.startswith(MARGIN) for name in names):
+                return PartitionInput(*catalog.read_cell(cell, one.margin_arcsec, columns))
+            return PartitionInput(*self._with_margin(catalog, cell, one.margin_arcsec, columns))
         if plan.kind == "positions" and partition.bucket is None:
             return self._read_positions(role, cell, names, empty)
         tables = [self._read_bucket(role, partition, name, empty.column_names) for name in names]
         return PartitionInput(_together(empty, tables), empty)
+
+    def _with_margin(
+        self, catalog: Catalog, cell: Cell, margin_arcsec: float, columns: list[str] | None
+    ) -> tuple[pa.Table, pa.Table]:
+        """Rows of a cell, and of its margin from the margins that are kept with the input's cells.
+
+        A row beyond the cell lies in the margin of each of the input's cells that it is near to; it is taken from the
+        first of them.
+        """
+        wanted = None if columns is None else list(dict.fromkeys([INDEX_COLUMN, *columns]))
+        own = overlapping(catalog.cells, cell)
+        rows, margin, seen = [], [], []
+        for one in own:
+            table = catalog.read(one, wanted)
+            kept = catalog.read_margin(one, wanted)
+            for part, is_own in ((table, True), (kept, False)):
+                index = part[INDEX_COLUMN].to_numpy()
+                inside = cell.contains(index)
+                if is_own:
+                    rows.append(part if inside.all() else part.filter(pa.array(inside)))
+                    if inside.all():
+                        continue
+                near = ~inside & in_margin(index, cell, margin_arcsec)
+                if not is_own:
+                    for other in own:
+                        near &= ~other.contains(index)
+                    for other in seen:
+                        near &= ~in_margin(index, other, catalog.margin_arcsec or 0)
+                margin.append(part.filter(pa.array(near)))
+            seen.append(one)
+        empty = catalog.empty(columns)
+        return tuple(_together(empty, [part.select(empty.column_names) for part in parts]) for parts in (rows, margin))
+
+    @cached_property
+    def hashes(self) -> dict[str, dict[str, str]]:
+        """Role -> name of a partition, or of its margin, -> SHA-256 of its file; set by the plan."""
+        return {}
 
     def _read_positions(self, role: str, cell: Cell | None, names: list[str], empty: pa.Table) -> PartitionInput:
         rows, margin = [], []
@@ -188,24 +282,45 @@ class Reader:
         table = _read_raw(path, columns)
         if partition.bucket is None or not self._has_id(role):
             return table
-        ids = table if self.step.id_column in table.column_names else _read_raw(path, [self.step.id_column])
-        return table.filter(pa.array(bucket_of(ids[self.step.id_column], partition.buckets) == partition.bucket))
+        ids = table if self._id in table.column_names else _read_raw(path, [self._id])
+        return table.filter(pa.array(bucket_of(ids[self._id], partition.buckets) == partition.bucket))
 
     def _file(self, role: str, name: str) -> Path:
         catalog = self.catalog(role)
         return catalog.file(Cell.parse(name) if catalog.is_hats else name)
 
     def _has_id(self, role: str) -> bool:
-        return self.step.id_column in self.catalog(role).schema.names
+        return self._id in self.catalog(role).schema.names
 
     @cache  # noqa: B019 - a reader lives for one call of plan or build
     def _buckets(self, role: str, name: str, buckets: int) -> set[int]:
-        ids = _read_raw(self._file(role, name), [self.step.id_column])
+        ids = _read_raw(self._file(role, name), [self._id])
         return set(np.unique(bucket_of(ids.column(0), buckets)).tolist()) if ids.num_columns else {0}
 
-    def weight(self, role: str, name: str) -> float:
-        """Bytes on disk of one partition of an input."""
+    def weight(self, role: str, name: str, partition: Partition) -> float:
+        """Bytes that reading one partition of an input for an output partition costs, roughly."""
+        if name.startswith(MARGIN):
+            return 0.0
+        if self.inputs[role].kind == "staged":
+            part = self.batches(role).parts[name]
+            return part.count(*_bounds(partition.cell)) * self.bytes_of(role) / max(1, self.inputs[role].rows)
+        return self._size(role, name)
+
+    @cache  # noqa: B019 - a reader lives for one call of plan or build
+    def _size(self, role: str, name: str) -> float:
         return float(self._file(role, name).stat().st_size)
+
+    def staged_cells(self, role: str) -> tuple[list[Cell], int]:
+        """Cells of the rows of staged batches, and how many rows have no place in one."""
+        batches = self.batches(role)
+        size = self.bytes_of(role) / max(1, batches.rows)
+        return cells_of(batches.count, size, layout.THRESHOLD_BYTES, layout.MAX_ORDER), batches.unplaced_rows
+
+    def prepare(self, places: list[Partition]) -> None:
+        """Hash what is staged for each output partition, on all cores."""
+        for role, one in self.inputs.items():
+            if one.kind == "staged":
+                self.batches(role).prepare([_bounds(place.cell) for place in places], self.settings.workers)
 
     def bytes_of(self, role: str) -> float:
         """Bytes in memory of the columns of an input that the step reads, from footers and types alone.
@@ -213,6 +328,8 @@ class Reader:
         Rounded to two digits, so that a few longer spectra do not shift the layout of a survey.
         """
         one = self.step.inputs[role]
+        if one.batches is not None:
+            return float(f"{self.batches(role).bytes:.2g}")
         wanted = None if one.columns is None else {*one.columns}
         total = sum(_footer_bytes(path, wanted) for path in self.files(role))
         return float(f"{total:.2g}")
@@ -236,6 +353,16 @@ class Located:
     @cached_property
     def unplaced(self) -> int:
         return int(np.searchsorted(self.index, 0))
+
+
+def _cover(own: list[Cell], cell: Cell) -> bool:
+    """Whether cells that overlap a cell leave nothing of it out."""
+    return any(one.order <= cell.order for one in own) or sum(4.0**-one.order for one in own) == 4.0**-cell.order
+
+
+def _bounds(cell: Cell | None) -> tuple[int, int]:
+    """Range of a cell; of the rows without a place for None."""
+    return cell.range29() if cell else (_NOWHERE, 0)
 
 
 def _read_raw(path: Path, columns: list[str]) -> pa.Table:

@@ -14,7 +14,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from stellar.engine.context import Context
-from stellar.engine.inputs import UNPLACED, InputPlan, Reader, resolve_inputs
+from stellar.engine.inputs import MARGIN, UNPLACED, InputPlan, Reader, resolve_inputs
 from stellar.engine.keys import digest
 from stellar.engine.step import Partition, Step
 from stellar.errors import InputError, LedgerError
@@ -24,9 +24,9 @@ from stellar.ledger import snapshots
 from stellar.settings import Settings
 from stellar.sky.healpix import Cell
 
-ENGINE = 1  # raise it when the engine's own part in a snapshot's content changes
+ENGINE = 2  # raise it when the engine's own part in a snapshot's content changes
 _BATCH_BYTES = 4 << 20  # less work than this is not worth a task of its own
-_LARGEST_BATCH_BYTES = 256 << 20
+_LARGEST_BATCH_BYTES = 128 << 20
 _MOST_BUCKETS = 256
 
 
@@ -34,13 +34,13 @@ _MOST_BUCKETS = 256
 class PartitionPlan:
     """One partition of the snapshot to be. `carried`: a file of this key is linked from an earlier snapshot.
 
-    `reads` names, per input, the partitions that it is made from.
+    `reads` has, per input, the partitions that it is made from and the SHA-256 of each one's content.
     """
 
     partition: Partition
     key: str
     carried: bool
-    reads: dict[str, list[str]] = field(default_factory=dict)
+    reads: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,9 @@ def identity(step: Step) -> dict[str, Any]:
         "params": step.params,
         "models": step.models,
         "layout": [step.layout, step.primary, LAYOUT],
-        "id_column": step.id_column,
+        "id_column": list(step.id_columns),
+        "position": list(step.position),
+        "margin_arcsec": step.margin_arcsec,
         "quarantine": step.quarantine,
         "reads": {
             role: [one.dataset, one.margin_arcsec, list(one.columns) if one.columns is not None else None]
@@ -206,7 +208,7 @@ def _begin(ctx: Context, step: Step, key: str) -> None:
 
 def begin_snapshots(connection: Any, step: Step, key: str, run_id: str | None) -> None:
     """Note in the ledger that a step's output, and its quarantine, are being made."""
-    snapshots.declare_dataset(connection, step.dataset, step.id_column, step.description)
+    snapshots.declare_dataset(connection, step.dataset, step.id_columns[0], step.description)
     snapshots.begin(connection, key, step.dataset, step.name, step.version, step.params, run_id=run_id)
     if step.quarantine:
         snapshots.declare_dataset(connection, step.quarantine, None, f"Rows that {step.dataset} refused, with reasons")
@@ -241,21 +243,35 @@ def _staged(ctx: Context, key: str) -> Plan | None:
 
 def _partitions(ctx: Context, step: Step, reader: Reader) -> list[PartitionPlan]:
     places = _places(step, reader)
-    hashes = {
-        role: {part["name"]: part["sha256"] for part in snapshots.partitions_of(ctx.engine, one.snapshot)}
-        for role, one in reader.inputs.items()
-        if one.snapshot
-    }
+    reader.hashes.update(_hashes(ctx, reader))
+    reader.prepare(places)
     base = identity(step)
     planned = []
     for place in places:
-        reads = {role: reader.names(role, place) for role in step.inputs}
-        content = {role: [[name, hashes[role][name]] for name in names] for role, names in reads.items()}
+        names = {role: reader.names(role, place) for role in step.inputs}
+        reads = {role: dict(reader.content(role, place, names[role])) for role in step.inputs}
         kinds = {role: one.kind for role, one in reader.inputs.items()}
+        # staged rows are what they are, whichever file brought them
+        content = {
+            role: sorted(found.values()) if kinds[role] == "staged" else sorted(found.items())
+            for role, found in reads.items()
+        }
         key = digest({**base, "partition": place.name, "buckets": place.buckets, "kinds": kinds, "content": content})
         planned.append((place, key, reads))
     carried = _carried(ctx, [key for _, key, _ in planned])
     return [PartitionPlan(place, key, key in carried, reads) for place, key, reads in planned]
+
+
+def _hashes(ctx: Context, reader: Reader) -> dict[str, dict[str, str]]:
+    """Role -> partition, or margin of one, -> SHA-256 of its file, as the ledger has them."""
+    found = {}
+    for role, one in reader.inputs.items():
+        if one.snapshot:
+            parts = snapshots.partitions_of(ctx.engine, one.snapshot)
+            found[role] = {part["name"]: part["sha256"] for part in parts}
+            margins = snapshots.margins_of(ctx.engine, one.snapshot)
+            found[role] |= {f"{MARGIN}{part['name']}": part["sha256"] for part in margins}
+    return found
 
 
 def _carried(ctx: Context, keys: list[str]) -> set[str]:
@@ -294,6 +310,8 @@ def _cells(step: Step, reader: Reader) -> tuple[list[Cell], int]:
         roles = [role for role, one in reader.inputs.items() if one.kind == "cells"]
     elif primary is None or primary.kind == "absent" or primary.rows == 0:
         return [], 0
+    elif primary.kind == "staged":
+        return reader.staged_cells(str(step.primary))
     elif primary.kind == "files":
         raise InputError(f"{step.dataset}: {primary.dataset} has no columns ra and dec to lay cells out from")
     else:
@@ -307,29 +325,27 @@ def _cells(step: Step, reader: Reader) -> tuple[list[Cell], int]:
 
 
 def _batches(ctx: Context, reader: Reader, partitions: list[PartitionPlan]) -> list[list[int]]:
-    """Deal what is to be built out to as few tasks as keep the cores busy, the largest first."""
-    sizes: dict[int, float] = {}
-    weights: dict[tuple[str, str], float] = {}
-    for number, one in enumerate(partitions):
-        if one.carried:
-            continue
-        for role, names in one.reads.items():
-            for name in names:
-                if (role, name) not in weights:
-                    weights[role, name] = reader.weight(role, name)
-        sizes[number] = sum(weights[role, name] for role, names in one.reads.items() for name in names)
+    """Deal what is to be built out to as few tasks as keep the cores busy.
+
+    A task gets partitions that follow one another on the sky, since they share what they read, of about equal bytes.
+    """
+    sizes = {number: _weight(reader, one) for number, one in enumerate(partitions) if not one.carried}
     if not sizes:
         return []
     total = sum(sizes.values())
     count = min(ctx.settings.workers, 1 + int(total // _BATCH_BYTES))
     count = min(len(sizes), max(count, int(np.ceil(total / _LARGEST_BATCH_BYTES))))
-    loads = [0.0] * count
+    share, taken = total / count, 0.0
     batches: list[list[int]] = [[] for _ in range(count)]
-    for number in sorted(sizes, key=lambda n: (-sizes[n], n)):
-        least = loads.index(min(loads))
-        batches[least].append(number)
-        loads[least] += sizes[number]
-    return [sorted(batch) for batch in batches]
+    for number, size in sizes.items():
+        # the batch in whose share the middle of this partition falls
+        batches[min(count - 1, int((taken + size / 2) / share)) if share else 0].append(number)
+        taken += size
+    return [batch for batch in batches if batch]
+
+
+def _weight(reader: Reader, one: PartitionPlan) -> float:
+    return sum(reader.weight(role, name, one.partition) for role, names in one.reads.items() for name in names)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -74,12 +74,18 @@ class Input:
         Columns to read; None for all. Columns that the snapshot lacks are left out.
     optional : bool
         Whether the dataset may have no snapshot (a survey that was never synced).
+    batches : tuple of str or None
+        Ids of staged batches (`stellar.engine.staging`) that are read instead of a snapshot of the dataset.
+    folder : str or None
+        A HATS folder outside the lake that is read instead of a snapshot of the dataset: absolute path.
     """
 
     dataset: str
     margin_arcsec: float = 0
     columns: tuple[str, ...] | None = None
     optional: bool = False
+    batches: tuple[str, ...] | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,7 @@ class Step:
         JSON only; enters the key.
     run : callable
         Module-level pure function ``run(partition, inputs, params) -> StepResult``.
-    id_column : str
+    id_column : str or tuple of str
         The output's id; rows of a partition are sorted by (_healpix_29, id).
     layout : str
         ``rows``: from the positions (`ra`, `dec`) of the primary input; ``inherit``: the primary input's cells;
@@ -177,6 +183,14 @@ class Step:
         Second output, ``quarantine.<subject>``.
     models : dict
         Role -> model version key; enters the key and the lineage.
+    position : tuple of str
+        Columns of the output that hold right ascension and declination, degrees.
+    margin_arcsec : float
+        Width of the margins that are kept with an output on the sky; 0 for none.
+    keeps_index : bool
+        Whether the rows come out with the `_healpix_29` that they have: then it is not computed anew.
+    threads : bool
+        Whether partitions are best built in threads: `run` spends its time where the GIL is released.
     """
 
     dataset: str
@@ -185,12 +199,21 @@ class Step:
     inputs: dict[str, Input]
     params: dict[str, Any]
     run: StepFunction
-    id_column: str
+    id_column: str | tuple[str, ...]
     layout: Layout
     primary: str | None = None
     quarantine: str | None = None
     models: dict[str, str] = field(default_factory=dict)
     description: str = ""
+    position: tuple[str, str] = ("ra", "dec")
+    margin_arcsec: float = 0
+    keeps_index: bool = False
+    threads: bool = False
+
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """The output's id as a tuple of columns."""
+        return (self.id_column,) if isinstance(self.id_column, str) else self.id_column
 
     def __post_init__(self) -> None:
         for dataset in (self.dataset, self.quarantine, *(one.dataset for one in self.inputs.values())):

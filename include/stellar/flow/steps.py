@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from stellar.engine.context import Context
 from stellar.engine.step import Step
@@ -43,7 +44,13 @@ def stage_steps(ctx: Context, stage: str, pinned: Mapping[str, str] | None = Non
         needed = [step.inputs[step.primary]] if step.primary else list(step.inputs.values())
         return any(one.dataset in there for one in needed)
 
-    return [step for step in _STEPS[stage](ctx, profile_of(ctx)) if has_input(step)]
+    profile = profile_of(ctx)
+    return [_with_margin(step, profile) for step in _STEPS[stage](ctx, profile) if has_input(step)]
+
+
+def _with_margin(step: Step, profile: Profile) -> Step:
+    """The step with margins kept with what it makes; datasets in buckets have none."""
+    return step if step.layout == "plain" else replace(step, margin_arcsec=profile.margin_arcsec)
 
 
 def _curate(ctx: Context, profile: Profile) -> list[Step]:

@@ -45,7 +45,13 @@ class PartitionFile(NamedTuple):
 
 
 def write_partition(
-    table: pa.Table, path: Path, *, id_column: str | Sequence[str], sky: bool | None = None
+    table: pa.Table,
+    path: Path,
+    *,
+    id_column: str | Sequence[str],
+    sky: bool | None = None,
+    position: tuple[str, str] = ("ra", "dec"),
+    keep_index: bool = False,
 ) -> PartitionFile:
     """Write rows to a Parquet file, canonical to the byte, complete or not at all.
 
@@ -73,7 +79,7 @@ def write_partition(
     InputError
         When an id column is missing or holds nulls, or a position is not on the sky.
     """
-    table = canonical(table, id_column=id_column, sky=sky)
+    table = canonical(table, id_column=id_column, sky=sky, position=position, keep_index=keep_index)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
     try:
@@ -86,7 +92,14 @@ def write_partition(
     return PartitionFile(path, table.num_rows, size, digest)
 
 
-def canonical(table: pa.Table, *, id_column: str | Sequence[str], sky: bool | None = None) -> pa.Table:
+def canonical(
+    table: pa.Table,
+    *,
+    id_column: str | Sequence[str],
+    sky: bool | None = None,
+    position: tuple[str, str] = ("ra", "dec"),
+    keep_index: bool = False,
+) -> pa.Table:
     """The table as `write_partition` stores it: types, values, `_healpix_29`, order of rows."""
     ids = [id_column] if isinstance(id_column, str) else list(id_column)
     for name in ids:
@@ -96,18 +109,19 @@ def canonical(table: pa.Table, *, id_column: str | Sequence[str], sky: bool | No
             raise InputError(f"id column {name!r} is null in {nulls} of {table.num_rows} rows; ids are never null")
     table = table.cast(stored_schema(table.schema))
     table = pa.table([_plain_values(column) for column in table.columns], schema=table.schema)
-    if sky if sky is not None else {"ra", "dec"} <= set(table.column_names):
-        table = with_index(table)
+    on_sky = sky if sky is not None else set(position) <= set(table.column_names)
+    if on_sky and not (keep_index and INDEX_COLUMN in table.column_names):
+        table = with_index(table, position)
     return _sorted(table, ids)
 
 
-def with_index(table: pa.Table) -> pa.Table:
-    """The table with `_healpix_29` computed from its `ra` and `dec` (degrees), as its first column."""
-    if not {"ra", "dec"} <= set(table.column_names):
+def with_index(table: pa.Table, position: tuple[str, str] = ("ra", "dec")) -> pa.Table:
+    """The table with `_healpix_29` computed from its position (degrees), as its first column."""
+    if not set(position) <= set(table.column_names):
         raise InputError(
-            f"no columns ra and dec to make {INDEX_COLUMN} from; there are {', '.join(table.column_names)}"
+            f"no columns {' and '.join(position)} to make {INDEX_COLUMN} from; there are {', '.join(table.column_names)}"
         )
-    index = spatial_index(*(table.column(name).to_numpy(zero_copy_only=False) for name in ("ra", "dec")))
+    index = spatial_index(*(table.column(name).to_numpy(zero_copy_only=False) for name in position))
     if INDEX_COLUMN in table.column_names:
         table = table.drop_columns([INDEX_COLUMN])
     return table.add_column(0, INDEX_FIELD, pa.array(index, pa.int64()))

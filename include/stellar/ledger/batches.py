@@ -141,6 +141,43 @@ def record(engine: sa.Engine, unit: Mapping[str, Any], batch: Mapping[str, Any])
     return True
 
 
+def record_staged(
+    connection: sa.Connection, dataset: str, staged: Iterable[Mapping[str, Any]], run_id: str | None
+) -> None:
+    """Note the batches that a dataset is imported from; batches of files that are no longer among them are superseded.
+
+    Parameters
+    ----------
+    staged : iterable of mapping
+        ``batch_id, unit (the file), response_sha256 (its hash), row_count, quarantined, path, bytes``.
+    """
+    rows = list({one["batch_id"]: dict(one) for one in staged}.values())
+    values = {"dataset": dataset, "rows": rows, "run_id": run_id, "ids": [one["batch_id"] for one in rows]}
+    # A batch points to the one that took its file's place; of a file that is gone, to the first of the new ones.
+    connection.execute(
+        sa.text(
+            "UPDATE ingest.batch b SET superseded_at = now(), superseded_by = coalesce("
+            " (SELECT n.batch_id FROM jsonb_to_recordset(:rows) AS n (batch_id text, unit text) WHERE n.unit = b.unit"
+            "  LIMIT 1), (CAST(:ids AS text[]))[1])"
+            " WHERE b.survey = 'files' AND b.dataset = :dataset AND b.superseded_by IS NULL"
+            " AND NOT (b.batch_id = ANY(:ids))"
+        ).bindparams(sa.bindparam("rows", type_=JSONB)),
+        values,
+    )
+    connection.execute(
+        sa.text(
+            "INSERT INTO ingest.batch (batch_id, survey, dataset, release, unit, sign, service, query, response_sha256,"
+            " row_count, quarantined, path, bytes, file_sha256, run_id)"
+            " SELECT n.batch_id, 'files', :dataset, '', n.unit, n.response_sha256, 'file', n.unit, n.response_sha256,"
+            " n.row_count, n.quarantined, n.path, n.bytes, n.response_sha256, :run_id"
+            " FROM jsonb_to_recordset(:rows) AS n (batch_id text, unit text, response_sha256 text, row_count bigint,"
+            " quarantined bigint, path text, bytes bigint)"
+            " ON CONFLICT (batch_id) DO UPDATE SET superseded_by = NULL, superseded_at = NULL"
+        ).bindparams(sa.bindparam("rows", type_=JSONB)),
+        values,
+    )
+
+
 def active(connection: sa.Connection, dataset: str) -> list[ActiveBatch]:
     """The batches that make up a raw dataset today, by id."""
     sql = (

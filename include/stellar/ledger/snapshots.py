@@ -14,7 +14,7 @@ from stellar.errors import LedgerError
 
 _COLUMNS = (
     "key, dataset, step, step_version, params, state, state_reason, rows, bytes, partitions, path, content_hash,"
-    " companion_of, committed_at, files_removed_at"
+    " companion_of, committed_at, files_removed_at, margin_arcsec"
 )
 
 
@@ -37,6 +37,7 @@ class Snapshot:
     companion_of: str | None
     committed_at: datetime | None
     files_removed_at: datetime | None
+    margin_arcsec: float = 0
 
     @property
     def committed(self) -> bool:
@@ -182,21 +183,25 @@ def complete(
         ``name, key, file (None without rows), rows, bytes, sha256, accounting``.
     """
     dataset = connection.scalar(sa.text("SELECT dataset FROM lake.snapshot WHERE key = :key"), {"key": key})
-    rows_of = [{**one, "snapshot": key, "dataset": dataset} for one in partitions]
-    if rows_of:
+    if partitions:
+        # one statement however many partitions: a round trip for each would cost more than the rest of a small commit
         connection.execute(
             sa.text(
                 "INSERT INTO lake.partition (key, dataset, rows, bytes, file_sha256, accounting)"
-                " VALUES (:key, :dataset, :rows, :bytes, :sha256, :accounting) ON CONFLICT (key) DO NOTHING"
-            ).bindparams(sa.bindparam("accounting", type_=JSONB(none_as_null=True))),
-            rows_of,
+                " SELECT p.key, :dataset, p.rows, p.bytes, p.sha256, nullif(p.accounting, 'null') FROM"
+                " jsonb_to_recordset(:rows) AS p (key text, rows bigint, bytes bigint, sha256 text, accounting jsonb)"
+                " ON CONFLICT (key) DO NOTHING"
+            ).bindparams(sa.bindparam("rows", type_=JSONB)),
+            {"dataset": dataset, "rows": [dict(one) for one in partitions]},
         )
         connection.execute(
             sa.text(
                 "INSERT INTO lake.snapshot_partition (snapshot, name, partition_key, file)"
-                " VALUES (:snapshot, :name, :key, :file) ON CONFLICT (snapshot, name) DO NOTHING"
-            ),
-            rows_of,
+                " SELECT :snapshot, p.name, p.key, p.file FROM"
+                " jsonb_to_recordset(:rows) AS p (name text, key text, file text)"
+                " ON CONFLICT (snapshot, name) DO NOTHING"
+            ).bindparams(sa.bindparam("rows", type_=JSONB)),
+            {"snapshot": key, "rows": [dict(one) for one in partitions]},
         )
     filtered = accounting.get("filtered", {})
     connection.execute(
@@ -285,14 +290,76 @@ def partitions_of(engine: sa.Engine, key: str) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
+@dataclass(frozen=True)
+class StoredMargin:
+    """The margin of a partition: its key, where its file lies (None: no rows) and what it holds."""
+
+    key: str
+    name: str
+    path: str | None
+    rows: int
+    bytes: int
+    file_sha256: str
+    snapshot_path: str
+
+
+def stored_margins(connection: sa.Connection, keys: Sequence[str]) -> dict[str, StoredMargin]:
+    """Margin key -> where a committed snapshot holds it."""
+    if not keys:
+        return {}
+    rows = _rows(
+        connection,
+        "SELECT DISTINCT ON (m.key) m.key, m.name, m.file AS path, m.rows, m.bytes, m.file_sha256,"
+        " s.path AS snapshot_path FROM lake.margin m JOIN lake.snapshot s ON s.key = m.snapshot"
+        " WHERE m.key = ANY(:keys) AND s.state <> 'building' AND s.files_removed_at IS NULL"
+        " ORDER BY m.key, s.committed_at DESC",
+        keys=list(keys),
+    )
+    return {row["key"]: StoredMargin(**row) for row in rows}
+
+
+def margins_of(engine: sa.Engine, key: str) -> list[dict[str, Any]]:
+    """Margins of a snapshot's partitions: name, key, file (None without rows), rows, bytes, sha256."""
+    with engine.connect() as connection:
+        rows = _rows(
+            connection,
+            "SELECT name, key, file, rows, bytes, file_sha256 AS sha256 FROM lake.margin"
+            " WHERE snapshot = :key ORDER BY name",
+            key=key,
+        )
+    return [dict(row) for row in rows]
+
+
+def record_margins(
+    connection: sa.Connection, snapshot: str, margin_arcsec: float, margins: Sequence[Mapping[str, Any]]
+) -> None:
+    """Note the margins of a snapshot that is being committed."""
+    connection.execute(
+        sa.text("UPDATE lake.snapshot SET margin_arcsec = :width WHERE key = :key"),
+        {"key": snapshot, "width": margin_arcsec},
+    )
+    if margins:
+        connection.execute(
+            sa.text(
+                "INSERT INTO lake.margin (snapshot, name, key, file, rows, bytes, file_sha256)"
+                " SELECT :snapshot, m.name, m.key, m.file, m.rows, m.bytes, m.sha256 FROM jsonb_to_recordset(:rows)"
+                " AS m (name text, key text, file text, rows bigint, bytes bigint, sha256 text)"
+                " ON CONFLICT (snapshot, name) DO NOTHING"
+            ).bindparams(sa.bindparam("rows", type_=JSONB)),
+            {"snapshot": snapshot, "rows": [dict(one) for one in margins]},
+        )
+
+
 def files_of(connection: sa.Connection, key: str) -> dict[str, int]:
-    """Path below the lake's folder -> bytes of each partition's file of a snapshot and of its companions."""
+    """Path below the lake's folder -> bytes of each partition's and margin's file of a snapshot and of its companions."""
     rows = _rows(
         connection,
         "SELECT s.path || '/' || sp.file AS path, p.bytes"
         " FROM lake.snapshot s JOIN lake.snapshot_partition sp ON sp.snapshot = s.key"
         " JOIN lake.partition p ON p.key = sp.partition_key"
-        " WHERE (s.key = :key OR s.companion_of = :key) AND sp.file IS NOT NULL",
+        " WHERE (s.key = :key OR s.companion_of = :key) AND sp.file IS NOT NULL"
+        " UNION ALL SELECT s.path || '/' || m.file, m.bytes FROM lake.snapshot s JOIN lake.margin m"
+        " ON m.snapshot = s.key WHERE s.key = :key AND m.file IS NOT NULL",
         key=key,
     )
     return {row["path"]: row["bytes"] for row in rows}
@@ -381,9 +448,23 @@ def list_datasets(engine: sa.Engine) -> list[dict[str, Any]]:
             " FROM lake.dataset d LEFT JOIN LATERAL ("
             "   SELECT * FROM lake.snapshot s WHERE s.dataset = d.name"
             "   ORDER BY s.state = 'current' DESC, s.planned_at DESC LIMIT 1) s ON true"
-            " ORDER BY array_position(ARRAY['raw', 'curated', 'quarantine', 'features', 'scores'], d.layer), d.name",
+            " ORDER BY array_position(ARRAY['raw', 'curated', 'quarantine', 'features', 'scores', 'own'], d.layer), d.name",
         )
     return [dict(row) for row in rows]
+
+
+def about(connection: sa.Connection, dataset: str) -> dict[str, Any]:
+    """What the ledger knows of a dataset as such: ``id_column`` and ``description``.
+
+    Raises
+    ------
+    LedgerError
+        When it is not known.
+    """
+    rows = _rows(connection, "SELECT id_column, description FROM lake.dataset WHERE name = :name", name=dataset)
+    if not rows:
+        raise LedgerError(f"the ledger knows no dataset {dataset}; `stellar datasets` lists them")
+    return dict(rows[0])
 
 
 def record_aliases(connection: sa.Connection, snapshot: str, pairs: Sequence[tuple[str, str]]) -> None:

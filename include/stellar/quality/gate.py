@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from stellar.lake.hats import COMMON_METADATA, DATASET
 from stellar.lake.read import Catalog
 from stellar.sky.healpix import INDEX_COLUMN, Cell, spatial_index
 
@@ -182,9 +181,10 @@ def _misplaced(catalog: Catalog, ids: list[str]) -> tuple[int, list[dict[str, An
     count = 0
     failing: list[dict[str, Any]] = []
     for partition in catalog.partitions:
-        table = catalog.read(partition, [*dict.fromkeys([INDEX_COLUMN, "ra", "dec", *ids])])
+        position = (catalog.ra_column, catalog.dec_column)
+        table = catalog.read(partition, [*dict.fromkeys([INDEX_COLUMN, *position, *ids])])
         index = table[INDEX_COLUMN].to_numpy()
-        ra, dec = (table[name].to_numpy(zero_copy_only=False) for name in ("ra", "dec"))
+        ra, dec = (table[name].to_numpy(zero_copy_only=False) for name in position)
         on_sky = np.isfinite(ra) & (np.abs(dec) <= 90)
         wrong = ~on_sky
         wrong[on_sky] = spatial_index(ra[on_sky], dec[on_sky]) != index[on_sky]
@@ -221,7 +221,7 @@ def _duckdb(catalog: Catalog, suite: Suite, references: Mapping[str, Path]) -> d
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, catalog: Catalog) -> None:
-    common = catalog.root / DATASET / COMMON_METADATA
+    common = catalog.common_metadata
     paths = [*([common] if common.exists() else []), *catalog.files]
     files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
     options = "hive_partitioning = false" + ("" if catalog.is_hats else ", union_by_name = true")  # as in lake.sql

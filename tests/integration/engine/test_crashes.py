@@ -116,9 +116,9 @@ def test_two_commits_at_once_make_one_snapshot(ctx, sync, monkeypatch):
     engine.build(ctx, step, planned, 0)
     real = committing.finish_catalog
 
-    def slowly(*given):
+    def slowly(*given, **named):
         time.sleep(0.5)
-        real(*given)
+        real(*given, **named)
 
     monkeypatch.setattr(committing, "finish_catalog", slowly)
     keys, errors = [], []

@@ -3,10 +3,12 @@
 import pyarrow as pa
 
 from stellar.engine import build
+from stellar.engine.step import Step
 from stellar.lake.write import file_sha256
 
 
 def test_another_attempt_in_between_does_not_change_what_is_staged(tmp_path, monkeypatch):
+    step = Step("plain.rows", "rows", 1, {}, {}, lambda *given: None, "id", "plain")
     real = build.write_partition
     tables = [pa.table({"id": [number]}) for number in range(2)]
     notes = []
@@ -19,7 +21,7 @@ def test_another_attempt_in_between_does_not_change_what_is_staged(tmp_path, mon
         return made
 
     def stage(table):
-        return build._stage(table, tmp_path, "bucket=000", id_column="id", sky=False)
+        return build._stage(table, tmp_path, "bucket=000", step)
 
     monkeypatch.setattr(build, "write_partition", meanwhile)
     notes.append(stage(tables[0]))

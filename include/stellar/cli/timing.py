@@ -1,0 +1,41 @@
+"""How long a command took to get going: the start of its process, and the ledger's."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stellar.engine.context import Context
+
+
+def process_seconds() -> float:
+    """Seconds since this process was started (Linux: /proc/self/stat, field 22, in clock ticks since boot)."""
+    with open("/proc/self/stat", encoding="ascii") as stat, open("/proc/uptime", encoding="ascii") as uptime:
+        begun = int(stat.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        return float(uptime.read().split()[0]) - begun
+
+
+@contextmanager
+def timed_context(seconds: dict[str, Any]) -> Iterator[Context]:
+    """`stellar.flow.open_context`, with ``start`` and ``ledger`` put into `seconds`.
+
+    ``start`` is the time from the start of the process to here, imports included; ``ledger`` what it took to reach the
+    ledger, and to stop it where it was started for this command.
+    """
+    from stellar.flow.context import open_context
+
+    seconds["start"] = round(process_seconds(), 4)
+    with ExitStack() as stack:
+        began = time.perf_counter()
+        ctx = stack.enter_context(open_context())
+        seconds["ledger"] = time.perf_counter() - began
+        try:
+            yield ctx
+        finally:
+            began = time.perf_counter()
+            stack.close()
+            seconds["ledger"] = round(seconds["ledger"] + time.perf_counter() - began, 4)

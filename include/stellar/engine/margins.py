@@ -1,0 +1,151 @@
+"""Margins of a snapshot: for each partition, the rows of its neighbours that lie within a margin of its cell.
+
+The rows of a cell that can be in anybody's margin are its edge, a few percent of it. A margin is made from the edges of
+the cells around, keyed by their files, and carried over as partitions are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stellar.engine.keys import digest
+from stellar.lake.hats import margin_file
+from stellar.lake.margins import edge_mask, margin_rows, margin_sources
+from stellar.lake.write import WRITER, write_partition
+from stellar.ledger.snapshots import StoredMargin
+from stellar.sky.healpix import INDEX_COLUMN, Cell
+
+MARGINS = 1  # raise it when a margin of the same rows would come out differently
+_EMPTY = hashlib.sha256(b"").hexdigest()
+_EDGES_IN_MEMORY = 256
+
+
+@dataclass(frozen=True)
+class Margin:
+    """A margin that is ready to be put into a snapshot: where its file lies (None: no rows) and what it holds."""
+
+    name: str
+    key: str
+    source: Path | None
+    file: str | None
+    rows: int
+    bytes: int
+    sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "key": self.key,
+            "file": self.file,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+        }
+
+
+@dataclass(frozen=True)
+class Part:
+    """A partition of the snapshot to be: its cell, the file with its rows and the file's hash."""
+
+    cell: Cell
+    source: Path
+    sha256: str
+
+
+def keys(parts: Sequence[Part], margin_arcsec: float, ids: Sequence[str]) -> dict[Cell, tuple[str, list[Part]]]:
+    """Cell -> key of its margin, and the partitions around that it is made from."""
+    by_cell = {part.cell: part for part in parts}
+    found = {}
+    for cell, others in margin_sources([*by_cell], margin_arcsec).items():
+        around = [by_cell[other] for other in others]
+        content = [[str(one.cell), one.sha256] for one in around]
+        found[cell] = digest(["margin", MARGINS, WRITER, str(cell), margin_arcsec, list(ids), content]), around
+    return found
+
+
+def make_margins(
+    parts: Sequence[Part],
+    margin_arcsec: float,
+    ids: Sequence[str],
+    stored: Mapping[str, StoredMargin],
+    wanted: Mapping[Cell, tuple[str, list[Part]]],
+    lake: Path,
+    folder: Path,
+    threads: int,
+) -> list[Margin]:
+    """Margins of all partitions of a snapshot: those in `stored` as they are, the others made in `folder`.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+    margin_arcsec : float
+    ids : sequence of str
+        Columns that identify a row.
+    stored : mapping
+        Key -> margin of an earlier snapshot.
+    wanted : mapping
+        From `keys`.
+    lake, folder : Path
+        The lake, and where new files are written.
+    threads : int
+        How many are made at once.
+    """
+    schema = pq.read_schema(parts[0].source) if parts else None
+
+    @lru_cache(maxsize=_EDGES_IN_MEMORY)
+    def edge(part: Part) -> pa.Table:
+        return read_edge(part, margin_arcsec)
+
+    def one(item: tuple[Cell, tuple[str, list[Part]]]) -> Margin:
+        cell, (key, around) = item
+        old = stored.get(key)
+        if old is not None and _is_there(lake, old):
+            source = lake / old.snapshot_path / old.path if old.path else None
+            return Margin(
+                str(cell), key, source, margin_file(cell) if source else None, old.rows, old.bytes, old.file_sha256
+            )
+        rows = [edge(part) for part in around]
+        table = margin_rows(pa.concat_tables(rows), cell, margin_arcsec) if rows else schema.empty_table()
+        if not len(table):
+            return Margin(str(cell), key, None, None, 0, 0, _EMPTY)
+        name = str(cell).replace("/", "-")
+        made = write_partition(table, folder / f"{name}.margin.parquet", id_column=ids, sky=True, keep_index=True)
+        return Margin(str(cell), key, made.path, margin_file(cell), made.rows, made.bytes, made.sha256)
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        return list(pool.map(one, wanted.items()))
+
+
+def read_edge(part: Part, margin_arcsec: float) -> pa.Table:
+    """The rows of a partition that may lie in a margin of its neighbours."""
+    with pq.ParquetFile(part.source) as file:
+        index = file.read(columns=[INDEX_COLUMN], use_threads=False).column(0).to_numpy()
+        near = edge_mask(index, part.cell, margin_arcsec)
+        if not near.any():
+            return file.schema_arrow.empty_table()
+        return file.read(use_threads=False).filter(pa.array(near))
+
+
+def _is_there(lake: Path, old: StoredMargin) -> bool:
+    if old.path is None:
+        return old.rows == 0
+    try:
+        return (lake / old.snapshot_path / old.path).stat().st_size == old.bytes
+    except FileNotFoundError:
+        return False
+
+
+def parts_of(made: Iterable[Any]) -> list[Part]:
+    """Partitions with rows that lie in a cell, of what a commit has collected."""
+    return [
+        Part(Cell.parse(one.name), one.source, one.sha256) for one in made if one.rows and one.name.startswith("Norder")
+    ]
