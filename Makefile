@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run up test test-scale bench lint lock clean install-dev
+.PHONY: help install run up test test-scale bench lint lock clean install-dev install-bench
 
 # PROFILE=real DATA=/path/to/files  ->  which profile, and where the files of the profile `real` lie
 ifdef PROFILE
@@ -19,6 +19,7 @@ STELLAR := $(VENV)/bin/stellar
 help:  ## this list
 	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*  ## /\t/' | expand -t 12
 	@echo
+	@echo "BENCH=table|big|scaling|increment|cones|quality|full   BENCH_DIR=where made skies are kept (a temporary folder)"
 	@echo "PROFILE=simulated|tiny|real   DATA=folder of real files   STELLAR_HOME=where everything is kept (.stellar)"
 
 install:  ## the environment in .venv, from the lock file
@@ -39,8 +40,12 @@ test: install-dev  ## every test: unit, integration, end to end
 test-scale: install-dev  ## the same build on Celery workers and a Dask cluster, with workers killed (needs redis-server)
 	@$(VENV)/bin/python -m pytest tests/scale
 
-bench: install-dev  ## the benchmarks, with their figures
-	@$(VENV)/bin/python -m pytest tests/benchmarks -s
+bench: install-dev install-bench  ## the platform beside its peers, into docs/benchmarks.md (BENCH=full: all parts)
+	@$(VENV)/bin/python -m pytest tests/benchmarks -s -q
+	@$(VENV)/bin/python ops/bench.py $(BENCH)
+
+install-bench:
+	@ops/install.sh bench
 
 lint: install-dev  ## style, types of configuration files, generated pages
 	@$(VENV)/bin/ruff check .
@@ -53,6 +58,6 @@ lock: install  ## resolve pyproject.toml into the lock files anew
 	@ops/lock.sh
 
 clean:  ## remove the environment and caches; homes (.stellar*) stay
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis include/*.egg-info
+	@rm -rf $(VENV) $(VENV)-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis include/*.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "kept: $$(ls -d .stellar* 2>/dev/null || echo 'no home here')"

@@ -1,8 +1,9 @@
 """One command, measured: wall seconds of the whole process, or peak memory of all its processes together.
 
-Not both in one run: the sampler of the memory slows what it watches by as much as a half. Memory is the proportional set size (PSS: pages shared by n processes count 1/n in each) summed over every process that
-the command started, sampled every SAMPLE_S seconds, the largest sum taken. Processes that leave their parent (the
-embedded Postgres and its keeper do) are still counted, because this process adopts them (PR_SET_CHILD_SUBREAPER).
+Not both in one run: the sampler of the memory slows what it watches by as much as a half. Memory is the proportional
+set size (PSS: pages shared by n processes count 1/n in each) summed over every process that the command started,
+sampled every SAMPLE_S seconds, the largest sum taken. Processes that leave their parent (the embedded Postgres and its
+keeper do) are still counted, because this process adopts them (PR_SET_CHILD_SUBREAPER).
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,36 +44,44 @@ class Measured:
             return json.loads(self.output.strip().splitlines()[-1])
 
 
-def adopt_orphans() -> None:
-    """Make this process the parent of whatever its descendants leave behind."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1)
+@contextlib.contextmanager
+def adopting_orphans() -> Iterator[None]:
+    """Be the parent of whatever descendants leave behind, for a while."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
-def together_bytes(process: psutil.Process) -> int:
-    """PSS of all descendants of a process."""
-    total = 0
-    for child in process.children(recursive=True):
-        with contextlib.suppress(psutil.Error, OSError):
-            total += child.memory_full_info().pss
-    return total
-
-
-def _bury(ours: psutil.Process, spare: int | None = None) -> list[psutil.Process]:
-    """Reap adopted processes that have ended; return the descendants that live."""
-    alive = []
+def descendants(bystanders: Collection[int] = ()) -> list[psutil.Process]:
+    """Living processes below this one, without those named; adopted ones that have ended are reaped."""
+    ours, alive = psutil.Process(), []
     for child in ours.children(recursive=True):
         with contextlib.suppress(psutil.Error, OSError):
-            if child.pid != spare and child.ppid() == ours.pid and child.status() == psutil.STATUS_ZOMBIE:
-                os.waitpid(child.pid, os.WNOHANG)
-            else:
+            if child.pid in bystanders:
+                continue
+            if child.status() != psutil.STATUS_ZOMBIE:
                 alive.append(child)
+            elif child.ppid() == ours.pid:
+                os.waitpid(child.pid, os.WNOHANG)
     return alive
 
 
-def wait_for_leftovers(timeout_s: float = 60.0) -> None:
-    """Wait until nothing that an earlier command started is left, so that it does not disturb the next."""
-    ours, deadline = psutil.Process(), time.monotonic() + timeout_s
-    while left := _bury(ours):
+def together_bytes(processes: Iterable[psutil.Process]) -> int:
+    """PSS of some processes."""
+    total = 0
+    for process in processes:
+        with contextlib.suppress(psutil.Error, OSError):
+            total += process.memory_full_info().pss
+    return total
+
+
+def wait_for_leftovers(bystanders: Collection[int], timeout_s: float = 60.0) -> None:
+    """Wait until nothing that a command started is left, so that it does not disturb the next."""
+    deadline = time.monotonic() + timeout_s
+    while left := descendants(bystanders):
         if time.monotonic() > deadline:
             raise CommandFailedError(f"still running after {timeout_s:.0f} s: {[child.cmdline() for child in left]}")
         time.sleep(0.05)
@@ -100,18 +109,18 @@ def measure(command: Sequence[str | Path], env: Mapping[str, str] | None = None,
     CommandFailedError
         With the end of the command's output when it exits with anything but 0.
     """
-    adopt_orphans()
-    wait_for_leftovers()
     os.sync()  # what an earlier command wrote is not written back during this one
-    ours, peak, done = psutil.Process(), 0, threading.Event()
+    bystanders = {child.pid for child in psutil.Process().children(recursive=True)}
+    peak, done = 0, threading.Event()
 
     def sample() -> None:
         nonlocal peak
         while not done.is_set():
-            peak = max(peak, together_bytes(ours))
+            below = psutil.Process().children(recursive=True)  # reaping is left to who waits
+            peak = max(peak, together_bytes(child for child in below if child.pid not in bystanders))
             done.wait(SAMPLE_S)
 
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    with adopting_orphans(), tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         sampler = threading.Thread(target=sample if memory else done.wait)
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -124,6 +133,7 @@ def measure(command: Sequence[str | Path], env: Mapping[str, str] | None = None,
         finally:
             done.set()
             sampler.join()
+        wait_for_leftovers(bystanders)
         out.seek(0)
         err.seek(0)
         output, said = out.read(), err.read()

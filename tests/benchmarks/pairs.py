@@ -87,9 +87,7 @@ def compare(ours: Pairs, theirs: Pairs, places: Places, radius_arcsec: float) ->
     same = one.right[in_one] == two.right[in_two]
     apart = [places.separation_arcsec(Pairs(both, side.right[at])) for side, at in ((one, in_one), (two, in_two))]
     tie = ~same & (np.abs(apart[0] - apart[1]) <= TIE_ARCSEC)
-    lonely = [
-        Pairs(np.delete(side.left, at), np.delete(side.right, at)) for side, at in ((one, in_one), (two, in_two))
-    ]
+    lonely = [Pairs(np.delete(side.left, at), np.delete(side.right, at)) for side, at in ((one, in_one), (two, in_two))]
     edge = [np.abs(places.separation_arcsec(pairs) - radius_arcsec) <= TIE_ARCSEC for pairs in lonely]
     at_edge = sum(int(mask.sum()) for mask in edge)
     alone = sum(len(pairs.left) for pairs in lonely)
@@ -101,12 +99,6 @@ def compare(ours: Pairs, theirs: Pairs, places: Places, radius_arcsec: float) ->
         at_the_radius=at_edge,
         wrong=int((~same & ~tie).sum()) + alone - at_edge,
     )
-
-
-def snapshot_folder(home: Path, dataset: str, key: str) -> Path:
-    """Where a snapshot of ours lies in a home."""
-    layer, subject = dataset.split(".")
-    return home / "lake" / layer / subject / key[:16]
 
 
 def check(data: Path, work: Path, ours: Path) -> dict[str, dict]:

@@ -82,7 +82,7 @@ def lsdb_crossmatch(args: argparse.Namespace, phases: Phases) -> None:
             found.write_catalog(args.out / "matched", as_collection=False, progress_bar=False)
 
 
-def _read(data: Path, side: str):  # noqa: ANN202 - pyarrow is imported where it is timed
+def _read(data: Path, side: str):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -112,7 +112,7 @@ def scipy_match(args: argparse.Namespace, phases: Phases) -> None:
     import numpy as np
     from scipy.spatial import cKDTree
 
-    def unit(table) -> np.ndarray:  # noqa: ANN001
+    def unit(table) -> np.ndarray:
         ra, dec = np.radians(table["ra"].to_numpy()), np.radians(table["dec"].to_numpy())
         return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
 
@@ -125,7 +125,7 @@ def scipy_match(args: argparse.Namespace, phases: Phases) -> None:
 
 
 def floor(args: argparse.Namespace, phases: Phases) -> None:
-    """Read both and write a table as large as the result, all columns of both sides: nothing can be faster than that."""
+    """Read both and write a table as large as the result, all columns of both sides: nothing can be faster."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -138,7 +138,7 @@ def floor(args: argparse.Namespace, phases: Phases) -> None:
         pq.write_table(pa.table(columns), args.out / "floor.parquet")
 
 
-def _timed(search, positions: list[tuple[float, float]]) -> tuple[list[float], list[int]]:  # noqa: ANN001
+def _timed(search, positions: list[tuple[float, float]]) -> tuple[list[float], list[int]]:
     """Milliseconds and rows found of each cone, after one that warms up."""
     search(*positions[0])
     took, rows = [], []
@@ -171,9 +171,7 @@ def duckdb_cones(args: argparse.Namespace, phases: Phases) -> dict:
         where 2 * degrees(asin(sqrt(pow(sin(radians(dec - $2) / 2), 2)
               + cos(radians(dec)) * cos(radians($2)) * pow(sin(radians(ra - $3) / 2), 2)))) * 3600 <= $4
     """.replace("?", "$1")
-    took, rows = _timed(
-        lambda ra, dec: session.execute(query, [files, dec, ra, args.radius]).fetchone()[0], positions
-    )
+    took, rows = _timed(lambda ra, dec: session.execute(query, [files, dec, ra, args.radius]).fetchone()[0], positions)
     return {"ms": took, "rows": rows}
 
 

@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from benchmarks import sky as skies
 from benchmarks.measure import Measured, measure
@@ -19,18 +19,27 @@ Say = Callable[[str], None]
 
 
 class Record(TypedDict):
-    """What is kept of one command: seconds of whole processes, seconds by phase in each, peak bytes of one more run."""
+    """What is kept of one command: seconds of whole processes, seconds by phase in each, peak bytes of one more run.
+
+    `outcome` is what else the last run said of itself.
+    """
 
     wall: list[float]
     phases: list[dict[str, float]]
     peak_bytes: int
+    outcome: dict[str, Any]
 
 
 def record(runs: list[Measured]) -> Record:
     """Record of some timed runs and a last one with the memory sampled."""
     *timed, sampled = runs
-    phases = [run.json()["seconds"] for run in timed if run.output.strip().endswith("}")]
-    return {"wall": [run.seconds for run in timed], "phases": phases, "peak_bytes": sampled.peak_bytes}
+    said = [run.json() if run.output.strip().endswith("}") else {} for run in runs]
+    return {
+        "wall": [run.seconds for run in timed],
+        "phases": [one["seconds"] for one in said[:-1] if one],
+        "peak_bytes": sampled.peak_bytes,
+        "outcome": {name: value for name, value in said[-1].items() if name in ("rows", "partitions", "path")},
+    }
 
 
 def fresh(folder: Path) -> Path:

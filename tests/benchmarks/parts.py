@@ -1,0 +1,158 @@
+"""The parts of the benchmark; each returns what `docs/benchmarks.json` keeps of it."""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import cones, pairs, quality, table
+from benchmarks import sky as skies
+from benchmarks.measure import CommandFailedError, measure
+
+SCALING_MILLIONS = (1, 5, 20, 50)
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every part is given.
+
+    Attributes
+    ----------
+    folder : Path
+        Made skies are kept here, and everything that is measured is written here.
+    real : Path
+        Folder of real survey files.
+    docs : Path
+        Where pages and figures go.
+    say : callable
+        Shows a line.
+    ours, peers : bool
+        Which side to measure; what was measured before is kept for the other.
+    """
+
+    folder: Path
+    real: Path
+    docs: Path
+    say: table.Say
+    ours: bool = True
+    peers: bool = True
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+
+
+def side_by_side(bench: Bench, sky: skies.Sky, former: dict, repeats: int) -> dict:
+    """One sky, our commands and the peers, and whether the pairs agree."""
+    data, work = skies.make(sky, bench.folder), bench.folder / f"work-{sky.name}"
+    bench.say(f"{sky.left:,} x {sky.right:,} rows: seconds of whole processes, memory, last run by phase")
+    found = {"left": sky.left, "right": sky.right, "repeats": repeats}
+    found["peers"] = former.get("peers") if not bench.peers else None
+    if found["peers"] is None:
+        found["peers"] = {"date": _now(), "measured": table.run_peers(sky, data, work, repeats, bench.say)}
+    if not bench.ours:
+        return found | {name: former[name] for name in ("ours", "pairs") if name in former}
+    found["ours"] = {"date": _now(), "measured": table.run_ours(data, work, repeats, bench.say)}
+    matched = Path(found["ours"]["measured"]["stellar crossmatch"]["outcome"]["path"])
+    checked = pairs.check(data, work, matched)
+    found["pairs"] = former.get("pairs", {}) | checked
+    for peer, difference in checked.items():
+        bench.say(f"  pairs against {peer}: {difference}")
+    shutil.rmtree(work / "home")
+    if wrong := {peer: one for peer, one in checked.items() if one["wrong"]}:
+        raise CommandFailedError(f"matched pairs differ where there is no tie: {wrong}")
+    return found
+
+
+def small(bench: Bench, former: dict) -> dict:
+    """2 M x 1 M rows over 60 x 40 degrees."""
+    return side_by_side(bench, skies.PATCH, former, repeats=3)
+
+
+def big(bench: Bench, former: dict) -> dict:
+    """20 M x 10 M rows over the whole sky."""
+    return side_by_side(bench, skies.WHOLE, former, repeats=1)
+
+
+def scaling(bench: Bench, former: dict) -> dict:
+    """Our commands from 1 M to 50 M LEFT rows, half as many RIGHT rows, over the whole sky."""
+    sizes = []
+    for millions in SCALING_MILLIONS:
+        sky = skies.growing(millions)
+        data, work = skies.make(sky, bench.folder), bench.folder / f"work-{sky.name}"
+        bench.say(f"{sky.left:,} x {sky.right:,} rows")
+        measured = table.run_ours(data, work, 3 if millions < 20 else 1, bench.say)
+        sizes.append({"left": sky.left, "right": sky.right, "measured": measured})
+        shutil.rmtree(work)
+    return {"date": _now(), "sizes": sizes}
+
+
+def increment(bench: Bench, former: dict) -> dict:
+    """A change to 1% of 20 M rows."""
+    data, work = skies.make(skies.ORDERED, bench.folder), bench.folder / "work-increment"
+    found = measure([sys.executable, HERE / "increment.py", data, work]).json()
+    shutil.rmtree(work)
+    bench.say(f"  seconds {found['seconds']}")
+    bench.say(f"  same as a full build of the changed input: {found['same']}")
+    if not all(one["files"] and one["snapshot"] for one in found["same"].values()):
+        raise CommandFailedError(f"the incremental build differs from the full one: {found['same']}")
+    return {"date": _now()} | found
+
+
+def cone_searches(bench: Bench, former: dict) -> dict:
+    """Cones on the 20 M rows, as our import wrote them, with three tools."""
+    data, work = skies.make(skies.WHOLE, bench.folder), table.fresh(bench.folder / "work-cones")
+    columns = ["--id", "id", "--ra", "ra", "--dec", "dec"]
+    command = [table.STELLAR, "import", *skies.files(data, "left"), "--name", "left", *columns, "--json"]
+    catalog = measure(command, {"STELLAR_HOME": str(work / "home")}).json()["path"]
+    radius, tools = str(cones.RADIUS_ARCSEC), {}
+    wanted = cones.positions_near(skies.files(data, "left"), cones.CONES, skies.SEED)
+    for name, count in (("stellar", cones.CONES), ("lsdb", cones.PEER_CONES), ("duckdb", cones.PEER_CONES)):
+        positions = work / f"{name}.json"
+        positions.write_text(json.dumps(wanted[:count]))
+        if name == "stellar":
+            run = measure([sys.executable, HERE / "cones.py", catalog, positions, radius])
+        else:
+            at = ["--catalogs", catalog, "--positions", positions, "--radius", radius]
+            run = table.run_peer(f"{name}-cones", *at, memory=False)
+        tools[name] = run.json()
+        bench.say(f"  {name:8s} {count} cones: {cones.spread(tools[name]['ms'])}")
+    shutil.rmtree(work)
+    rows = [tool["rows"][: cones.PEER_CONES] for tool in tools.values()]
+    if rows[0] != rows[1] or rows[0] != rows[2]:
+        raise CommandFailedError(f"the cones hold different numbers of rows: {rows}")
+    return {
+        "date": _now(),
+        "rows_found": sum(tools["stellar"]["rows"]),
+        "tools": {name: {"cones": len(tool["ms"])} | cones.spread(tool["ms"]) for name, tool in tools.items()},
+        "again": cones.spread(tools["stellar"]["again_ms"]),
+    }
+
+
+def linear_quality(bench: Bench, former: dict) -> dict:
+    """Completeness and purity on LINEAR's true pairs; writes its own page."""
+    work = table.fresh(bench.folder / "work-quality")
+    linear, sdss = quality.linear(bench.real / "linear_targets.dat.gz")
+    series = {}
+    for name, right in (("alone", sdss), ("crowded", quality.with_field(sdss))):
+        series[name] = quality.measure_quality(work / name / "home", work / name, linear, right)
+    shutil.rmtree(work)
+    quality.plot(series["alone"], series["crowded"], bench.docs / "crossmatch_quality.svg")
+    page = quality.page(series["alone"], series["crowded"], "crossmatch_quality.svg")
+    (bench.docs / "crossmatch_quality.md").write_text(page)
+    bench.say(quality.table(series["alone"]))
+    return {}
+
+
+PARTS: dict[str, Callable[[Bench, dict], dict]] = {
+    "table": small,
+    "big": big,
+    "scaling": scaling,
+    "increment": increment,
+    "cones": cone_searches,
+    "quality": linear_quality,
+}
