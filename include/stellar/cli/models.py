@@ -94,11 +94,13 @@ def card(model: Reference) -> None:
 def promote(model: Reference, reason: Reason) -> None:
     """Make a version current, whatever its policy said."""
     from stellar import flow
+    from stellar.ledger.history import write_model
     from stellar.registry import promotion
 
     with flow.open_context() as ctx:
         version = _resolve(ctx.engine, model)
         changed = promotion.promote(ctx.engine, version.model, version.key, who=getpass.getuser(), reason=reason)
+        write_model(ctx.engine, ctx.settings.artifacts, version.model)
     typer.echo(f"{version.model}@{version.number} is current" + ("" if changed else " already"))
 
 
@@ -110,11 +112,13 @@ def rollback(
 ) -> None:
     """Make the version before the current one current again."""
     from stellar import flow
+    from stellar.ledger.history import write_model
     from stellar.registry import promotion
 
     with flow.open_context() as ctx:
         target = _resolve(ctx.engine, f"{model}@{to}").key if to else None
         key = promotion.rollback(ctx.engine, model, who=getpass.getuser(), reason=reason, to=target)
+        write_model(ctx.engine, ctx.settings.artifacts, model)
     typer.echo(f"{model}: {key[:16]} is current again")
 
 
@@ -122,11 +126,13 @@ def rollback(
 def alias(model: Reference, name: Annotated[str, typer.Argument(help="Alias")], reason: Reason) -> None:
     """Point an alias at a version, to be used as MODEL@ALIAS."""
     from stellar import flow
+    from stellar.ledger.history import write_model
     from stellar.registry import promotion
 
     with flow.open_context() as ctx:
         version = _resolve(ctx.engine, model)
         promotion.set_alias(ctx.engine, version.model, name, version.key, who=getpass.getuser(), reason=reason)
+        write_model(ctx.engine, ctx.settings.artifacts, version.model)
     typer.echo(f"{version.model}@{name} is {version.model}@{version.number}")
 
 

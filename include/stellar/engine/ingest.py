@@ -19,7 +19,7 @@ from stellar.engine.rows import rows_hash
 from stellar.engine.step import Accounting
 from stellar.errors import InputError, ServiceError
 from stellar.lake.write import canonical, file_sha256, write_partition
-from stellar.ledger import batches, snapshots
+from stellar.ledger import batches, history, snapshots
 
 if TYPE_CHECKING:
     from stellar.surveys.base import Fetched, WorkUnit
@@ -85,7 +85,8 @@ def record_batch(ctx: Context, unit: WorkUnit, fetched: Fetched) -> str:
 
     The file is there before the one transaction that records the batch, supersedes the unit's former one and marks
     the unit done; a crash in between leaves a file that the next attempt uses. Same content twice is the same batch.
-    When it comes too late, after the unit was planned anew under another sign, the ledger stays as it is.
+    When it comes too late, after the unit was planned anew under another sign, the ledger stays as it is. Where the
+    batch came from is noted beside its file too.
 
     Raises
     ------
@@ -123,6 +124,7 @@ def record_batch(ctx: Context, unit: WorkUnit, fetched: Fetched) -> str:
             "run_id": ctx.run_id,
         },
     )
+    history.write_batches(ctx.engine, ctx.settings.lake, [batch_id])
     return batch_id
 
 

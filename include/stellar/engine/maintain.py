@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import shutil
 import time
@@ -14,9 +15,10 @@ import sqlalchemy as sa
 
 from stellar.engine.context import Context
 from stellar.engine.plan import load_staged, snapshot_folder
+from stellar.engine.recall import MANIFESTS
 from stellar.errors import InputError
 from stellar.lake.verify import Expected, ExpectedFile, verify_snapshot
-from stellar.ledger import snapshots
+from stellar.ledger import history, snapshots
 
 STALE_S = 24 * 3600.0
 _SNAPSHOT_FOLDER = re.compile(r"[0-9a-f]{16}")
@@ -43,6 +45,8 @@ def maintain(ctx: Context, *, keep: int = 2, dry_run: bool = False) -> dict[str,
         return {"faults": faults, "retired": [], "cleared": [], "freed_bytes": 0}
     retired = retire(ctx, keep=keep, dry_run=dry_run)
     cleared = clear(ctx, dry_run=dry_run)
+    if not dry_run:  # whatever a crash has kept from being noted
+        history.write_all(ctx.engine, ctx.settings.lake, ctx.settings.artifacts)
     return {
         "faults": faults,
         "retired": retired,
@@ -156,6 +160,7 @@ def retire(ctx: Context, *, keep: int = 2, dry_run: bool = False, stale_s: float
         old = [dict(row) for row in connection.execute(_OLD, {"keep": keep}).mappings()]
     old = [one for one in old if one["key"] not in in_use]
     for one in [] if dry_run else old:
+        _keep_manifest(ctx, one["path"])
         with ctx.engine.begin() as connection:
             snapshots.lock_datasets(connection, [one["dataset"]])
             row = snapshots.find(connection, one["key"])
@@ -166,7 +171,23 @@ def retire(ctx: Context, *, keep: int = 2, dry_run: bool = False, stale_s: float
             )
         # a crash here leaves a folder that no snapshot names; `clear` takes it
         _discard(ctx, ctx.settings.lake / one["path"])
+    if not dry_run:
+        history.write_datasets(ctx.engine, ctx.settings.lake, {one["dataset"] for one in old})
     return old
+
+
+def _keep_manifest(ctx: Context, path: str) -> None:
+    """Keep the manifest of a snapshot whose files go: what it held and came from, should the ledger be lost."""
+    folder = ctx.settings.lake / path
+    try:
+        text = (folder / "manifest.json").read_bytes()
+    except FileNotFoundError:
+        return
+    kept = folder.parent / MANIFESTS / f"{folder.name}.json.gz"
+    kept.parent.mkdir(exist_ok=True)
+    fresh = kept.with_name(f".{kept.name}.{uuid.uuid4().hex}")
+    fresh.write_bytes(gzip.compress(text, mtime=0))
+    fresh.replace(kept)
 
 
 def _retire_forgotten(ctx: Context, age: float) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from stellar.errors import InputError, LedgerError
-from stellar.ledger import server
+from stellar.ledger import home, server
 from stellar.ledger.migrate import migrate
 from stellar.settings import Settings
 
@@ -78,12 +78,13 @@ def ledger_session(settings: Settings, role: str = "pipeline") -> Iterator[sa.En
     Raises
     ------
     InputError
-        When the home or URL cannot be used, with what to do.
+        When the home or URL cannot be used (a newer program made it, too), with what to do.
     LedgerError
-        When the server does not start, or the ledger is of another version of the platform.
+        When the server does not start, the ledger is of another version of the platform, or was lost.
     """
     if role not in ("owner", "pipeline", "reader"):
         raise InputError(f"ledger role {role!r} is none of owner, pipeline, reader")
+    home.read_layout(settings)
     embedded = server.Server(settings) if settings.postgres_url is None else None
     if embedded:
         embedded.start()
@@ -99,14 +100,69 @@ def ledger_session(settings: Settings, role: str = "pipeline") -> Iterator[sa.En
             embedded.stop()
 
 
+@contextmanager
+def lost_ledger(settings: Settings) -> Iterator[sa.Engine]:
+    """Owner's engine on a ledger as it is found: neither migrated nor asked what it holds; made where there is none.
+
+    For what makes a ledger again; the rest of the platform uses `ledger_session`.
+    """
+    home.read_layout(settings)
+    embedded = server.Server(settings) if settings.postgres_url is None else None
+    if embedded:
+        embedded.start()
+        embedded.bootstrap()  # a server that was up already does not know that its database was dropped
+    engine = _engine(settings, "owner")
+    try:
+        if embedded is None:
+            _make_database(engine)
+        yield engine
+    finally:
+        engine.dispose()
+        if embedded:
+            embedded.stop()
+
+
+def _make_database(engine: sa.Engine) -> None:
+    """Make the database of an external server where it is missing, if its user may."""
+    try:
+        engine.connect().close()
+    except sa.exc.OperationalError as error:
+        if "does not exist" not in str(error.orig):
+            raise LedgerError(f"the ledger's server cannot be reached: {str(error.orig).strip()}") from error
+        server_engine = sa.create_engine(engine.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+        try:
+            with server_engine.connect() as connection:
+                name = connection.dialect.identifier_preparer.quote(str(engine.url.database))
+                connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        except sa.exc.DBAPIError as refused:
+            raise LedgerError(
+                f"the database {engine.url.database} does not exist, and cannot be made: {str(refused.orig).strip()}"
+            ) from refused
+        finally:
+            server_engine.dispose()
+
+
 def bring_up_to_date(settings: Settings) -> list[str]:
-    """Apply the migrations that are missing to a server that is up; returns their names."""
+    """Apply the migrations that are missing to a server that is up, and to the home; returns the names of the former.
+
+    Raises
+    ------
+    InputError
+        When a newer program made the home.
+    LedgerError
+        When the ledger cannot be reached, is of another version of the platform, or was lost.
+    """
+    home.read_layout(settings)
     owner = _engine(settings, "owner")
     try:
-        return migrate(owner, migrations(settings))
+        applied = migrate(owner, migrations(settings))
+        home.refuse_empty_ledger(settings, owner)
+        home.bring_home_up_to_date(settings, owner)
+        return applied
     except sa.exc.OperationalError as error:
         where = owner.url.render_as_string(hide_password=True)
-        raise LedgerError(f"the ledger at {where} cannot be reached: {error.orig}") from error
+        hint = "; `stellar ledger rebuild` makes it again from the lake" if "does not exist" in str(error.orig) else ""
+        raise LedgerError(f"the ledger at {where} cannot be reached: {str(error.orig).strip()}{hint}") from error
     finally:
         owner.dispose()
 

@@ -30,6 +30,7 @@ import psycopg2
 import sqlalchemy as sa
 
 from stellar.errors import InputError, LedgerError
+from stellar.ledger.home import read_layout
 from stellar.secret_files import write_once
 from stellar.settings import Settings
 
@@ -173,7 +174,16 @@ class Server:
         return False
 
     def start(self) -> None:
-        """Have the server up and in use by this object. Called again, it starts one that died."""
+        """Have the server up and in use by this object. Called again, it starts one that died.
+
+        Raises
+        ------
+        InputError
+            When a newer program made the home, or it cannot be used.
+        LedgerError
+            When the server does not start.
+        """
+        read_layout(self.settings)
         with self._start_lock():
             if self._users is None:
                 self._users = (self.settings.run / "postgres.users").open("a")
@@ -273,7 +283,7 @@ class Server:
             while time.monotonic() < deadline:
                 with suppress(psycopg2.OperationalError):
                     self._connect("postgres").close()
-                    self._bootstrap()
+                    self.bootstrap()
                     return
                 if warden.poll() is not None:
                     break
@@ -333,7 +343,7 @@ class Server:
                 time.sleep(0.02)
         self.address_file.unlink(missing_ok=True)
 
-    def _bootstrap(self) -> None:
+    def bootstrap(self) -> None:
         """Roles with their passwords and the two databases; nothing to do after the first time."""
         connection = self._connect("postgres")
         connection.autocommit = True

@@ -19,6 +19,7 @@ from stellar.engine.context import Context
 from stellar.engine.keys import digest
 from stellar.errors import InputError, IntegrityError
 from stellar.lake.write import write_partition
+from stellar.ledger.history import write_model
 from stellar.ledger.snapshots import current_keys
 from stellar.registry import versions
 from stellar.registry.bundle import Bundle
@@ -94,6 +95,7 @@ def train(
     evaluation = evaluate(config, fitted.bundle, fitted.rows(frame.table, "train"), test, seed)
     new = _store(ctx, config, key, seed, frame, fitted, evaluation, started)
     version, decision = _register(ctx, config, new, evaluation, test, seed, who)
+    write_model(ctx.engine, ctx.settings.artifacts, config.name)
     return TrainingResult(
         config.name,
         "trained",

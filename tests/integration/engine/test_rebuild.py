@@ -1,0 +1,220 @@
+"""The database is dropped; the ledger comes back from the lake's files, and a run finds what was made before."""
+
+import json
+import shutil
+
+import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner
+
+from integration.engine import small_steps as small
+from stellar import cli
+from stellar.engine import engine, ingest
+from stellar.engine.maintain import maintain, verify
+from stellar.engine.recall import read_home
+from stellar.errors import LedgerError
+from stellar.ledger import history, lineage, snapshots
+from stellar.ledger.connect import lost_ledger, migrations
+from stellar.ledger.migrate import migrate
+
+STEPS = [small.curate_step(), small.double_step(), small.plain_step()]
+# everything that the files keep; times of partitions are those of their snapshots then
+KEPT = {
+    "lake.dataset": "name",
+    "lake.snapshot": "key",
+    "lake.snapshot_partition": "snapshot, name",
+    "lake.accounting": "snapshot",
+    "lake.promotion": "id",
+    "lake.object_alias": "old_id, new_id",
+    "quality.gate": "id",
+    "ingest.batch": "batch_id",
+    "ingest.work_unit": "survey, dataset, release, unit",
+    "lineage.edge": "child, parent, role",
+}
+
+
+@pytest.fixture
+def stellar(settings, monkeypatch):
+    monkeypatch.setenv("STELLAR_HOME", str(settings.home))
+    monkeypatch.setenv("STELLAR_POSTGRES_URL", settings.postgres_url.get_secret_value())
+    return lambda *words: CliRunner().invoke(cli.app, list(words), catch_exceptions=False)
+
+
+@pytest.fixture
+def lose(ctx, database_server):
+    """Drop the ledger's database."""
+
+    def drop():
+        ctx.engine.dispose()
+        with database_server.connect() as connection:
+            connection.execute(sa.text(f'DROP DATABASE "{ctx.engine.url.database}" WITH (FORCE)'))
+
+    return drop
+
+
+def rows(ctx):
+    with ctx.engine.connect() as connection:
+        found = {
+            table: [row for (row,) in connection.exec_driver_sql(f"SELECT to_jsonb(t) FROM {table} t ORDER BY {order}")]
+            for table, order in KEPT.items()
+        }
+        found["lake.partition"] = [
+            row
+            for (row,) in connection.exec_driver_sql(
+                "SELECT to_jsonb(t) - 'made_at' FROM lake.partition t WHERE EXISTS"
+                " (SELECT FROM lake.snapshot_partition s WHERE s.partition_key = t.key) ORDER BY key"
+            )
+        ]
+        found["expectations"] = connection.exec_driver_sql(
+            "SELECT e.gate, e.number, e.expectation, e.passed FROM quality.expectation e JOIN quality.gate g"
+            " ON g.id = e.gate JOIN lake.snapshot s ON s.key = g.snapshot WHERE s.files_removed_at IS NULL"
+            " ORDER BY 1, 2"
+        ).all()
+    return found
+
+
+@pytest.fixture
+def lived(ctx, sync, gates):
+    """A lake with a past: changed, gone back to, rejected, removed, an old object's id; its ledger's rows."""
+    (gates / "curated.stars.yaml").write_text("columns:\n  mag: {between: [null, 25]}\n")
+    sync(*"abcd")
+    first = engine.run(ctx, STEPS)[0]
+    for sign, seed in (("2", 7), ("3", 8), ("4", 9)):
+        sync("b", sign=sign, seed=seed)
+        engine.run(ctx, STEPS)
+    engine.rollback(ctx, "curated.stars", who="me", reason="as it was")
+    step = small.curate_step(limit=15.0)
+    planned = engine.plan(ctx, step)
+    for number in range(len(planned.batches)):
+        engine.build(ctx, step, planned, number)
+    engine.reject(ctx, engine.commit(ctx, step, planned), who="me", reason="too few")
+    with ctx.engine.begin() as connection:
+        snapshots.record_aliases(connection, first.key, [("old", "new")])
+    maintain(ctx, keep=1)
+    assert snapshots.get(ctx.engine, first.key).files_removed_at is not None
+    return rows(ctx)
+
+
+def test_the_ledger_comes_back_whole(ctx, lived, lose, stellar):
+    before = json.loads(stellar("datasets", "--json").stdout)
+    lose()
+    with pytest.raises(LedgerError, match="stellar ledger rebuild"):
+        stellar("datasets")
+    done = stellar("ledger", "rebuild", "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert (report["skipped"], report["assumed"]) == ([], [])
+    assert json.loads(stellar("datasets", "--json").stdout) == before
+    after = rows(ctx)
+    for table in lived:
+        assert after[table] == lived[table], table
+    assert json.loads(stellar("verify", "--json").stdout) == []
+
+
+def test_a_run_finds_what_was_made_before(ctx, sync, lose, stellar):
+    sync(*"abcd")
+    first = engine.run(ctx, STEPS)
+    signs = ingest.done_signs(ctx, "test")
+    tree = lineage.upstream(ctx.engine, "features.double")
+    lose()
+    assert stellar("ledger", "rebuild").exit_code == 0
+    assert ingest.done_signs(ctx, "test") == signs
+    assert lineage.upstream(ctx.engine, "features.double") == tree
+    assert ingest.raw_key(ctx, "raw.stars").changed is False
+    again = engine.run(ctx, STEPS)
+    assert [(one.key, one.found, one.built) for one in again] == [(one.key, True, 0) for one in first]
+    # and what changes from now on is recorded as ever
+    sync("b", sign="2", seed=7)
+    assert [one.carried for one in engine.run(ctx, STEPS)][:2] == [3, 3]
+    assert verify(ctx, rows=True) == []
+
+
+def test_content_that_came_back_is_active_again(ctx, sync, lose, stellar):
+    sync("a")
+    first = sync("b")
+    sync("b", sign="2", seed=7)
+    sync("b", sign="3")
+    assert sync() == first
+    before = rows(ctx)["ingest.batch"]
+    lose()
+    stellar("ledger", "rebuild")
+    after = rows(ctx)["ingest.batch"]
+    assert [row["superseded_by"] for row in after] == [row["superseded_by"] for row in before]
+    assert ingest.raw_key(ctx, "raw.stars").key == first
+
+
+def test_an_empty_ledger_over_a_lake_is_not_used(sync, settings, lose, stellar):
+    sync("a")
+    lose()
+    with lost_ledger(settings) as owner:
+        migrate(owner, migrations(settings))
+    for command in ("datasets", "verify"):
+        with pytest.raises(LedgerError, match=r"the ledger is empty, but.*stellar ledger rebuild"):
+            stellar(command)
+    assert stellar("ledger", "rebuild").exit_code == stellar("datasets").exit_code == 0
+
+
+def test_a_full_ledger_is_replaced_only_when_told(ctx, sync, settings, stellar):
+    sync(*"ab")
+    key = engine.run(ctx, [small.curate_step()])[0].key
+    with pytest.raises(LedgerError, match="holds 3 datasets"):
+        stellar("ledger", "rebuild")
+    said = stellar("ledger", "rebuild", "--replace")
+    assert said.exit_code == 0
+    (kept,) = (settings.home / "dumps").iterdir()
+    assert str(kept) in said.stdout
+    assert kept.stat().st_size > 10_000
+    assert snapshots.current(ctx.engine, "curated.stars").key == key
+
+
+def test_without_histories_the_newest_files_are_current(ctx, sync, lose, stellar):
+    sync(*"ab")
+    engine.run(ctx, STEPS)
+    sync("b", sign="2", seed=7)
+    engine.run(ctx, STEPS)
+    current = snapshots.current_keys(ctx.engine)
+    lose()
+    for path in ctx.settings.lake.glob(f"*/*/{history.HISTORY}"):
+        path.unlink()
+    report = json.loads(stellar("ledger", "rebuild", "--json").stdout)
+    assert report["current"] == current
+    assert report["assumed"] == sorted(current)
+    assert verify(ctx, rows=True) == []
+    assert all(one.found for one in engine.run(ctx, STEPS))
+
+
+def test_what_cannot_be_restored_is_named(ctx, sync, lose, stellar):
+    sync(*"ab")
+    outcomes = engine.run(ctx, STEPS)
+    damaged = {one.dataset: ctx.settings.lake / snapshots.get(ctx.engine, one.key).path for one in outcomes}
+    lose()
+    manifest = damaged["features.double"] / "manifest.json"
+    told = json.loads(manifest.read_text())
+    told["partitions"][0]["rows"] += 1
+    manifest.write_text(json.dumps(told))
+    shutil.rmtree(damaged["features.plain"])
+    origin = next(ctx.settings.lake.glob(f"raw/stars/batches/*{history.ORIGIN}"))
+    origin.write_text("{")
+    said = stellar("ledger", "rebuild")
+    assert said.exit_code == 1
+    for path, what in ((manifest, "do not add up"), (damaged["features.plain"], "missing"), (origin, "cannot be read")):
+        assert any(str(path) in line and what in line for line in said.stderr.splitlines()), said.stderr
+    assert set(snapshots.current_keys(ctx.engine)) == {"raw.stars", "curated.stars", "quarantine.stars"}
+    again = engine.run(ctx, STEPS)
+    assert [one.found for one in again] == [True, False, False]
+    assert verify(ctx, ["features.double", "features.plain"], rows=True) == []
+
+
+def test_equal_snapshots_have_equal_manifests_and_no_times(ctx, sync):
+    sync("a")
+    engine.run(ctx, STEPS)
+    for path in ctx.settings.lake.glob("*/*/*/manifest.json"):
+        assert not {"committed_at", "run_id", "state"} & json.loads(path.read_text()).keys()
+
+
+def test_the_home_is_read_without_a_ledger(ctx, sync):
+    sync("a")
+    engine.run(ctx, STEPS)
+    found = read_home(ctx.settings)
+    assert len(found.rows["lake.snapshot"]) == 5
+    assert not found.skipped
