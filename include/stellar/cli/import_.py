@@ -74,8 +74,6 @@ def say(outcome: dict[str, Any], promote: bool) -> None:
         typer.echo(f"{outcome['built']} partitions built, {outcome['carried']} carried over")
     if outcome["quarantined"]:
         quarantine = f"quarantine.{outcome['dataset'].replace('.', '_')}"
-        typer.echo(
-            f"{outcome['quarantined']:,} rows have no place: select reason, count(*) from {quarantine} group by 1"
-        )
+        typer.echo(f"{outcome['quarantined']:,} rows have no id or no place on the sky; they are in {quarantine}")
     took = ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in outcome["seconds"].items())
     typer.echo(f"{outcome['path']}\n{took}")

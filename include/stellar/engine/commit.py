@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from stellar.engine.build import read_note
-from stellar.engine.context import Context
 from stellar.engine import margins
+from stellar.engine.build import expected_in, read_note
+from stellar.engine.context import Context
 from stellar.engine.keys import content_hash
 from stellar.engine.plan import (
     PartitionPlan,
@@ -33,6 +33,7 @@ from stellar.engine.step import Accounting, Partition, Step
 from stellar.errors import IntegrityError, LedgerError
 from stellar.lake.hats import MarginInfo, finish_catalog, finish_plain, partition_file
 from stellar.lake.read import Catalog
+from stellar.ledger import margins as ledger_margins
 from stellar.ledger import snapshots
 from stellar.settings import Settings
 from stellar.sky.healpix import Cell
@@ -177,9 +178,9 @@ def _add_up(step: Step, plan: Plan, made: Sequence[Made], refused: Sequence[Made
         ("rows quarantined", totals.quarantined, sum(one.rows for one in refused)),
     ]
     if step.primary:
-        checks.append(
-            (f"rows in, of {plan.inputs[step.primary].dataset}", totals.rows_in, plan.inputs[step.primary].rows)
-        )
+        primary = plan.inputs[step.primary]
+        expected = expected_in(step, totals.rows_in, primary.rows)
+        checks.append((f"rows in, of {primary.dataset}", totals.rows_in, expected))
     wrong = [f"{what}: accounted {said}, there are {found}" for what, said, found in checks if said != found]
     if totals.gap:
         wrong.append(f"{totals.gap} of {totals.rows_in} rows in are accounted nowhere")
@@ -233,7 +234,7 @@ def _store(
         parents += [(batch, "batch", role) for role, one in step.inputs.items() for batch in one.batches or ()]
     record_snapshot(connection, key, dataset, made, totals, found, str(about["step"]), parents)
     if edges is not None and step:
-        snapshots.record_margins(connection, key, step.margin_arcsec, [one.to_dict() for one in edges])
+        ledger_margins.record(connection, key, step.margin_arcsec, [one.to_dict() for one in edges])
 
 
 def _margins(
@@ -242,7 +243,7 @@ def _margins(
     """Margins of all partitions on the sky, made now or carried over."""
     parts = margins.parts_of(made)
     wanted = margins.keys(parts, step.margin_arcsec, step.id_columns)
-    stored = snapshots.stored_margins(connection, [key for key, _ in wanted.values()])
+    stored = ledger_margins.stored(connection, [key for key, _ in wanted.values()])
     return margins.make_margins(
         parts, step.margin_arcsec, step.id_columns, stored, wanted, ctx.settings.lake, aside, ctx.settings.workers
     )

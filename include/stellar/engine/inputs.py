@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stellar.engine.context import Context
 from stellar.engine.keys import digest
+from stellar.engine.outside import MARGIN, look_outside
 from stellar.engine.rows import bucket_of
 from stellar.engine.staging import NOWHERE, Batches, cells_of, read_staged
 from stellar.engine.step import Input, Partition, PartitionInput, Step
@@ -31,14 +32,14 @@ Kind = Literal["absent", "cells", "positions", "files", "staged"]
 #: filter or quarantine them.
 UNPLACED = Partition("unplaced")
 _NOWHERE = NOWHERE
-MARGIN = "margin/"  # before the name of a partition whose margin is read
 _WIDTHS = {"BOOLEAN": 0.125, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8}
 _TEXT_BYTES = 16  # what a value of text counts in a layout; its length is not in a file's footer
 
 
 @dataclass(frozen=True)
 class InputPlan:
-    """Which snapshot an input is read from. `path` is below the lake's folder; `kind` says how rows are found.
+    """Which snapshot an input is read from. `kind` says how rows are found; `path` is below the lake's folder, or
+    absolute, of a catalogue outside it.
 
     `cells`: a HATS catalogue; `positions`: raw files with `ra` and `dec`; `files`: plain files; `staged`: staged
     batches; `absent`: nothing. `margin_arcsec` is the width of the margins that are kept with a catalogue.
@@ -75,6 +76,10 @@ def _resolve(ctx: Context, step: Step, role: str, one: Input, pinned: str | None
         found_batches = [read_staged(ctx.settings.lake, one.dataset, batch_id) for batch_id in one.batches]
         rows = sum(batch.rows for batch in found_batches)
         return InputPlan(role, one.dataset, None, None, digest(sorted(one.batches)), rows, "staged")
+    if one.folder is not None:
+        there = look_outside(ctx.settings, Path(one.folder))
+        about = (there.content_hash, there.rows, "cells", there.margin_arcsec)
+        return InputPlan(role, one.dataset, None, one.folder, *about)
     found = snapshots.get(ctx.engine, pinned) if pinned else snapshots.current(ctx.engine, one.dataset)
     if found is None:
         if one.optional:
@@ -179,7 +184,9 @@ class Reader:
         if not margin or not self._keeps_margin(role):
             return [str(one) for one in overlapping(cells, cell, margin)]
         own = overlapping(cells, cell)
-        if not _cover(own, cell):  # what lies beyond a part of the cell without rows is in no kept margin
+        # What lies beyond a part of the cell without rows is in no kept margin; and which of several margins made by
+        # others a row is in cannot be told.
+        if not _cover(own, cell) or (len(own) > 1 and self.step.inputs[role].folder is not None):
             return [str(one) for one in overlapping(cells, cell, margin)]
         return [*map(str, own), *(f"{MARGIN}{one}" for one in own)]
 
@@ -190,9 +197,9 @@ class Reader:
             return False
         if plan.margin_arcsec < wanted:
             raise InputError(
-                f"{self.step.dataset}: reads {plan.dataset} with a margin of {wanted:g} arcsec, but {plan.margin_arcsec:g}"
-                f" are kept with it; make it again with a margin of at least {wanted:g} (stellar import … --margin"
-                f" {wanted:g})"
+                f"{self.step.dataset}: reads {plan.dataset} with a margin of {wanted:g} arcsec, but"
+                f" {plan.margin_arcsec:g} are kept with it; make it again with a margin of at least {wanted:g}"
+                f" (stellar import … --margin {wanted:g})"
             )
         return True
 

@@ -21,7 +21,7 @@ from stellar.engine.keys import digest
 from stellar.lake.hats import margin_file
 from stellar.lake.margins import edge_mask, margin_rows, margin_sources
 from stellar.lake.write import WRITER, write_partition
-from stellar.ledger.snapshots import StoredMargin
+from stellar.ledger.margins import StoredMargin
 from stellar.sky.healpix import INDEX_COLUMN, Cell
 
 MARGINS = 1  # raise it when a margin of the same rows would come out differently

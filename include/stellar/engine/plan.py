@@ -16,11 +16,12 @@ import sqlalchemy as sa
 from stellar.engine.context import Context
 from stellar.engine.inputs import MARGIN, UNPLACED, InputPlan, Reader, resolve_inputs
 from stellar.engine.keys import digest
+from stellar.engine.outside import look_outside
 from stellar.engine.step import Partition, Step
 from stellar.errors import InputError, LedgerError
 from stellar.lake.layout import LAYOUT, THRESHOLD_BYTES, layout
 from stellar.lake.write import WRITER
-from stellar.ledger import snapshots
+from stellar.ledger import margins, snapshots
 from stellar.settings import Settings
 from stellar.sky.healpix import Cell
 
@@ -269,8 +270,10 @@ def _hashes(ctx: Context, reader: Reader) -> dict[str, dict[str, str]]:
         if one.snapshot:
             parts = snapshots.partitions_of(ctx.engine, one.snapshot)
             found[role] = {part["name"]: part["sha256"] for part in parts}
-            margins = snapshots.margins_of(ctx.engine, one.snapshot)
-            found[role] |= {f"{MARGIN}{part['name']}": part["sha256"] for part in margins}
+            kept = margins.of_snapshot(ctx.engine, one.snapshot)
+            found[role] |= {f"{MARGIN}{part['name']}": part["sha256"] for part in kept}
+        elif one.path is not None and reader.step.inputs[role].folder is not None:
+            found[role] = look_outside(ctx.settings, Path(one.path)).hashes
     return found
 
 

@@ -1,9 +1,9 @@
 """Staging: a table on disk becomes one batch whose chunks are sorted along the sky, ready to be cut into cells.
 
-A batch is one or more uncompressed Arrow files (parts) with `_healpix_29` as first column (-1 where a row has no place on
-the sky or no id); each of their record batches, the chunks, is sorted by it. So the rows of any cell are one slice of
-each chunk, found by binary search in a mapped file, and memory stays bounded however large the table is. A file is staged
-once: as long as its path, size and times stay the same, its batch is found again.
+A batch is one or more uncompressed Arrow files (parts) with `_healpix_29` as first column (-1 where a row has no place
+on the sky or no id); each of their record batches, the chunks, is sorted by it. So the rows of any cell are one slice
+of each chunk, found by binary search in a mapped file, and memory stays bounded however large the table is. A file is
+staged once: as long as its path, size and times stay the same, its batch is found again.
 """
 
 from __future__ import annotations

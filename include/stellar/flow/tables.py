@@ -152,8 +152,8 @@ def _check_columns(schema: pa.Schema, wanted: dict[str, str]) -> None:
     type_ = schema.field(wanted["id"]).type
     if pa.types.is_floating(type_) or pa.types.is_nested(type_):
         raise InputError(
-            f"column {wanted['id']!r} is {type_}; an id is a whole number or text, since a float cannot hold 64-bit ids;"
-            " name another with --id"
+            f"column {wanted['id']!r} is {type_}; an id is a whole number or text, since a float cannot hold 64-bit"
+            " ids; name another with --id"
         )
 
 

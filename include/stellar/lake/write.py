@@ -119,7 +119,8 @@ def with_index(table: pa.Table, position: tuple[str, str] = ("ra", "dec")) -> pa
     """The table with `_healpix_29` computed from its position (degrees), as its first column."""
     if not set(position) <= set(table.column_names):
         raise InputError(
-            f"no columns {' and '.join(position)} to make {INDEX_COLUMN} from; there are {', '.join(table.column_names)}"
+            f"no columns {' and '.join(position)} to make {INDEX_COLUMN} from; there are "
+            f"{', '.join(table.column_names)}"
         )
     index = spatial_index(*(table.column(name).to_numpy(zero_copy_only=False) for name in position))
     if INDEX_COLUMN in table.column_names:

@@ -59,13 +59,13 @@ class StoredPartition:
     snapshot_path: str
 
 
-def _rows(connection: sa.Connection, sql: str, **values: Any) -> Sequence[sa.RowMapping]:
+def rows_of(connection: sa.Connection, sql: str, **values: Any) -> Sequence[sa.RowMapping]:
     return connection.execute(sa.text(sql), values).mappings().all()
 
 
 def _select(connection: sa.Connection, where: str, **values: Any) -> list[Snapshot]:
     sql = f"SELECT {_COLUMNS} FROM lake.snapshot WHERE {where}"  # noqa: S608 - `where` is ours, values are parameters
-    return [Snapshot(**row) for row in _rows(connection, sql, **values)]
+    return [Snapshot(**row) for row in rows_of(connection, sql, **values)]
 
 
 def find(connection: sa.Connection, key: str) -> Snapshot | None:
@@ -98,7 +98,7 @@ def current(engine: sa.Engine, dataset: str) -> Snapshot | None:
 def current_keys(engine: sa.Engine) -> dict[str, str]:
     """Dataset -> key of its current snapshot."""
     with engine.connect() as connection:
-        rows = _rows(connection, "SELECT dataset, snapshot FROM lake.current ORDER BY dataset")
+        rows = rows_of(connection, "SELECT dataset, snapshot FROM lake.current ORDER BY dataset")
     return {row["dataset"]: row["snapshot"] for row in rows}
 
 
@@ -258,7 +258,7 @@ def stored_partitions(connection: sa.Connection, keys: Sequence[str]) -> dict[st
     """Partition key -> where a committed snapshot holds it; keys of which no files are left are not in it."""
     if not keys:
         return {}
-    rows = _rows(
+    rows = rows_of(
         connection,
         "SELECT DISTINCT ON (p.key) p.key, sp.name, sp.file AS path, p.rows, p.bytes, p.file_sha256, p.accounting,"
         " s.path AS snapshot_path"
@@ -274,13 +274,13 @@ def stored_partitions(connection: sa.Connection, keys: Sequence[str]) -> dict[st
 def partition_hashes(connection: sa.Connection, keys: Sequence[str]) -> dict[str, str]:
     """Partition key -> SHA-256 of the file that it stands for, of those keys that were ever committed."""
     sql = "SELECT key, file_sha256 FROM lake.partition WHERE key = ANY(:keys)"
-    return {row["key"]: row["file_sha256"] for row in _rows(connection, sql, keys=list(keys))}
+    return {row["key"]: row["file_sha256"] for row in rows_of(connection, sql, keys=list(keys))}
 
 
 def partitions_of(engine: sa.Engine, key: str) -> list[dict[str, Any]]:
     """Partitions of a snapshot: name, key, file (None without rows), rows, bytes, sha256."""
     with engine.connect() as connection:
-        rows = _rows(
+        rows = rows_of(
             connection,
             "SELECT sp.name, p.key, sp.file, p.rows, p.bytes, p.file_sha256 AS sha256"
             " FROM lake.snapshot_partition sp JOIN lake.partition p ON p.key = sp.partition_key"
@@ -290,69 +290,9 @@ def partitions_of(engine: sa.Engine, key: str) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-@dataclass(frozen=True)
-class StoredMargin:
-    """The margin of a partition: its key, where its file lies (None: no rows) and what it holds."""
-
-    key: str
-    name: str
-    path: str | None
-    rows: int
-    bytes: int
-    file_sha256: str
-    snapshot_path: str
-
-
-def stored_margins(connection: sa.Connection, keys: Sequence[str]) -> dict[str, StoredMargin]:
-    """Margin key -> where a committed snapshot holds it."""
-    if not keys:
-        return {}
-    rows = _rows(
-        connection,
-        "SELECT DISTINCT ON (m.key) m.key, m.name, m.file AS path, m.rows, m.bytes, m.file_sha256,"
-        " s.path AS snapshot_path FROM lake.margin m JOIN lake.snapshot s ON s.key = m.snapshot"
-        " WHERE m.key = ANY(:keys) AND s.state <> 'building' AND s.files_removed_at IS NULL"
-        " ORDER BY m.key, s.committed_at DESC",
-        keys=list(keys),
-    )
-    return {row["key"]: StoredMargin(**row) for row in rows}
-
-
-def margins_of(engine: sa.Engine, key: str) -> list[dict[str, Any]]:
-    """Margins of a snapshot's partitions: name, key, file (None without rows), rows, bytes, sha256."""
-    with engine.connect() as connection:
-        rows = _rows(
-            connection,
-            "SELECT name, key, file, rows, bytes, file_sha256 AS sha256 FROM lake.margin"
-            " WHERE snapshot = :key ORDER BY name",
-            key=key,
-        )
-    return [dict(row) for row in rows]
-
-
-def record_margins(
-    connection: sa.Connection, snapshot: str, margin_arcsec: float, margins: Sequence[Mapping[str, Any]]
-) -> None:
-    """Note the margins of a snapshot that is being committed."""
-    connection.execute(
-        sa.text("UPDATE lake.snapshot SET margin_arcsec = :width WHERE key = :key"),
-        {"key": snapshot, "width": margin_arcsec},
-    )
-    if margins:
-        connection.execute(
-            sa.text(
-                "INSERT INTO lake.margin (snapshot, name, key, file, rows, bytes, file_sha256)"
-                " SELECT :snapshot, m.name, m.key, m.file, m.rows, m.bytes, m.sha256 FROM jsonb_to_recordset(:rows)"
-                " AS m (name text, key text, file text, rows bigint, bytes bigint, sha256 text)"
-                " ON CONFLICT (snapshot, name) DO NOTHING"
-            ).bindparams(sa.bindparam("rows", type_=JSONB)),
-            {"snapshot": snapshot, "rows": [dict(one) for one in margins]},
-        )
-
-
 def files_of(connection: sa.Connection, key: str) -> dict[str, int]:
-    """Path below the lake's folder -> bytes of each partition's and margin's file of a snapshot and of its companions."""
-    rows = _rows(
+    """Path below the lake's folder -> bytes of each file of a snapshot (partitions, margins) and of its companions."""
+    rows = rows_of(
         connection,
         "SELECT s.path || '/' || sp.file AS path, p.bytes"
         " FROM lake.snapshot s JOIN lake.snapshot_partition sp ON sp.snapshot = s.key"
@@ -367,7 +307,7 @@ def files_of(connection: sa.Connection, key: str) -> dict[str, int]:
 
 def parents(connection: sa.Connection, key: str) -> dict[str, str]:
     """Dataset -> snapshot key of the snapshots that this one was made from."""
-    rows = _rows(
+    rows = rows_of(
         connection,
         "SELECT s.dataset, s.key FROM lineage.edge e JOIN lake.snapshot s ON s.key = e.parent"
         " WHERE e.child = :key AND e.parent_kind = 'snapshot'",
@@ -379,7 +319,7 @@ def parents(connection: sa.Connection, key: str) -> dict[str, str]:
 def accounting_of(engine: sa.Engine, key: str) -> dict[str, Any] | None:
     """Stored row accounting of a snapshot."""
     with engine.connect() as connection:
-        rows = _rows(connection, "SELECT * FROM lake.accounting WHERE snapshot = :key", key=key)
+        rows = rows_of(connection, "SELECT * FROM lake.accounting WHERE snapshot = :key", key=key)
     return dict(rows[0]) if rows else None
 
 
@@ -441,14 +381,15 @@ def former(connection: sa.Connection, dataset: str) -> str | None:
 def list_datasets(engine: sa.Engine) -> list[dict[str, Any]]:
     """Every dataset with its current snapshot, or where none is current its newest one."""
     with engine.connect() as connection:
-        rows = _rows(
+        rows = rows_of(
             connection,
             "SELECT d.name AS dataset, d.description, s.key AS snapshot, s.state, s.rows, s.bytes, s.partitions,"
             " s.path, s.content_hash, s.committed_at, s.state_reason"
             " FROM lake.dataset d LEFT JOIN LATERAL ("
             "   SELECT * FROM lake.snapshot s WHERE s.dataset = d.name"
             "   ORDER BY s.state = 'current' DESC, s.planned_at DESC LIMIT 1) s ON true"
-            " ORDER BY array_position(ARRAY['raw', 'curated', 'quarantine', 'features', 'scores', 'own'], d.layer), d.name",
+            " ORDER BY array_position(ARRAY['raw', 'curated', 'quarantine', 'features', 'scores', 'own'], d.layer),"
+            " d.name",
         )
     return [dict(row) for row in rows]
 
@@ -461,7 +402,7 @@ def about(connection: sa.Connection, dataset: str) -> dict[str, Any]:
     LedgerError
         When it is not known.
     """
-    rows = _rows(connection, "SELECT id_column, description FROM lake.dataset WHERE name = :name", name=dataset)
+    rows = rows_of(connection, "SELECT id_column, description FROM lake.dataset WHERE name = :name", name=dataset)
     if not rows:
         raise LedgerError(f"the ledger knows no dataset {dataset}; `stellar datasets` lists them")
     return dict(rows[0])
