@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from stellar.engine.context import Context
 from stellar.engine.inputs import Reader
+from stellar.engine.margins import write_edge
 from stellar.engine.plan import PartitionPlan, Plan, key_of, staging, write_json
 from stellar.engine.step import Partition, Step, StepResult
 from stellar.errors import InputError, LedgerError
@@ -42,10 +43,13 @@ def build_batch(settings: Settings, step: Step, plan: Plan, batch_no: int) -> No
     if key_of(step, plan.inputs) != plan.key:
         raise LedgerError(f"{step.dataset}: this is not the step that {plan.key[:16]} was planned with; plan it again")
     reader = Reader(settings, step, plan.inputs)
-    for number in plan.batches[batch_no]:
-        one = plan.partitions[number]
-        if read_note(settings, plan.key, one.partition) is None:
-            _build_one(settings, step, plan, one, reader)
+    try:
+        for number in plan.batches[batch_no]:
+            one = plan.partitions[number]
+            if read_note(settings, plan.key, one.partition) is None:
+                _build_one(settings, step, plan, one, reader)
+    finally:
+        reader.close()
 
 
 def read_note(settings: Settings, key: str, partition: Partition) -> dict[str, Any] | None:
@@ -69,7 +73,10 @@ def _build_one(settings: Settings, step: Step, plan: Plan, one: PartitionPlan, r
     folder = staging(settings, plan.key)
     stem = one.partition.file_name
     note = _stage(table, folder, stem, step)
-    note |= {"key": one.key, "accounting": result.accounting.to_dict(), "quarantine": None}
+    note |= {"key": one.key, "accounting": result.accounting.to_dict(), "quarantine": None, "edge": None}
+    cell = one.partition.cell
+    if step.margin_arcsec and cell is not None and table.num_rows:
+        note["edge"] = write_edge(table, folder / f"{stem}.{note['sha256'][:16]}.edge", cell, step.margin_arcsec)
     if result.quarantine is not None and result.quarantine.num_rows:
         note["quarantine"] = _stage(result.quarantine, folder, f"{stem}.quarantine", None)
     write_json(_note(settings, plan.key, one.partition), note)
@@ -106,7 +113,7 @@ def _checked(step: Step, partition: Partition, result: StepResult, given: int | 
             f"{count.filtered_total} filtered + {count.quarantined} quarantined"
         )
     for what, said, found in (
-        ("rows in", count.rows_in, count.rows_in if given is None else given),
+        ("rows in", count.rows_in, expected_in(step, count.rows_in, given)),
         ("rows out", count.rows_out, result.table.num_rows),
         ("quarantined rows", count.quarantined, refused),
     ):
@@ -115,6 +122,11 @@ def _checked(step: Step, partition: Partition, result: StepResult, given: int | 
     if refused and result.quarantine is not None:
         _check_quarantine(step, where, result.quarantine)
     return _check_place(step, where, partition, result.table)
+
+
+def expected_in(step: Step, said: int, given: int | None) -> int:
+    """How many rows a step has to account for: the primary input's, and those that it adds."""
+    return said if given is None or (step.adds_rows and said >= given) else given
 
 
 def _check_quarantine(step: Step, where: str, table: pa.Table) -> None:

@@ -54,6 +54,7 @@ class Made:
     sha256: str
     accounting: dict[str, Any] | None = None
     reads: dict[str, dict[str, str]] | None = None
+    edge: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -145,7 +146,8 @@ def _file(name: str, rows: int, keeps_margins: bool = False) -> str | None:
 def _from_note(one: PartitionPlan, folder: Path, note: Mapping[str, Any], keeps_margins: bool) -> Made:
     name, rows = one.partition.name, note["rows"]
     file, source = _file(name, rows, keeps_margins), folder / note["file"]
-    return Made(name, one.key, source, file, rows, note["bytes"], note["sha256"], note["accounting"], one.reads)
+    edge = folder / note["edge"] if note["edge"] else None
+    return Made(name, one.key, source, file, rows, note["bytes"], note["sha256"], note["accounting"], one.reads, edge)
 
 
 def _refused(name: str, key: str, folder: Path, note: Mapping[str, Any]) -> Made:

@@ -127,6 +127,12 @@ class Reader:
             self._batches[role] = Batches(self.settings.lake, one.dataset, one.batches or ())
         return self._batches[role]
 
+    def close(self) -> None:
+        """Let go of staged rows: what was read of them counts as this process's memory until then."""
+        for batches in self._batches.values():
+            batches.close()
+        self._batches.clear()
+
     def files(self, role: str) -> list[Path]:
         return [] if self.inputs[role].kind == "absent" else self.catalog(role).files
 

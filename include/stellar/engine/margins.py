@@ -7,6 +7,7 @@ the cells around, keyed by their files, and carried over as partitions are.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from stellar.engine.keys import digest
 from stellar.lake.hats import margin_file
 from stellar.lake.margins import edge_mask, margin_rows, margin_sources
+from stellar.lake.schema import stored_schema
 from stellar.lake.write import WRITER, write_partition
 from stellar.ledger.margins import StoredMargin
 from stellar.sky.healpix import INDEX_COLUMN, Cell
@@ -54,11 +56,12 @@ class Margin:
 
 @dataclass(frozen=True)
 class Part:
-    """A partition of the snapshot to be: its cell, the file with its rows and the file's hash."""
+    """A partition of the snapshot to be: its cell, the file with its rows and the file's hash, its staged edge."""
 
     cell: Cell
     source: Path
     sha256: str
+    edge: Path | None = None
 
 
 def keys(parts: Sequence[Part], margin_arcsec: float, ids: Sequence[str]) -> dict[Cell, tuple[str, list[Part]]]:
@@ -114,7 +117,7 @@ def make_margins(
                 str(cell), key, source, margin_file(cell) if source else None, old.rows, old.bytes, old.file_sha256
             )
         rows = [edge(part) for part in around]
-        table = margin_rows(pa.concat_tables(rows), cell, margin_arcsec) if rows else schema.empty_table()
+        table = margin_rows(pa.concat_tables(rows), cell, margin_arcsec) if rows else _plain(schema.empty_table())
         if not len(table):
             return Margin(str(cell), key, None, None, 0, 0, _EMPTY)
         name = str(cell).replace("/", "-")
@@ -125,14 +128,33 @@ def make_margins(
         return list(pool.map(one, wanted.items()))
 
 
+def write_edge(table: pa.Table, path: Path, cell: Cell, margin_arcsec: float) -> str:
+    """Stage the rows of a partition that may lie in a margin of its neighbours; returns the file's name."""
+    index = table[INDEX_COLUMN].to_numpy()
+    edge = _plain(table.filter(pa.array(edge_mask(index, cell, margin_arcsec))))
+    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with pa.OSFile(str(fresh), "wb") as sink, pa.ipc.new_file(sink, edge.schema) as writer:
+        writer.write_table(edge)
+    fresh.replace(path)
+    return path.name
+
+
 def read_edge(part: Part, margin_arcsec: float) -> pa.Table:
-    """The rows of a partition that may lie in a margin of its neighbours."""
+    """The rows of a partition that may lie in a margin of its neighbours: as staged, or from the partition itself."""
+    if part.edge is not None:
+        with pa.OSFile(str(part.edge), "rb") as source:
+            return pa.ipc.open_file(source).read_all()
     with pq.ParquetFile(part.source) as file:
         index = file.read(columns=[INDEX_COLUMN], use_threads=False).column(0).to_numpy()
         near = edge_mask(index, part.cell, margin_arcsec)
         if not near.any():
-            return file.schema_arrow.empty_table()
-        return file.read(use_threads=False).filter(pa.array(near))
+            return _plain(file.schema_arrow.empty_table())
+        return _plain(file.read(use_threads=False).filter(pa.array(near)))
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """With the types that are stored, and without the metadata that files carry, so that edges go together."""
+    return table.cast(stored_schema(table.schema)).replace_schema_metadata(None)
 
 
 def _is_there(lake: Path, old: StoredMargin) -> bool:
@@ -146,6 +168,5 @@ def _is_there(lake: Path, old: StoredMargin) -> bool:
 
 def parts_of(made: Iterable[Any]) -> list[Part]:
     """Partitions with rows that lie in a cell, of what a commit has collected."""
-    return [
-        Part(Cell.parse(one.name), one.source, one.sha256) for one in made if one.rows and one.name.startswith("Norder")
-    ]
+    placed = [one for one in made if one.rows and one.name.startswith("Norder")]
+    return [Part(Cell.parse(one.name), one.source, one.sha256, one.edge) for one in placed]

@@ -298,9 +298,13 @@ class Part:
             self._fresh = True
         return piece
 
+    def close(self) -> None:
+        """Let go of the memory."""
+        self.__dict__.pop("chunks", None)
+
     def keep(self) -> None:
         """Keep what was counted and hashed, so that the next plan need not read the rows; let go of the memory."""
-        self.__dict__.pop("chunks", None)
+        self.close()
         if self._fresh:
             _write_json(self._file, self.known)
             self._fresh = False
@@ -338,6 +342,11 @@ class Batches:
 
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(one, self.parts.values()))
+
+    def close(self) -> None:
+        """Let go of the memory of all parts."""
+        for part in self.parts.values():
+            part.close()
 
     def hashes(self, low: int, high: int) -> list[list[str]]:
         """(part, SHA-256 of its rows) of each part with rows between two indices."""
