@@ -146,7 +146,7 @@ class Catalog:
         if not self.is_hats:
             return self.file_schema
         kept = [column for column in self.file_schema if column.name not in HIVE_COLUMNS]
-        if not any(column.name == INDEX_COLUMN for column in kept) or not self._index_is_stored:
+        if not any(column.name == INDEX_COLUMN for column in kept) or not self.index_is_stored:
             kept = [INDEX_FIELD, *(column for column in kept if column.name != INDEX_COLUMN)]
         typed = [c if c.name != INDEX_COLUMN else c.with_type(pa.int64()) for c in kept]
         return pa.schema(typed, metadata=self.file_schema.metadata)
@@ -162,7 +162,8 @@ class Catalog:
         return without_headers(pq.read_schema(self.files[0]))
 
     @cached_property
-    def _index_is_stored(self) -> bool:
+    def index_is_stored(self) -> bool:
+        """Whether files have `_healpix_29` as it is meant, so that it need not be computed from the positions."""
         if INDEX_COLUMN not in self.file_schema.names:
             return False
         if self.properties.get("hats_col_healpix", INDEX_COLUMN) != INDEX_COLUMN:
@@ -262,7 +263,7 @@ class Catalog:
         return names if columns is None else [name for name in columns if name in set(names)]
 
     def _read_file(self, path: Path, columns: list[str], row_groups: list[int] | None = None) -> pa.Table:
-        computed = self.is_hats and INDEX_COLUMN in columns and not self._index_is_stored
+        computed = self.is_hats and INDEX_COLUMN in columns and not self.index_is_stored
         wanted = [name for name in columns if not (computed and name == INDEX_COLUMN)]
         if computed:
             wanted = list(dict.fromkeys([*wanted, self.ra_column, self.dec_column]))
