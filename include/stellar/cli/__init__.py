@@ -36,6 +36,8 @@ COMMANDS: dict[str, Entry] = {
     "plan": Entry("What a stage would compute, and what it would carry over."),
     "datasets": Entry("Datasets with their current snapshot, state, rows, bytes and folder."),
     "verify": Entry("Check stored files against the ledger's hashes."),
+    "backup": Entry("Write the home into one file."),
+    "restore": Entry("Make a home of a backup."),
     "ledger": Entry("The ledger: make it again from the lake."),
     "sql": Entry("Ask a question in SQL over the current datasets and the ledger."),
     "lineage": Entry("Where a row, dataset or model came from, and what came of it."),

@@ -23,11 +23,14 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON, failing rows included")] = False,
 ) -> None:
     """Gate results, row by row, with the rows that failed. The page for people is in the column DOCS."""
-    with ledger_session(load_settings(), role="reader") as engine:
+    settings = load_settings()
+    with ledger_session(settings, role="reader") as engine:
         known = {one["dataset"] for one in snapshots.list_datasets(engine)}
         if dataset is not None and dataset not in known:
             raise InputError(f"no dataset {dataset!r}; there are {', '.join(sorted(known)) or 'none yet'}")
         found = gates.report(engine, dataset)
+    for one in found:
+        one["data_docs"] = str(settings.home / one["data_docs"]) if one["data_docs"] else None
     if as_json:
         typer.echo(json.dumps(found, indent=1, default=str))
         return

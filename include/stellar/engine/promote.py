@@ -48,7 +48,7 @@ def _gate_one(ctx: Context, row: snapshots.Snapshot, together: Mapping[str, str]
     with ctx.engine.connect() as connection:
         known = gates.latest(connection, row.key)
     if known is not None and known.passed and known.suite_hash == suite_hash and row.state != "rejected":
-        docs = Path(known.data_docs) if known.data_docs else None
+        docs = ctx.settings.home / known.data_docs if known.data_docs else None
         return GateResult(row.dataset, True, known.rows_checked or 0, known.expectations, None, docs)
     if by_numbers:
         result = _gate_by_numbers(ctx, row)
@@ -110,7 +110,7 @@ def _record(ctx: Context, row: snapshots.Snapshot, result: GateResult, suite_has
             passed=result.passed,
             suite_hash=suite_hash,
             rows_checked=result.rows,
-            data_docs=str(result.docs_path) if result.docs_path else None,
+            data_docs=result.docs_path.relative_to(ctx.settings.home).as_posix() if result.docs_path else None,
             expectations=result.expectations,
             run_id=ctx.run_id,
         )
