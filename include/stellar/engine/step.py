@@ -189,6 +189,9 @@ class Step:
         Width of the margins that are kept with an output on the sky; 0 for none.
     keeps_index : bool
         Whether the rows come out with the `_healpix_29` that they have: then it is not computed anew.
+    adds_rows : bool
+        Whether more rows may come out than the primary input has (a row with several partners): then they are counted
+        in too, and `rows_in` is at least the primary's rows.
     threads : bool
         Whether partitions are best built in threads: `run` spends its time where the GIL is released.
     """
@@ -209,6 +212,7 @@ class Step:
     margin_arcsec: float = 0
     keeps_index: bool = False
     threads: bool = False
+    adds_rows: bool = False
 
     @property
     def id_columns(self) -> tuple[str, ...]:
