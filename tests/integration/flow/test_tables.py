@@ -1,0 +1,195 @@
+"""Users' own tables: from files of any kind to a current dataset, built anew only where rows changed."""
+
+import lsdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from astropy.table import Table
+from hats.io.validation import is_valid_catalog
+
+from stellar.engine.context import Context
+from stellar.engine.maintain import verify
+from stellar.errors import GateFailed, InputError
+from stellar.flow.tables import import_table
+from stellar.lake import layout
+from stellar.lake.read import Catalog
+from stellar.ledger import snapshots
+from stellar.sky.healpix import INDEX_COLUMN, Cell, in_margin
+
+
+@pytest.fixture
+def ctx(settings, ledger, monkeypatch):
+    monkeypatch.setattr(layout, "THRESHOLD_BYTES", 10_000)
+    return Context(settings, ledger, None)
+
+
+@pytest.fixture
+def other(settings, ledger, tmp_path):
+    """A second lake with nothing in it, for full builds; same ledger, so content is compared by hash."""
+    return Context(settings.model_copy(update={"home": tmp_path / "other"}), ledger, None)
+
+
+def stars(n=4_000, seed=0):
+    random = np.random.default_rng(seed)
+    return pa.table(
+        {
+            "star": pa.array(np.arange(n) + 10**17, pa.int64()),
+            "RAJ2000": random.uniform(0, 360, n),
+            "DEJ2000": np.degrees(np.arcsin(random.uniform(-1, 1, n))),
+            "mag": random.normal(15, 2, n).astype(np.float32),
+        }
+    )
+
+
+def write(folder, table, files=4):
+    folder.mkdir(exist_ok=True)
+    cuts = np.linspace(0, len(table), files + 1).astype(int)
+    for number, (a, b) in enumerate(zip(cuts, cuts[1:], strict=False)):
+        path = folder / f"{number}.parquet"
+        new = table.slice(a, b - a)
+        if not path.exists() or not pq.read_table(path).equals(new):
+            pq.write_table(new, path)
+    return sorted(folder.glob("*.parquet"))
+
+
+def bring(ctx, files, name="mine", **options):
+    return import_table(ctx, files, name, id_column="star", ra="RAJ2000", dec="DEJ2000", **options)
+
+
+def test_rows_come_in_whole_and_others_can_read_them(ctx, tmp_path):
+    table = stars()
+    made = bring(ctx, write(tmp_path / "in", table), margin_arcsec=3600.0)
+    assert (made["dataset"], made["rows"], made["quarantined"]) == ("own.mine", 4_000, 0)
+    assert made["partitions"] > 12
+    root = ctx.settings.lake / made["path"]
+    catalog = Catalog(root)
+    assert (catalog.ra_column, catalog.dec_column) == ("RAJ2000", "DEJ2000")
+    found = catalog.read_all().drop_columns([INDEX_COLUMN]).sort_by("star")
+    assert found.to_pylist() == table.to_pylist()
+    assert verify(ctx, ["own.mine"], rows=True) == []
+    assert is_valid_catalog(catalog.table, strict=True)
+    theirs = lsdb.open_catalog(root)
+    assert len(theirs.compute()) == 4_000
+    assert theirs.margin is not None
+    index = catalog.read_all([INDEX_COLUMN])[INDEX_COLUMN].to_numpy()
+    for cell in catalog.cells:
+        near = index[in_margin(index, cell, 3600.0) & ~cell.contains(index)]
+        assert sorted(catalog.read_margin(cell, [INDEX_COLUMN])[INDEX_COLUMN].to_pylist()) == sorted(near.tolist())
+
+
+@pytest.mark.parametrize("kind", ["csv", "fits", "votable", "ecsv", "hats"])
+def test_every_kind_of_file_gives_the_same_rows(ctx, tmp_path, kind):
+    table = stars(300)
+    made = bring(ctx, write(tmp_path / "in", table, 1), "first")
+    path = tmp_path / f"t.{kind}"
+    plain = Table({name: table[name].to_numpy() for name in table.column_names})
+    if kind == "csv":
+        pyarrow.csv.write_csv(table, path)
+    elif kind == "hats":
+        path = made["path"]
+    else:
+        plain.write(path, format={"ecsv": "ascii.ecsv"}.get(kind, kind))
+    again = bring(ctx, [path], "second")
+    rows = [
+        Catalog(ctx.settings.lake / one["path"]).read_all(["star", "RAJ2000", "DEJ2000"]).sort_by("star")
+        for one in (made, again)
+    ]
+    assert rows[0].to_pylist() == rows[1].to_pylist()
+
+
+def test_only_cells_whose_rows_changed_are_built_and_the_end_is_that_of_a_full_build(ctx, other, tmp_path):
+    table = stars().sort_by("DEJ2000")
+    first = bring(ctx, write(tmp_path / "in", table))
+    again = bring(ctx, write(tmp_path / "in", table))
+    assert (again["found"], again["snapshot"], again["changed"]) == (True, first["snapshot"], False)
+    # one row changes, one goes, one comes
+    ra, mag = table["RAJ2000"].to_numpy().copy(), table["mag"].to_numpy().copy()
+    mag[100] += 1
+    ra[200] = (ra[200] + 1e-5) % 360
+    changed = table.set_column(3, "mag", pa.array(mag)).set_column(1, "RAJ2000", pa.array(ra))
+    changed = pa.concat_tables([changed.slice(0, 300), changed.slice(301)])
+    files = write(tmp_path / "in", changed)
+    second = bring(ctx, files)
+    assert second["rows"] == 3_999
+    assert 1 <= second["built"] <= 3
+    assert second["carried"] == second["partitions"] - second["built"]
+    assert verify(ctx, ["own.mine"], rows=True) == []
+    full = bring(other, files, "elsewhere")
+    assert full["carried"] == 0
+    assert full["content_hash"] == second["content_hash"]
+    ours, theirs = (
+        {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*.parquet")}
+        for root in (ctx.settings.lake / second["path"], other.settings.lake / full["path"])
+    )
+    assert ours == theirs  # margins too
+
+
+def test_a_growing_cell_splits_without_touching_the_others(ctx, tmp_path):
+    table = stars(2_000)
+    first = bring(ctx, write(tmp_path / "in", table))
+    random = np.random.default_rng(5)
+    more = pa.table(
+        {
+            "star": pa.array(np.arange(2_000), pa.int64()),
+            "RAJ2000": random.uniform(45, 46, 2_000),
+            "DEJ2000": random.uniform(1, 2, 2_000),
+            "mag": random.normal(15, 2, 2_000).astype(np.float32),
+        }
+    )
+    pq.write_table(more, tmp_path / "more.parquet")
+    second = bring(ctx, [*sorted((tmp_path / "in").glob("*.parquet")), tmp_path / "more.parquet"])
+    before, after = (
+        {one["name"]: one["key"] for one in snapshots.partitions_of(ctx.engine, each["snapshot"])}
+        for each in (first, second)
+    )
+    new = set(after) - set(before)
+    assert new
+    for name in set(before) & set(after):
+        assert before[name] == after[name] or Cell.parse(name).contains(Cell(29, 0).pixel)
+    assert second["built"] == len([name for name in after if before.get(name) != after[name]])
+    assert second["carried"] >= first["partitions"] - 1
+
+
+def test_rows_without_a_place_are_quarantined_with_the_reason(ctx, tmp_path):
+    table = stars(20)
+    dec = table["DEJ2000"].to_pylist()
+    dec[3], dec[4] = None, 95.0
+    pq.write_table(table.set_column(2, "DEJ2000", pa.array(dec)), tmp_path / "t.parquet")
+    made = bring(ctx, [tmp_path / "t.parquet"])
+    assert (made["rows"], made["quarantined"]) == (18, 2)
+    key = snapshots.current(ctx.engine, "quarantine.own_mine")
+    kept = Catalog(ctx.settings.lake / key.path).read_all()
+    said = dict(zip(kept["star"].to_pylist(), kept["reason"].to_pylist(), strict=True))
+    assert "missing" in said[10**17 + 3]
+    assert "not on the sky" in said[10**17 + 4]
+
+
+def test_repeated_ids_do_not_become_current(ctx, tmp_path):
+    table = stars(20)
+    bring(ctx, write(tmp_path / "in", table, 1))
+    pq.write_table(pa.concat_tables([table, table.slice(7, 2)]), tmp_path / "twice.parquet")
+    with pytest.raises(GateFailed, match="repeated_ids.*100000000000000007"):
+        bring(ctx, [tmp_path / "twice.parquet"])
+    assert snapshots.current(ctx.engine, "own.mine").rows == 20
+
+
+def test_what_cannot_be_imported_is_named(ctx, tmp_path):
+    pq.write_table(stars(5), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="no column 'ra'.*RAJ2000.*--ra"):
+        import_table(ctx, [tmp_path / "t.parquet"], "mine", id_column="star")
+    with pytest.raises(InputError, match="'mag' is float.*--id"):
+        import_table(ctx, [tmp_path / "t.parquet"], "mine", id_column="mag", ra="RAJ2000", dec="DEJ2000")
+    with pytest.raises(InputError, match="gone.parquet"):
+        bring(ctx, [tmp_path / "gone.parquet"])
+    with pytest.raises(InputError, match="no name of a dataset"):
+        bring(ctx, [tmp_path / "t.parquet"], "Bad-Name")
+
+
+def test_no_promotion_leaves_what_is_current(ctx, tmp_path):
+    bring(ctx, write(tmp_path / "in", stars(50), 1))
+    later = bring(ctx, write(tmp_path / "in", stars(60), 1), promote=False)
+    assert later["changed"] is False
+    assert snapshots.current(ctx.engine, "own.mine").rows == 50
+    assert snapshots.get(ctx.engine, later["snapshot"]).state == "candidate"
