@@ -1,5 +1,7 @@
 """Users' own tables: from files of any kind to a current dataset, built anew only where rows changed."""
 
+from itertools import pairwise
+
 import lsdb
 import numpy as np
 import pyarrow as pa
@@ -46,7 +48,7 @@ def stars(n=4_000, seed=0):
 def write(folder, table, files=4):
     folder.mkdir(exist_ok=True)
     cuts = np.linspace(0, len(table), files + 1).astype(int)
-    for number, (a, b) in enumerate(zip(cuts, cuts[1:], strict=False)):
+    for number, (a, b) in enumerate(pairwise(cuts)):
         path = folder / f"{number}.parquet"
         new = table.slice(a, b - a)
         if not path.exists() or not pq.read_table(path).equals(new):
@@ -170,18 +172,18 @@ def test_repeated_ids_do_not_become_current(ctx, tmp_path):
     table = stars(20)
     bring(ctx, write(tmp_path / "in", table, 1))
     pq.write_table(pa.concat_tables([table, table.slice(7, 2)]), tmp_path / "twice.parquet")
-    with pytest.raises(GateFailed, match="repeated_ids.*100000000000000007"):
+    with pytest.raises(GateFailed, match=r"repeated_ids.*100000000000000007"):
         bring(ctx, [tmp_path / "twice.parquet"])
     assert snapshots.current(ctx.engine, "own.mine").rows == 20
 
 
 def test_what_cannot_be_imported_is_named(ctx, tmp_path):
     pq.write_table(stars(5), tmp_path / "t.parquet")
-    with pytest.raises(InputError, match="no column 'ra'.*RAJ2000.*--ra"):
+    with pytest.raises(InputError, match=r"no column 'ra'.*RAJ2000.*--ra"):
         import_table(ctx, [tmp_path / "t.parquet"], "mine", id_column="star")
-    with pytest.raises(InputError, match="'mag' is float.*--id"):
+    with pytest.raises(InputError, match=r"'mag' is float.*--id"):
         import_table(ctx, [tmp_path / "t.parquet"], "mine", id_column="mag", ra="RAJ2000", dec="DEJ2000")
-    with pytest.raises(InputError, match="gone.parquet"):
+    with pytest.raises(InputError, match=r"gone\.parquet"):
         bring(ctx, [tmp_path / "gone.parquet"])
     with pytest.raises(InputError, match="no name of a dataset"):
         bring(ctx, [tmp_path / "t.parquet"], "Bad-Name")

@@ -67,7 +67,7 @@ def test_a_file_is_staged_once_until_it_is_touched(tmp_path):
     other = staged(tmp_path, table(50, seed=1))
     assert other.batch_id != first.batch_id
     # the same size and time of change do not hide other content: its inode or change time differs
-    before = os.stat(tmp_path / "a.parquet")
+    before = (tmp_path / "a.parquet").stat()
     third = staged(tmp_path, table(50, seed=2))
     os.utime(tmp_path / "a.parquet", ns=(before.st_atime_ns, before.st_mtime_ns))
     assert third.batch_id not in (first.batch_id, other.batch_id)
