@@ -47,13 +47,15 @@ def chunks(source: SourceFile, columns: list[str], limits: Limits) -> Iterator[p
         try:
             for group in range(meta.num_row_groups):
                 count = meta.row_group(group).num_rows
+                if not count:
+                    continue
                 need = _memory(meta.row_group(group), set(columns))
                 full = need is None or size + need > limits.bytes or (limits.rows and rows + count > limits.rows)
                 if together and full:
                     yield file.read_row_groups(together, columns, use_threads=False)
                     done, together, size, rows = done + rows, [], 0, 0
                 if need is None or need > limits.bytes or (limits.rows and count > limits.rows):
-                    most = min(_FEW, limits.rows or _FEW) if need is None else limits.rows_of(need / max(count, 1))
+                    most = min(_FEW, limits.rows or _FEW) if need is None else limits.rows_of(need / count)
                     parts = -(-count // most)
                     for batch in file.iter_batches(-(-count // parts), [group], columns, use_threads=False):
                         yield pa.Table.from_batches([batch])

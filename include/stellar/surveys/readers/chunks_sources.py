@@ -5,7 +5,7 @@ from __future__ import annotations
 import lzma
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
@@ -99,14 +99,17 @@ def find_sources(paths: Sequence[Path]) -> list[SourceFile]:
     for path in paths:
         path, part = _split_part(Path(path))
         try:
-            sources = list(_folder(path, path, True)) if path.is_dir() else [SourceFile(path, kind_of(path), part)]
+            files = list(_folder(path, path, True)) if path.is_dir() else [SourceFile(path, "", part)]
+            if not files:
+                raise InputError(f"{path}: there is no table file in this folder; known are {_known()}")
         except InputError as fault:
             faults.append(str(fault))
             continue
-        for source in sources:
-            found.setdefault((source.path.resolve(), source.part), source)
-        if not sources:
-            faults.append(f"{path}: there is no table file in this folder; known are {_known()}")
+        for file in files:
+            try:
+                found.setdefault((file.path.resolve(), file.part), replace(file, kind=kind_of(file.path)))
+            except InputError as fault:
+                faults.append(str(fault))
     if faults:
         more = f"\n… and {len(faults) - 10} more" if len(faults) > 10 else ""
         raise InputError("\n".join(faults[:10]) + more)
@@ -138,7 +141,7 @@ def kind_of(path: Path) -> str:
         raise InputError(f"{path}: an archive of files; unpack it and give its files")
     kind = _KIND_OF.get(_ending(path))
     if kind is None:
-        raise InputError(f"{path}: not a known kind of table; known are {_known()}")
+        raise InputError(f"{path}: not a known kind of table (known are {_known()}); convert it, or leave it out")
     if kind in ("parquet", "fits", "arrow", "votable"):
         raise InputError(f"{path}: named as {kind} but its first bytes are not; fetch it again or rename it")
     return kind
@@ -219,13 +222,15 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def _folder(folder: Path, root: Path, asked: bool) -> Iterator[SourceFile]:
-    """Table files of a folder within `root`; `asked` says that the user means this very folder."""
+    """Files of a folder within `root`, their kinds yet to be told; `asked`: the user means this very folder."""
     collection = folder / "collection.properties"
     if collection.is_file():
         primary = _properties(collection).get("hats_primary_table_url")
         if not primary:
             raise InputError(f"{collection}: lacks hats_primary_table_url; give the catalogue's own folder")
-        yield from _folder(folder / primary, root, True)
+        if not (folder / primary).is_dir():
+            raise InputError(f"{collection}: there is no folder {primary} beside it; copy the whole collection")
+        yield from _folder(folder / primary, folder / primary, True)
         return
     about = next((p for p in (folder / "hats.properties", folder / "properties") if p.is_file()), None)
     if about is not None and (folder / "dataset").is_dir():
@@ -236,15 +241,17 @@ def _folder(folder: Path, root: Path, asked: bool) -> Iterator[SourceFile]:
     except OSError as fault:
         raise InputError(f"{folder}: cannot be listed: {fault.strerror}; check its permissions") from None
     for entry in entries:
-        if entry.name.startswith((".", "_")):
-            continue
-        if entry.is_dir():
+        if entry.is_dir() and not entry.name.startswith((".", "_")):
             yield from _folder(entry, root, False)
-        elif _ending(entry) in _KIND_OF:
-            if entry.name != "data_thumbnail.parquet":  # a sample of rows that HATS keeps beside them
-                yield _in_folders(entry, root)
-        elif _ending(entry) not in _BESIDE and entry.stem.upper() not in ("README", "LICENSE", "MANIFEST"):
-            raise InputError(f"{entry}: not a known kind of table; move it out of the folder, or give files by name")
+        elif entry.is_file() and not _is_beside(entry):
+            yield _in_folders(entry, root)
+
+
+def _is_beside(file: Path) -> bool:
+    """Whether a file of a folder is no table by its name; any other that cannot be read is an error."""
+    # data_thumbnail is a sample of rows that HATS keeps beside them
+    named = file.name.startswith((".", "_")) or file.name == "data_thumbnail.parquet"
+    return named or _ending(file) in _BESIDE or file.stem.upper() in ("README", "LICENSE", "MANIFEST")
 
 
 def _in_folders(path: Path, root: Path) -> SourceFile:
@@ -256,7 +263,7 @@ def _in_folders(path: Path, root: Path) -> SourceFile:
         if name and name not in HATS_HIVE
     )
     hats = any(name in HATS_HIVE for name, _, _ in pairs)
-    return SourceFile(path, kind_of(path), None, constants, hats)
+    return SourceFile(path, "", None, constants, hats)
 
 
 def _properties(path: Path) -> dict[str, str]:
@@ -284,13 +291,13 @@ def _hats(folder: Path, about: dict[str, str], asked: bool) -> Iterator[SourceFi
         if order.isdigit() and pixel.isdigit():
             files = sorted(path.glob("*.parquet"), key=_natural) if path.is_dir() else [path]
             found[int(order), int(pixel)] = [file for file in files if not file.name.startswith((".", "_"))]
-    lacking = _listed(folder / "partition_info.csv") - found.keys()
+    lacking = _listed(folder / "partition_info.csv") - {cell for cell, files in found.items() if files}
     if lacking:
         order, pixel = min(lacking)
         raise InputError(f"{folder}: partition Norder={order}, Npix={pixel} is listed but has no file; copy it again")
     for cell in sorted(found):
         for file in found[cell]:
-            yield SourceFile(file, kind_of(file), hats=True)
+            yield SourceFile(file, "", hats=True)
 
 
 def _listed(path: Path) -> set[tuple[int, int]]:

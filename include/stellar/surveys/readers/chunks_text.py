@@ -98,11 +98,11 @@ def _line(raw: bytes, number: int, source: SourceFile) -> str:
 
 def split_line(line: str, delimiter: str) -> list[str]:
     """The fields of a line."""
-    return [part.strip() for part in next(csv.reader([line], delimiter=delimiter), [])]
+    return [part.strip() for part in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
 
 
-def blocks(source: SourceFile, dialect: Dialect, size: int = BLOCK) -> Iterator[Block]:
-    """The file's rows in blocks of about `size` bytes that end with a line.
+def blocks(source: SourceFile, dialect: Dialect) -> Iterator[Block]:
+    """The file's rows in blocks of about `BLOCK` bytes that end with a line.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def blocks(source: SourceFile, dialect: Dialect, size: int = BLOCK) -> Iterator[
     with unpacked(source.path) as stream:
         _skip(stream, dialect.offset, source)
         rest, line = b"", dialect.line
-        while piece := read_exactly(stream, size, source.path):
+        while piece := read_exactly(stream, BLOCK, source.path):
             rest += piece
             cut = _cut(rest, dialect.newline)
             if not cut:

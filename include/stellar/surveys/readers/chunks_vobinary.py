@@ -174,9 +174,8 @@ def _fixed(column: VoField, values: npt.NDArray, missing: npt.NDArray[np.bool_] 
     if column.is_text:
         array = _utf16(values) if column.datatype == "unicodeChar" else padded_text(values)
     elif column.datatype == "bit":
-        array = bits(values, column.count or 0)
-        if pa.types.is_fixed_size_list(column.type) and not pa.types.is_fixed_size_list(array.type):
-            array = fixed_lists(array, len(values), 1)
+        # astropy writes a single bit as 8 where the standard has 128
+        array = numbers(values[:, 0] != 0) if column.count == 1 else bits(values, column.count or 0)
     elif column.datatype == "boolean":
         array = logical(values, _TRUE, _FALSE)
     else:
