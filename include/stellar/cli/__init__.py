@@ -36,6 +36,7 @@ COMMANDS: dict[str, Entry] = {
     "plan": Entry("What a stage would compute, and what it would carry over."),
     "datasets": Entry("Datasets with their current snapshot, state, rows, bytes and folder."),
     "verify": Entry("Check stored files against the ledger's hashes."),
+    "export": Entry("Copy a dataset out of the lake, as a plain HATS catalogue."),
     "backup": Entry("Write the home into one file."),
     "restore": Entry("Make a home of a backup."),
     "ledger": Entry("The ledger: make it again from the lake."),

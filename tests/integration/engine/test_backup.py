@@ -17,7 +17,7 @@ from stellar import cli
 from stellar.engine import backup as backups
 from stellar.engine import engine, ingest
 from stellar.engine.backup import backup
-from stellar.engine.maintain import maintain, verify
+from stellar.engine.maintain import maintain
 from stellar.engine.restore import restore
 from stellar.errors import InputError, IntegrityError
 from stellar.ledger import gates, lineage, snapshots
@@ -203,5 +203,3 @@ def test_an_imported_table_moves_without_its_staged_copy(ctx, sync, settings, ow
         backup(settings, owner, tmp_path / "home.tar", staged=staged, overwrite=True)
         with tarfile.open(tmp_path / "home.tar") as tar:
             assert ("lake/staged/own/x/1.arrow" in tar.getnames()) is staged
-
-

@@ -1,0 +1,50 @@
+"""`stellar export`: a dataset out of the lake, for other tools and other people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Dataset; a bare NAME means own.NAME")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder")],
+    form: Annotated[
+        str, typer.Option("--format", help="hats, or parquet: files in one folder, for datasets without positions too")
+    ] = "hats",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in DIR")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON")] = False,
+) -> None:
+    """Copy a dataset's current snapshot out of the lake as a plain HATS collection, margins included.
+
+    DIR/collection.properties names DIR/NAME and its margins DIR/NAME_10arcs; `lsdb.open_catalog("DIR")` opens both. The
+    files are copies, checked against the ledger's hashes.
+    """
+    from stellar.cli.progress import percentage
+    from stellar.engine.export import export
+    from stellar.flow.context import open_context
+    from stellar.lake.names import full_name
+
+    with open_context() as ctx:
+        report = export(
+            ctx,
+            full_name(name),
+            folder.absolute(),
+            form=form,
+            overwrite=overwrite,
+            progress=percentage(quiet=as_json),
+        )
+    if as_json:
+        typer.echo(json.dumps(report, indent=1))
+        return
+    margins = f", margins of {report['margin_arcsec']:g} arcsec" if report["margin_arcsec"] else ""
+    typer.echo(
+        f"{report['folder']}: {report['dataset']} {report['snapshot'][:16]}, {report['rows']:,} rows in "
+        f"{report['partitions']} partitions{margins}, {report['bytes']:,} bytes"
+    )

@@ -1,0 +1,127 @@
+"""What leaves the lake is a plain copy that the field's own tools open."""
+
+import json
+from functools import partial
+
+import hats.io.validation
+import lsdb
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from integration.engine import small_steps as small
+from stellar import cli
+from stellar.engine import engine
+from stellar.engine import plan as planning
+from stellar.engine.export import export
+from stellar.errors import InputError, IntegrityError
+from stellar.lake.layout import layout
+from stellar.lake.read import Catalog
+from stellar.ledger import snapshots
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def stars(ctx, sync, monkeypatch):
+    """curated.stars in many cells, with margins; features.plain without positions."""
+    sync(*"ab")
+    monkeypatch.setattr(planning, "layout", partial(layout, threshold_bytes=20_000))
+    engine.run(ctx, [small.curate_step(margin_arcsec=600.0), small.plain_step()])
+    return ctx
+
+
+def folder(ctx, dataset):
+    return ctx.settings.lake / snapshots.current(ctx.engine, dataset).path
+
+
+def test_a_collection_that_lsdb_opens(stars, tmp_path):
+    seen = []
+    report = export(stars, "curated.stars", tmp_path / "out", progress=lambda *told: seen.append(told))
+    assert seen[-1] == ("copying", report["bytes"], report["bytes"])
+    assert sorted(one.name for one in (tmp_path / "out").iterdir()) == [
+        "collection.properties",
+        "stars",
+        "stars_600arcs",
+    ]
+    for path in (tmp_path / "out", tmp_path / "out" / "stars", tmp_path / "out" / "stars_600arcs"):
+        assert hats.io.validation.is_valid_catalog(path, strict=True)
+    opened = lsdb.open_catalog(tmp_path / "out")
+    ours = Catalog(folder(stars, "curated.stars"))
+    assert len(opened) == report["rows"] == ours.rows
+    assert opened.margin.hc_structure.catalog_info.margin_threshold == 600.0
+    frame = opened.compute().sort_values("id")
+    assert np.array_equal(frame["id"].to_numpy(), np.sort(ours.read_all(["id"])["id"].to_numpy()))
+    matched = opened.crossmatch(opened, radius_arcsec=0.1, suffixes=("_a", "_b"), suffix_method="all_columns")
+    assert len(matched.compute()) == report["rows"]
+    again = Catalog(tmp_path / "out")
+    assert again.read_all().equals(ours.read_all()) and again.margin_arcsec == 600.0
+    # copies, not links, and nothing of ours that readers would have to know
+    assert all(one.stat().st_nlink == 1 for one in (tmp_path / "out").rglob("*") if one.is_file())
+    assert "stellar_" not in (tmp_path / "out" / "collection.properties").read_text()
+
+
+def test_files_without_positions_in_one_folder(stars, tmp_path):
+    with pytest.raises(InputError, match=r"features\.plain has no positions.*--format parquet"):
+        export(stars, "features.plain", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    for dataset in ("features.plain", "raw.stars", "curated.stars"):
+        report = export(stars, dataset, tmp_path / dataset, form="parquet")
+        files = list((tmp_path / dataset).glob("*.parquet"))
+        assert len(files) == report["partitions"]
+        assert sum(pq.read_metadata(one).num_rows for one in files) == report["rows"]
+
+
+def test_what_is_in_the_way_is_not_touched(stars, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match="is not empty"):
+        export(stars, "curated.stars", out)
+    with pytest.raises(InputError, match="holds no export"):
+        export(stars, "curated.stars", out, overwrite=True)
+    assert [one.name for one in out.iterdir()] == ["thesis.tex"]
+    (out / "thesis.tex").unlink()
+    export(stars, "curated.stars", out)
+    with pytest.raises(InputError, match="--overwrite"):
+        export(stars, "curated.stars", out)
+    (out / "stars" / "leftover").write_text("x")
+    export(stars, "curated.stars", out, overwrite=True)
+    assert not (out / "stars" / "leftover").exists()
+    with pytest.raises(InputError, match="is a file"):
+        export(stars, "curated.stars", out / "collection.properties")
+    with pytest.raises(InputError, match="no such dataset"):
+        export(stars, "own.nothing", tmp_path / "other")
+    with pytest.raises(InputError, match="hats, parquet"):
+        export(stars, "curated.stars", tmp_path / "other", form="fits")
+
+
+def test_damage_does_not_leave_the_lake(stars, tmp_path):
+    out = tmp_path / "out"
+    export(stars, "curated.stars", out)
+    before = sorted(out.rglob("*"))
+    victim = next(folder(stars, "curated.stars").rglob("Npix=*.parquet"))
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(data)
+    with pytest.raises(IntegrityError, match=rf"{victim.name}: is not what was committed"):
+        export(stars, "curated.stars", out, overwrite=True)
+    assert sorted(out.rglob("*")) == before
+    victim.unlink()
+    with pytest.raises(IntegrityError, match="missing"):
+        export(stars, "curated.stars", tmp_path / "new")
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_by_the_command(stars, settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("STELLAR_HOME", str(settings.home))
+    monkeypatch.setenv("STELLAR_POSTGRES_URL", settings.postgres_url.get_secret_value())
+    runner = CliRunner()
+    said = runner.invoke(cli.app, ["export", "curated.stars", str(tmp_path / "a"), "--json"], catch_exceptions=False)
+    report = json.loads(said.stdout)
+    assert report["snapshot"] == snapshots.current(stars.engine, "curated.stars").key
+    said = runner.invoke(cli.app, ["export", "curated.stars", str(tmp_path / "b")], catch_exceptions=False)
+    assert f"{tmp_path / 'b'}: curated.stars" in said.stdout
+    with pytest.raises(InputError, match=r"own\.stars: no such dataset"):
+        runner.invoke(cli.app, ["export", "stars", str(tmp_path / "c")], catch_exceptions=False)
