@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from stellar.engine.around import Around
 from stellar.engine.context import Context
 from stellar.engine.keys import digest
 from stellar.engine.outside import MARGIN, look_outside
@@ -24,7 +25,7 @@ from stellar.lake import layout
 from stellar.lake.read import Catalog
 from stellar.ledger import snapshots
 from stellar.settings import Settings
-from stellar.sky.healpix import INDEX_COLUMN, Cell, in_margin, margin_ranges, overlapping, spatial_index
+from stellar.sky.healpix import INDEX_COLUMN, Cell, in_margin, margin_ranges, spatial_index
 
 Kind = Literal["absent", "cells", "positions", "files", "staged"]
 
@@ -173,7 +174,7 @@ class Reader:
         if plan.kind == "staged":
             return [name for name, _ in self.batches(role).hashes(*_bounds(cell))]
         if plan.kind == "cells" and partition.bucket is None:
-            return self._cell_names(role, cell, margin) if cell else []
+            return self.around(role).names(cell) if cell else []
         if plan.kind == "positions" and partition.bucket is None:
             located = self.located(role)
             if cell is None:
@@ -185,16 +186,11 @@ class Reader:
             return [name for name in names if partition.bucket in self._buckets(role, name, partition.buckets)]
         return names
 
-    def _cell_names(self, role: str, cell: Cell, margin: float) -> list[str]:
-        cells = self.catalog(role).cells
-        if not margin or not self._keeps_margin(role):
-            return [str(one) for one in overlapping(cells, cell, margin)]
-        own = overlapping(cells, cell)
-        # What lies beyond a part of the cell without rows is in no kept margin; and which of several margins made by
-        # others a row is in cannot be told.
-        if not _cover(own, cell) or (len(own) > 1 and self.step.inputs[role].folder is not None):
-            return [str(one) for one in overlapping(cells, cell, margin)]
-        return [*map(str, own), *(f"{MARGIN}{one}" for one in own)]
+    @cache  # noqa: B019 - a reader lives for one call of plan or build
+    def around(self, role: str) -> Around:
+        """Reads an input on the sky, its margin included."""
+        one, kept = self.step.inputs[role], self._keeps_margin(role)
+        return Around(self.catalog(role), one.margin_arcsec, one.columns, kept=kept, ours=one.folder is None)
 
     def _keeps_margin(self, role: str) -> bool:
         """Whether an input's own margins are read; else rows of whole neighbours are."""
@@ -231,45 +227,11 @@ class Reader:
         if plan.kind == "cells" and partition.bucket is None:
             if cell is None:
                 return PartitionInput(empty, empty)
-            if not any(name.startswith(MARGIN) for name in names):
-                return PartitionInput(*catalog.read_cell(cell, one.margin_arcsec, columns))
-            return PartitionInput(*self._with_margin(catalog, cell, one.margin_arcsec, columns))
+            return PartitionInput(*self.around(role).read(cell))
         if plan.kind == "positions" and partition.bucket is None:
             return self._read_positions(role, cell, names, empty)
         tables = [self._read_bucket(role, partition, name, empty.column_names) for name in names]
         return PartitionInput(_together(empty, tables), empty)
-
-    def _with_margin(
-        self, catalog: Catalog, cell: Cell, margin_arcsec: float, columns: list[str] | None
-    ) -> tuple[pa.Table, pa.Table]:
-        """Rows of a cell, and of its margin from the margins that are kept with the input's cells.
-
-        A row beyond the cell lies in the margin of each of the input's cells that it is near to; it is taken from the
-        first of them.
-        """
-        wanted = None if columns is None else list(dict.fromkeys([INDEX_COLUMN, *columns]))
-        own = overlapping(catalog.cells, cell)
-        rows, margin, seen = [], [], []
-        for one in own:
-            table = catalog.read(one, wanted)
-            kept = catalog.read_margin(one, wanted)
-            for part, is_own in ((table, True), (kept, False)):
-                index = part[INDEX_COLUMN].to_numpy()
-                inside = cell.contains(index)
-                if is_own:
-                    rows.append(part if inside.all() else part.filter(pa.array(inside)))
-                    if inside.all():
-                        continue
-                near = ~inside & in_margin(index, cell, margin_arcsec)
-                if not is_own:
-                    for other in own:
-                        near &= ~other.contains(index)
-                    for other in seen:
-                        near &= ~in_margin(index, other, catalog.margin_arcsec or 0)
-                margin.append(part.filter(pa.array(near)))
-            seen.append(one)
-        empty = catalog.empty(columns)
-        return tuple(_together(empty, [part.select(empty.column_names) for part in parts]) for parts in (rows, margin))
 
     @cached_property
     def hashes(self) -> dict[str, dict[str, str]]:
@@ -366,11 +328,6 @@ class Located:
     @cached_property
     def unplaced(self) -> int:
         return int(np.searchsorted(self.index, 0))
-
-
-def _cover(own: list[Cell], cell: Cell) -> bool:
-    """Whether cells that overlap a cell leave nothing of it out."""
-    return any(one.order <= cell.order for one in own) or sum(4.0**-one.order for one in own) == 4.0**-cell.order
 
 
 def _bounds(cell: Cell | None) -> tuple[int, int]:
