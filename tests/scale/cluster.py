@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from conftest import ROOT
-from scale.held_steps import HOLD
+from scale.held_steps import HOLD, HOLD_IN
 from stellar.platform.ports import free_ports
 
 START_S = 60
@@ -42,9 +42,11 @@ class Cluster:
             process.wait(timeout=10)
         self._log.close()
 
-    def add_workers(self, count: int, threads: int = 1) -> None:
-        """Start workers and wait until the scheduler knows them."""
-        options = ("--nthreads", str(threads), "--no-nanny", "--no-dashboard", "--host", "127.0.0.1")
+    def add_workers(self, count: int, threads: int = 1, hold_in: str = "") -> None:
+        """Start workers and wait until the scheduler knows them; `hold_in` as `held_steps.HOLD_IN` says."""
+        options = ["--nthreads", str(threads), "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"]
+        options += ["--preload", "scale.held_steps"]
+        self._environment[HOLD_IN] = hold_in
         for _ in range(count):
             name = f"worker-{len(self.workers)}"
             command = ("worker", self.address, *options, "--name", name, "--local-directory", str(self.folder / name))

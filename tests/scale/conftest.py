@@ -14,6 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import redis
 import sqlalchemy as sa
@@ -73,11 +76,17 @@ def _wait_for_redis(process: subprocess.Popen, url: str) -> None:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A Dask scheduler and two workers of one thread each, every one a process."""
+def scheduler(tmp_path: Path) -> Iterator[Cluster]:
+    """A Dask scheduler without workers."""
     with Cluster(tmp_path) as running:
-        running.add_workers(2)
         yield running
+
+
+@pytest.fixture
+def cluster(scheduler: Cluster) -> Cluster:
+    """A Dask scheduler and two workers of one thread each, every one a process."""
+    scheduler.add_workers(2)
+    return scheduler
 
 
 @pytest.fixture
@@ -120,3 +129,18 @@ def bring() -> Callable[..., None]:
         engine.promote(ctx, [made.key], who="test", reason="sync")
 
     return stars
+
+
+@pytest.fixture(scope="session")
+def tables(homes: Path) -> list[Path]:
+    """Four files of stars over a part of the sky, large enough for some ten partitions."""
+    random = np.random.default_rng(7)
+    paths = []
+    for number in range(4):
+        rows = 60_000
+        ra, dec = random.uniform(10, 60, rows), random.uniform(-20, 20, rows)
+        columns = {"id": np.arange(rows) * 4 + number, "ra": ra, "dec": dec}
+        columns |= {f"f{i}": random.normal(size=rows) for i in range(20)}
+        paths.append(homes / f"stars_{number}.parquet")
+        pq.write_table(pa.table(columns), paths[-1])
+    return paths

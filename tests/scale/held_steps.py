@@ -1,5 +1,11 @@
-"""Steps and functions whose first call, in a worker that is told so, waits until that worker is killed."""
+"""Steps and functions whose first call, in a worker that is told so, waits until that worker is killed.
 
+Workers load this module before they work. Where `HOLD_IN` names a function of the platform (`module:function`), each
+call of it asks `hold_once` first.
+"""
+
+import functools
+import importlib
 import os
 import time
 from dataclasses import replace
@@ -8,7 +14,7 @@ from pathlib import Path
 from integration.engine import small_steps as small
 from stellar.errors import InputError
 
-HOLD = "STELLAR_TEST_HOLD"
+HOLD, HOLD_IN = "STELLAR_TEST_HOLD", "STELLAR_TEST_HOLD_IN"
 LONGEST_S = 120
 
 
@@ -22,6 +28,23 @@ def hold_once() -> None:
     except FileExistsError:
         return
     time.sleep(LONGEST_S)
+
+
+def dask_setup(_: object) -> None:
+    """Called by `dask worker --preload`."""
+    for place in filter(None, os.environ.get(HOLD_IN, "").split(",")):
+        name, _, function = place.partition(":")
+        module = importlib.import_module(name)
+        setattr(module, function, held(getattr(module, function)))
+
+
+def held(function):
+    @functools.wraps(function)
+    def asks_first(*args, **kwargs):
+        hold_once()
+        return function(*args, **kwargs)
+
+    return asks_first
 
 
 def curate(partition, inputs, params):

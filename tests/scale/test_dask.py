@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,34 @@ def test_a_build_whose_worker_is_killed_is_the_build_of_one_process(cluster, con
     assert [made(ctx, outcome) for outcome in outcomes] == expected
     assert outcomes[0].built > 2
     assert not list((ctx.settings.lake / ".staging").glob("*")), "nothing is left of the killed worker's attempt"
+
+
+HELD_IN = {"a file is staged": "stellar.engine.staging:_write", "a partition is built": "stellar.engine.build:_stage"}
+
+
+@pytest.mark.parametrize("place", HELD_IN)
+def test_an_import_whose_worker_is_killed_is_the_import_of_one_process(scheduler, contexts, tables, place):
+    from stellar.flow.tables import import_table
+
+    options = {"id_column": "id", "margin_arcsec": 20.0}
+    alone = import_table(contexts(workers=1), tables, "stars", **options)
+
+    scheduler.add_workers(2, hold_in=HELD_IN[place])
+    ctx = contexts(workers=4, engine="dask", dask_scheduler=scheduler.address)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(import_table, ctx, tables, "stars", **options)
+        kill_held_worker(scheduler)
+        found = running.result(timeout=KILL_S)
+    same = ("dataset", "snapshot", "content_hash", "rows", "quarantined", "partitions", "margin_arcsec")
+    assert {name: found[name] for name in same} == {name: alone[name] for name in same}
+    assert found["partitions"] > 4
+    assert hashes(Path(found["path"])) == hashes(Path(alone["path"]))
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a snapshot, margins included."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def made(ctx, outcome) -> dict[str, object]:
