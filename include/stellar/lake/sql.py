@@ -1,12 +1,12 @@
 """SQL over the current snapshots and the ledger: DuckDB, in memory, reading only.
 
 Every dataset is a view of its name (`curated.gaia`), the ledger's tables are `ledger.<table>` (loaded when a statement
-first names one), and `cone('curated.gaia', ra, dec, radius_deg)` opens only the partitions that a cone touches.
+first names one), and `cone('curated.gaia', ra, dec, radius_deg)`, `box` and `polygon` read only the partitions and row
+groups that they touch.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import weakref
@@ -19,11 +19,10 @@ import duckdb
 import pyarrow as pa
 
 from stellar.errors import InputError, StellarError
-from stellar.sky.healpix import cone_ranges, overlapping_ranges
-from stellar.sky.separation import ARCSEC_PER_DEGREE
 
-from .hats import COMMON_METADATA, DATASET
 from .read import Catalog
+from .sql_regions import create_macros
+from .sql_text import dotted, literal, quoted, scan
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -43,17 +42,6 @@ _ARROW_TYPES = {
     "boolean": pa.bool_(),
     "timestamp with time zone": pa.timestamp("us", tz="UTC"),
 }
-# Haversine, as in stellar.sky.separation.
-_CONE = f"""
-CREATE MACRO cone(dataset, center_ra, center_dec, radius_deg) AS TABLE
-SELECT * FROM (
-    SELECT t.*, {2 * ARCSEC_PER_DEGREE} * degrees(asin(least(1.0, sqrt(
-        power(sin(radians(t.dec - center_dec) / 2), 2)
-        + cos(radians(t.dec)) * cos(radians(center_dec)) * power(sin(radians(t.ra - center_ra) / 2), 2))))
-    ) AS center_separation_arcsec
-    FROM read_parquet(_cone_files(dataset, center_ra, center_dec, radius_deg), hive_partitioning = false) AS t
-) WHERE center_separation_arcsec <= radius_deg * {ARCSEC_PER_DEGREE}
-"""  # noqa: S608 - constants only
 
 
 class LakeConnection:
@@ -72,7 +60,7 @@ class LakeConnection:
         # DuckDB complains at the interpreter's exit about functions of connections that are still open.
         self._close = weakref.finalize(self, self.duckdb.close)
         self._create_views()
-        self._create_cone()
+        create_macros(self.duckdb, self.catalogs)
         self.duckdb.execute("SET lock_configuration = true")
 
     def __enter__(self) -> Self:
@@ -136,22 +124,12 @@ class LakeConnection:
 
     def _create_views(self) -> None:
         for schema in sorted({name.split(".")[0] for name in self.catalogs} | {"ledger", "views"}):
-            self.duckdb.execute(f"CREATE SCHEMA {_quoted(schema)}")
+            self.duckdb.execute(f"CREATE SCHEMA {quoted(schema)}")
         for name, catalog in self.catalogs.items():
             try:
-                self.duckdb.execute(f"CREATE VIEW {_dotted(name)} AS SELECT * FROM {_scan(catalog)}")  # noqa: S608
+                self.duckdb.execute(f"CREATE VIEW {dotted(name)} AS SELECT * FROM {scan(catalog)}")  # noqa: S608
             except duckdb.Error as error:
                 self.faults[name] = str(error)
-
-    def _create_cone(self) -> None:
-        # A bound method would tie the connection to itself and never be collected.
-        catalogs = self.catalogs
-
-        def files(dataset: str, ra: float, dec: float, radius_deg: float) -> list[str]:
-            return cone_files(catalogs, dataset, ra, dec, radius_deg)
-
-        self.duckdb.create_function("_cone_files", files, ["VARCHAR", "DOUBLE", "DOUBLE", "DOUBLE"], "VARCHAR[]")
-        self.duckdb.execute(_CONE)
 
     def _prepare(self, statement: str) -> None:
         refuse_writing(statement)
@@ -165,7 +143,7 @@ class LakeConnection:
             if path.is_file():
                 text = self._rendered(path.read_text(encoding="utf-8"))
                 self._load_ledger(text)
-                self.duckdb.execute(f"CREATE VIEW views.{_quoted(name)} AS {text}")
+                self.duckdb.execute(f"CREATE VIEW views.{quoted(name)} AS {text}")
                 self._loaded.add(name)
 
     def _rendered(self, text: str) -> str:
@@ -177,8 +155,8 @@ class LakeConnection:
         parts = []
         for name, catalog in self.catalogs.items():
             if fnmatch(name, pattern) and (column is None or column in catalog.schema.names):
-                subject, id_column = name.split(".")[1], _quoted(self._ids.get(name) or "id")
-                parts.append(part.format(name=name, subject=subject, dataset=_dotted(name), id=id_column))
+                subject, id_column = name.split(".")[1], quoted(self._ids.get(name) or "id")
+                parts.append(part.format(name=name, subject=subject, dataset=dotted(name), id=id_column))
         return "\n".join([head, *parts])
 
     def _load_ledger(self, statement: str) -> None:
@@ -187,10 +165,10 @@ class LakeConnection:
             if name not in self._loaded and name in self._ledger():
                 source, columns = self._ledger()[name]
                 shown = ", ".join(
-                    f"CAST({_quoted(c)} AS JSON) AS {_quoted(c)}" if t == "jsonb" else _quoted(c) for c, t in columns
+                    f"CAST({quoted(c)} AS JSON) AS {quoted(c)}" if t == "jsonb" else quoted(c) for c, t in columns
                 )
                 self.duckdb.register("_rows", _ledger_table(self._engine, source, columns))
-                self.duckdb.execute(f"CREATE TABLE ledger.{_quoted(name)} AS SELECT {shown} FROM _rows")  # noqa: S608
+                self.duckdb.execute(f"CREATE TABLE ledger.{quoted(name)} AS SELECT {shown} FROM _rows")  # noqa: S608
                 self.duckdb.unregister("_rows")
                 self._loaded.add(name)
 
@@ -250,27 +228,13 @@ def _keywords(statement: str) -> str:
     return " ".join(b" ".join(words).decode(errors="replace").lower().split())
 
 
-def cone_files(catalogs: Mapping[str, Catalog], dataset: str, ra: float, dec: float, radius_deg: float) -> list[str]:
-    """Files of the partitions that a cone (degrees) touches; the empty one that tells the columns where none does."""
-    if dataset not in catalogs:
-        near = difflib.get_close_matches(dataset, catalogs, n=3)
-        raise InputError(
-            f"cone: no dataset {dataset!r}; " + (f"did you mean {', '.join(near)}?" if near else "see DESCRIBE")
-        )
-    catalog = catalogs[dataset]
-    if "ra" not in catalog.schema.names or (catalog.partitions and not catalog.is_hats):
-        raise InputError(f"cone: {dataset} is not laid out on the sky; use a curated, features or scores dataset")
-    cells = overlapping_ranges(catalog.cells, cone_ranges(ra, dec, radius_deg))
-    return [str(catalog.file(cell)) for cell in cells] or [str(_columns_file(catalog))]
-
-
 def _locked_down(settings: Settings) -> duckdb.DuckDBPyConnection:
     """DuckDB that reads files of the lake and nothing else of the machine or the network."""
     spill = settings.cache / "duckdb"
     connection = duckdb.connect(config={"python_enable_replacements": "false", "threads": str(settings.workers)})
     for statement in (
-        f"SET temp_directory = {_literal(str(spill))}",
-        f"SET allowed_directories = [{_literal(str(settings.lake) + '/')}]",
+        f"SET temp_directory = {literal(str(spill))}",
+        f"SET allowed_directories = [{literal(str(settings.lake) + '/')}]",
         "SET enable_external_access = false",
         "SET TimeZone = 'UTC'",
     ):
@@ -321,9 +285,9 @@ def _ledger_catalog(engine: sa.Engine) -> dict[str, tuple[str, list[tuple[str, s
 def _ledger_table(engine: sa.Engine, source: str, columns: list[tuple[str, str]]) -> pa.Table:
     import sqlalchemy as sa
 
-    names = ", ".join(_quoted(column) for column, _ in columns)
+    names = ", ".join(quoted(column) for column, _ in columns)
     with engine.connect() as connection:
-        rows = connection.execute(sa.text(f"SELECT {names} FROM {_dotted(source)}")).all()  # noqa: S608
+        rows = connection.execute(sa.text(f"SELECT {names} FROM {dotted(source)}")).all()  # noqa: S608
     values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
     arrays = [_ledger_array(column, type_) for column, (_, type_) in zip(values, columns, strict=True)]
     return pa.table(arrays, names=[column for column, _ in columns])
@@ -336,30 +300,3 @@ def _ledger_array(values: Sequence[Any], type_: str) -> pa.Array:
     if arrow == pa.string():
         values = [None if value is None else str(value) for value in values]
     return pa.array(values, arrow)
-
-
-def _columns_file(catalog: Catalog) -> Path:
-    common = catalog.root / DATASET / COMMON_METADATA
-    return common if common.exists() else catalog.files[0]
-
-
-def _scan(catalog: Catalog) -> str:
-    """A table function over a snapshot's files. The file of its columns comes first and has no rows."""
-    files = [_columns_file(catalog), *catalog.files] if catalog.files else [_columns_file(catalog)]
-    files = list(dict.fromkeys(files))
-    listed = ", ".join(_literal(str(path)) for path in files)
-    # Raw batches of one dataset may lack columns; on the sky all files have the same, and need not all be opened.
-    by_name = "" if catalog.is_hats else ", union_by_name = true"
-    return f"read_parquet([{listed}], hive_partitioning = false{by_name})"
-
-
-def _dotted(name: str) -> str:
-    return ".".join(_quoted(part) for part in name.split("."))
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

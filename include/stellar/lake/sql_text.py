@@ -1,0 +1,38 @@
+"""Pieces of SQL text over a lake: names, literals, and the files of a snapshot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .read import Catalog
+
+
+def columns_file(catalog: Catalog) -> Path:
+    """A file that tells a snapshot's columns, without rows if there is such a one."""
+    common = catalog.common_metadata
+    return common if common.exists() else catalog.files[0]
+
+
+def scan(catalog: Catalog) -> str:
+    """A table function over a snapshot's files (never its margins'). The file of its columns comes first."""
+    files = [columns_file(catalog), *catalog.files] if catalog.files else [columns_file(catalog)]
+    files = list(dict.fromkeys(files))
+    listed = ", ".join(literal(str(path)) for path in files)
+    # Raw batches of one dataset may lack columns; on the sky all files have the same, and need not all be opened.
+    by_name = "" if catalog.is_hats else ", union_by_name = true"
+    return f"read_parquet([{listed}], hive_partitioning = false{by_name})"
+
+
+def dotted(name: str) -> str:
+    """A name of several parts, each quoted."""
+    return ".".join(quoted(part) for part in name.split("."))
+
+
+def quoted(name: str) -> str:
+    """A name in quotation marks."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A string literal."""
+    return "'" + text.replace("'", "''") + "'"
