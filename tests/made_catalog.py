@@ -56,11 +56,12 @@ def store(
     threshold: int = 20_000,
     margin_arcsec: float = 0.0,
     name: str = "curated.stars",
+    cells: list | None = None,
 ) -> dict:
-    """Write a table as a catalogue, with its margins where they have a width; cells and their files."""
+    """Write a table as a catalogue, with its margins where they have a width; cells (given, or laid out) and files."""
     table = canonical(table, id_column="star_id")
     index = table[INDEX_COLUMN].to_numpy()
-    cells = layout(index, bytes_per_row, threshold_bytes=threshold)
+    cells = cells or layout(index, bytes_per_row, threshold_bytes=threshold)
     at = cell_of(index, cells)
     parts = {cell: table.filter(pa.array(at == i)) for i, cell in enumerate(cells)}
     files = {
