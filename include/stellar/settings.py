@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stellar.errors import InputError
+from stellar.store import open_lake
 
 CONFIG = Path(__file__).parent / "config"
 EMBEDDED = "embedded"
@@ -30,12 +31,21 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="STELLAR_", env_file=project_root() / ".env", env_file_encoding="utf-8", extra="ignore"
+        env_prefix="STELLAR_",
+        env_file=project_root() / ".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        populate_by_name=True,
     )
 
     root: Path = Field(default_factory=project_root, description="Project's root")
     home: Path = Field(
         default_factory=lambda: project_root() / ".stellar", description="Lake, database, artifacts, logs"
+    )
+    lake_url: str | None = Field(
+        None,
+        validation_alias="STELLAR_LAKE",
+        description="s3://bucket/prefix of a lake in an object store; in the home's folder `lake` when not set",
     )
     profile: str = Field(
         "simulated",
@@ -114,7 +124,13 @@ class Settings(BaseSettings):
 
     @cached_property
     def lake(self) -> Path:
-        return self.home / "lake"
+        """Where committed rows lie. Of an object store it is a path with the same methods (`stellar.store`)."""
+        return self.home / "lake" if self.lake_url is None else open_lake(self.lake_url, self.cache / "lake")
+
+    @cached_property
+    def workspace(self) -> Path:
+        """Where snapshots are put together: on this machine, beside the lake where that is here too."""
+        return self.lake if self.lake_url is None else self.home / "work"
 
     @cached_property
     def artifacts(self) -> Path:

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -26,7 +27,7 @@ from integration.engine import small_steps as small
 from scale.cluster import Cluster
 from stellar.engine import engine, ingest
 from stellar.ledger.connect import ledger_session
-from stellar.platform.ports import free_ports
+from stellar.platform.ports import free_ports, is_free
 from stellar.quality import suites
 from stellar.settings import load_settings
 
@@ -144,3 +145,43 @@ def tables(homes: Path) -> list[Path]:
         paths.append(homes / f"stars_{number}.parquet")
         pq.write_table(pa.table(columns), paths[-1])
     return paths
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[None]:
+    """A real S3 server process (moto's), which every S3 client of this process and its children is told of."""
+    port = free_ports(1)[0]
+    ours = {
+        "AWS_ACCESS_KEY_ID": "tests",
+        "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(16),
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        give_up = time.monotonic() + 30
+        while is_free(port):
+            assert process.poll() is None, "moto's server ended"
+            assert time.monotonic() < give_up, "moto's server does not listen"
+            time.sleep(0.05)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in ours.items():
+                patch.setenv(name, value)
+            yield
+    finally:
+        process.kill()
+        process.wait(timeout=10)
+
+
+@pytest.fixture
+def bucket(s3: None) -> str:
+    """Address of an empty bucket."""
+    import s3fs
+
+    name = f"lake-{uuid.uuid4().hex[:12]}"
+    s3fs.S3FileSystem().mkdir(name)
+    return f"s3://{name}"

@@ -11,6 +11,7 @@ import pytest
 FLOORS = {
     "errors": 0,
     "settings": 0,
+    "store": 0,
     "secret_files": 0,
     "checked_yaml": 0,
     "expressions": 0,
@@ -40,6 +41,8 @@ NEIGHBOURS = {
     ("scoring", "training"),
     ("training", "features"),
     ("settings", "errors"),
+    ("settings", "store"),
+    ("store", "errors"),
     ("checked_yaml", "errors"),
     ("expressions", "errors"),
 }
