@@ -32,11 +32,17 @@ class Difference:
     wrong: int
 
 
+def data_files(folder: Path) -> list[Path]:
+    """The partitions of a HATS catalogue or of a snapshot (a collection; without its margins), or a folder's files."""
+    for below in (folder / "catalog" / "dataset", folder / "dataset"):
+        if below.is_dir():
+            return sorted(below.rglob("Npix=*.parquet"))
+    return sorted(folder.glob("*.parquet"))
+
+
 def of_parquet(folder: Path, left: str = "id_left", right: str = "id_right") -> Pairs:
-    """Pairs in the Parquet files under a folder (a HATS catalogue's files are below `dataset`)."""
-    found = sorted((folder / "dataset" if (folder / "dataset").is_dir() else folder).rglob("*.parquet"))
-    files = [file for file in found if not file.name.startswith("_") and file.name != "data_thumbnail.parquet"]
-    table = pa.concat_tables([pq.ParquetFile(file).read(columns=[left, right]) for file in files])
+    """Pairs in the Parquet files of a folder, as `data_files` finds them."""
+    table = pa.concat_tables([pq.ParquetFile(file).read(columns=[left, right]) for file in data_files(folder)])
     return Pairs(table[left].to_numpy(), table[right].to_numpy())
 
 

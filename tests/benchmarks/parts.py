@@ -117,7 +117,7 @@ def cone_searches(bench: Bench, former: dict) -> dict:
         if name == "stellar":
             run = measure([sys.executable, HERE / "cones.py", catalog, positions, radius])
         else:
-            at = ["--catalogs", catalog, "--positions", positions, "--radius", radius]
+            at = ["--catalogs", Path(catalog) / "catalog", "--positions", positions, "--radius", radius]
             run = table.run_peer(f"{name}-cones", *at, memory=False)
         tools[name] = run.json()
         bench.say(f"  {name:8s} {count} cones: {cones.spread(tools[name]['ms'])}")
@@ -136,10 +136,14 @@ def cone_searches(bench: Bench, former: dict) -> dict:
 def linear_quality(bench: Bench, former: dict) -> dict:
     """Completeness and purity on LINEAR's true pairs; writes its own page."""
     work = table.fresh(bench.folder / "work-quality")
+    from stellar.flow.context import open_context
+    from stellar.settings import load_settings
+
     linear, sdss = quality.linear(bench.real / "linear_targets.dat.gz")
     series = {}
     for name, right in (("alone", sdss), ("crowded", quality.with_field(sdss))):
-        series[name] = quality.measure_quality(work / name / "home", work / name, linear, right)
+        with open_context(settings=load_settings(home=work / name)) as ctx:
+            series[name] = quality.measure_quality(ctx, linear, right)
     shutil.rmtree(work)
     quality.plot(series["alone"], series["crowded"], bench.docs / "crossmatch_quality.svg")
     page = quality.page(series["alone"], series["crowded"], "crossmatch_quality.svg")

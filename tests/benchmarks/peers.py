@@ -155,7 +155,9 @@ def lsdb_cones(args: argparse.Namespace, phases: Phases) -> dict:
 
     catalog = lsdb.open_catalog(args.catalogs)
     positions = json.loads(args.positions.read_text())
-    took, rows = _timed(lambda ra, dec: len(catalog.cone_search(ra, dec, args.radius).compute()), positions)
+    took, rows = _timed(
+        lambda ra, dec: len(catalog.cone_search(ra, dec, args.radius).compute(progress_bar=False)), positions
+    )
     return {"ms": took, "rows": rows}
 
 

@@ -6,18 +6,24 @@ stars of the density of a crowded field around the SDSS positions.
 """
 
 import math
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.pairs import of_parquet
+
+if TYPE_CHECKING:
+    from stellar.engine.context import Context
+
 RADII_ARCSEC = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
 FIELD_PER_SQUARE_DEGREE = 50_000
 FIELD_ARCSEC = 15.0
 FIELD_IDS = 10_000_000
-PREFIX = "linear"
 
 
 class Quality(NamedTuple):
@@ -78,31 +84,28 @@ def with_field(sdss: pa.Table, seed: int = 1) -> pa.Table:
     return pa.concat_tables([sdss, pa.table(field)])
 
 
-def measure_quality(home: Path, folder: Path, left: pa.Table, right: pa.Table) -> list[Quality]:
-    """Import both tables into a home and cross-match them at each radius."""
-    from stellar.flow.matching import crossmatch
-
-    from stellar.flow.context import open_context
+def measure_quality(
+    ctx: "Context", left: pa.Table, right: pa.Table, radii_arcsec: Sequence[float] = RADII_ARCSEC
+) -> list[Quality]:
+    """Import both tables into a home and cross-match them at each radius; the first RIGHT rows are LEFT's partners."""
+    from stellar.flow.crossmatch import crossmatch
     from stellar.flow.tables import import_table
-    from stellar.settings import load_settings
     from stellar.sky.separation import separation_arcsec
 
-    folder.mkdir(parents=True, exist_ok=True)
     stars = left.num_rows
     apart = separation_arcsec(*(side[name].to_numpy()[:stars] for side in (left, right) for name in ("ra", "dec")))
+    with tempfile.TemporaryDirectory() as folder:
+        for side, table in (("left", left), ("right", right)):
+            file = Path(folder) / f"{side}.parquet"
+            pq.write_table(table, file)
+            import_table(ctx, [file], f"linear_{side}", id_column="id")
     found = []
-    with open_context(settings=load_settings(home=home)) as ctx:
-        for name, table in ((f"{PREFIX}_left", left), (f"{PREFIX}_right", right)):
-            pq.write_table(table, folder / f"{name}.parquet")
-            import_table(ctx, [folder / f"{name}.parquet"], name, id_column="id")
-        for radius in RADII_ARCSEC:
-            name = f"{PREFIX}_{round(10 * radius):03d}"
-            done = crossmatch(ctx, f"{PREFIX}_left", f"{PREFIX}_right", name, radius_arcsec=radius)
-            files = sorted((Path(done["path"]) / "dataset").rglob("Npix=*.parquet"))
-            columns = ["id_left", "id_right"]
-            pairs = pa.concat_tables([pq.ParquetFile(file).read(columns=columns) for file in files])
-            true = int(np.count_nonzero(pairs["id_left"].to_numpy() == pairs["id_right"].to_numpy()))
-            found.append(Quality(radius, pairs.num_rows, true, int((apart <= radius).sum()), stars))
+    for radius in radii_arcsec:
+        name = f"linear_{round(10 * radius):03d}"
+        done = crossmatch(ctx, "linear_left", "linear_right", name, radius_arcsec=radius)
+        pairs = of_parquet(Path(done["path"]))
+        true = int(np.count_nonzero(pairs.left == pairs.right))
+        found.append(Quality(radius, len(pairs.left), true, int((apart <= radius).sum()), stars))
     return found
 
 
