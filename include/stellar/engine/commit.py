@@ -23,6 +23,7 @@ from stellar.engine.plan import (
     Plan,
     begin_snapshots,
     companion_key,
+    identity,
     is_whole,
     key_of,
     snapshot_folder,
@@ -198,9 +199,16 @@ def _about(step: Step, plan: Plan) -> dict[str, Any]:
         "params": step.params,
         "models": step.models,
         "inputs": {
-            role: {"dataset": one.dataset, "snapshot": one.snapshot, "content_hash": one.content_hash}
+            role: {
+                "dataset": one.dataset,
+                "snapshot": one.snapshot,
+                "content_hash": one.content_hash,
+                "folder": step.inputs[role].folder,
+                "margin_arcsec": step.inputs[role].margin_arcsec,
+            }
             for role, one in plan.inputs.items()
         },
+        "identity": identity(step),
         "batches": sorted({batch for one in step.inputs.values() for batch in one.batches or ()}),
         "id_columns": list(step.id_columns),
         "position": list(step.position),

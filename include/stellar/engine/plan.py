@@ -19,7 +19,7 @@ from stellar.engine.keys import digest
 from stellar.engine.outside import look_outside
 from stellar.engine.step import Partition, Step
 from stellar.errors import InputError, LedgerError
-from stellar.lake.layout import LAYOUT, THRESHOLD_BYTES, layout
+from stellar.lake.layout import LAYOUT, THRESHOLD_BYTES, cells_beyond, layout
 from stellar.lake.write import WRITER
 from stellar.ledger import margins, snapshots
 from stellar.settings import Settings
@@ -147,11 +147,22 @@ def plan(ctx: Context, step: Step, snapshots: Mapping[str, str] | None = None) -
     if (staged := _staged(ctx, key)) is not None and staged.inputs == inputs:
         return staged
     shutil.rmtree(staging(ctx.settings, key), ignore_errors=True)
-    reader = Reader(ctx.settings, step, inputs)
-    partitions = _partitions(ctx, step, reader)
-    made = Plan(key, step.dataset, False, partitions, _batches(ctx, reader, partitions), inputs)
+    made = _make(ctx, step, key, inputs)
     write_json(staging(ctx.settings, key) / "plan.json", made.to_dict())
     return made
+
+
+def draft(ctx: Context, step: Step, snapshots: Mapping[str, str] | None = None) -> Plan:
+    """What `plan` would give, noted nowhere: to say what would be done without beginning it."""
+    inputs = resolve_inputs(ctx, step, snapshots)
+    key = key_of(step, inputs)
+    return _found(ctx, key, step.dataset, inputs) or _make(ctx, step, key, inputs)
+
+
+def _make(ctx: Context, step: Step, key: str, inputs: dict[str, InputPlan]) -> Plan:
+    reader = Reader(ctx.settings, step, inputs)
+    partitions = _partitions(ctx, step, reader)
+    return Plan(key, step.dataset, False, partitions, _batches(ctx, reader, partitions), inputs)
 
 
 def load_plan(ctx: Context, key: str) -> Plan:
@@ -309,6 +320,8 @@ def _cells(step: Step, reader: Reader) -> tuple[list[Cell], int]:
     primary = reader.inputs[step.primary] if step.primary else None
     if step.layout == "inherit" and step.primary and primary and primary.kind == "cells":
         return reader.catalog(step.primary).cells, 0
+    if step.layout == "cover":
+        return _cover(step, reader), 0
     if step.layout == "union":
         roles = [role for role, one in reader.inputs.items() if one.kind == "cells"]
     elif primary is None or primary.kind == "absent" or primary.rows == 0:
@@ -325,6 +338,15 @@ def _cells(step: Step, reader: Reader) -> tuple[list[Cell], int]:
     if not len(placed):
         return [], len(index)
     return layout(placed, sum(reader.bytes_of(role) for role in roles) / len(index)), len(index) - len(placed)
+
+
+def _cover(step: Step, reader: Reader) -> list[Cell]:
+    """The primary input's cells, then, beyond them, those of each other input."""
+    found: list[Cell] = []
+    for role in dict.fromkeys([str(step.primary), *step.inputs]):
+        if reader.inputs[role].kind == "cells":
+            found += cells_beyond(found, reader.catalog(role).cells)
+    return sorted(found, key=Cell.range29)
 
 
 def _batches(ctx: Context, reader: Reader, partitions: list[PartitionPlan]) -> list[list[int]]:
