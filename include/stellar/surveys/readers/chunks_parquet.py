@@ -100,7 +100,7 @@ def _longest(column: Any) -> int | None:
 @contextmanager
 def _parquet(source: SourceFile) -> Iterator[pq.ParquetFile]:
     try:
-        file = pq.ParquetFile(source.path, buffer_size=_BUFFER)
+        file = pq.ParquetFile(source.path, buffer_size=_BUFFER, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as fault:
         raise InputError(f"{source}: not a readable Parquet file: {fault}; fetch it again") from None
     with file:

@@ -267,7 +267,11 @@ def same_cells(ours: list, theirs: object) -> bool:
     mask = np.ma.getmaskarray(np.ma.asarray(theirs))
     for mine, cell, masked in zip(ours, theirs, mask, strict=True):
         if np.all(masked) or cell is None:
-            if mine not in (None, "") and not (isinstance(mine, float) and np.isnan(mine)) and not isinstance(mine, list):
+            if (
+                mine not in (None, "")
+                and not (isinstance(mine, float) and np.isnan(mine))
+                and not isinstance(mine, list)
+            ):
                 return False
             continue
         cell = cell.strip() if isinstance(cell, str) else cell

@@ -21,7 +21,8 @@ BIG = 2**63 - 25
 def read(path: Path, **options: object) -> pa.Table:
     (source,) = find_sources([path])
     schema = read_schema(source)
-    return pa.concat_tables([schema.empty_table(), *iter_chunks(source, **options)])
+    got = list(iter_chunks(source, **options))
+    return pa.concat_tables(got) if got else schema.empty_table()
 
 
 def column(tmp_path: Path, *cells: str, block: int | None = None) -> pa.ChunkedArray:
@@ -171,7 +172,7 @@ def fault(path: Path, content: bytes) -> str:
 
 def test_faults_name_the_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.csv"
-    head = b"# a comment\nid,name\n1,a\n\n2,\"b\nc\"\n"
+    head = b'# a comment\nid,name\n1,a\n\n2,"b\nc"\n'
     assert fault(path, head + b"3\n").startswith("line 7: 1 fields instead of 2: '3'; mend the line")
     assert fault(path, head + b"3,4,5\n").startswith("line 7: 3 fields instead of 2: '3,4,5'")
     assert fault(path, head + b"3,\xe9t\xe9\n").startswith("line 7, column name: is not UTF-8; convert the file: iconv")

@@ -25,7 +25,9 @@ def hats(root: Path, product: str = "object", cells: tuple[tuple[int, int], ...]
         put(path, id=[pixel], ra=[1.0], Norder=[order], Dir=[0], Npix=[pixel])
     put(root / "dataset/_metadata")
     put(root / "dataset/data_thumbnail.parquet")
-    (root / "hats.properties").write_text(f"#HATS catalog\nobs_collection=x\ndataproduct_type={product}\nhats_col_ra=ra\n")
+    (root / "hats.properties").write_text(
+        f"#HATS catalog\nobs_collection=x\ndataproduct_type={product}\nhats_col_ra=ra\n"
+    )
     rows = "".join(f"{order},{pixel}\n" for order, pixel in cells)
     (root / "partition_info.csv").write_text("Norder,Npix\n" + rows)
     return root
