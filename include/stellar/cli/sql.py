@@ -13,7 +13,7 @@ import duckdb
 import typer
 
 from stellar.errors import InputError, StellarError
-from stellar.lake.sql import LakeConnection, connect
+from stellar.lake.sql import LakeConnection, connect, refuse_writing
 from stellar.ledger.connect import ledger_session
 from stellar.settings import load_settings
 
@@ -28,40 +28,68 @@ SHOWN_ROWS = 50
 BATCH_ROWS = 50_000
 WORDS = """
 SELECT FROM WHERE GROUP BY ORDER LIMIT JOIN LEFT USING ON AND OR NOT IN IS NULL AS WITH HAVING DISTINCT QUALIFY UNION
-ALL CASE WHEN THEN ELSE END BETWEEN LIKE DESCRIBE SUMMARIZE SHOW TABLES EXPLAIN cone( count( avg( median(
+ALL CASE WHEN THEN ELSE END BETWEEN LIKE DESCRIBE SUMMARIZE SHOW TABLES EXPLAIN
+cone( box( polygon( count( avg( median(
 """
 
 
 @app.command()
 def command(
-    statement: Annotated[str | None, typer.Argument(help="One statement; without it, a prompt opens")] = None,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the statement from a file")] = None,
+    statement: Annotated[
+        str | None, typer.Argument(help="One or more, with `;` between them; without any, a prompt opens")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read statements from a file")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV: header and rows only")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All rows as a JSON list of objects")] = False,
     parquet: Annotated[Path | None, typer.Option("--parquet", help="Write all rows to a Parquet file")] = None,
 ) -> None:
     """Ask a question in SQL (DuckDB's) over the current datasets and the ledger. Nothing can be changed.
 
-    Datasets are views of their names (curated.gaia), the ledger's tables are ledger.<table>, and
-    cone('curated.gaia', ra, dec, radius_deg) searches around a position. Questions to start from: sql/queries/.
+    Datasets are views of their names (curated.gaia), the ledger's tables are ledger.<table>, and these read only what a
+    region touches: cone('curated.gaia', ra, dec, radius_deg), box('curated.gaia', ra_min, ra_max, dec_min, dec_max),
+    polygon('curated.gaia', [ra, …], [dec, …]). Questions to start from: sql/queries/.
     """
     if as_csv + as_json + (parquet is not None) > 1:
         raise InputError("choose one of --csv, --json and --parquet")
-    text = _statement(statement, file)
+    text = _text(statement, file)
+    statements = None if text is None else split_statements(text)
+    if parquet is not None and statements is not None and len(statements) != 1:
+        raise InputError(f"--parquet takes the rows of one statement; these are {len(statements)}")
     settings = load_settings()
     with ledger_session(settings, role="reader") as engine, connect(settings, engine) as connection:
         for dataset, why in connection.faults.items():
             typer.echo(f"warning: {dataset} cannot be shown: {why}", err=True)
-        if text is None:
+        if statements is None:
             _prompt(connection, settings.cache / "sql_history")
-        elif as_csv:
-            write_csv(_batches(connection, text), sys.stdout)
-        elif as_json:
-            write_json(_batches(connection, text), sys.stdout)
-        elif parquet is not None:
-            typer.echo(f"{_write_parquet(_batches(connection, text), parquet)} rows to {parquet}", err=True)
-        else:
-            _show(connection, text)
+            return
+        for number, one in enumerate(statements):
+            if as_csv:
+                sys.stdout.write("\n" if number else "")
+                write_csv(_batches(connection, one), sys.stdout)
+            elif as_json:
+                write_json(_batches(connection, one), sys.stdout)
+            elif parquet is not None:
+                typer.echo(f"{_write_parquet(_batches(connection, one), parquet)} rows to {parquet}", err=True)
+            else:
+                _show(connection, one)
+
+
+def split_statements(text: str) -> list[str]:
+    """The statements of a text, parted by `;`; all are looked at before the first is run.
+
+    Raises
+    ------
+    InputError
+        When one does not only read, or there is none.
+    """
+    try:
+        found = [statement.query for statement in duckdb.extract_statements(text)]
+    except duckdb.Error as error:
+        raise InputError(str(error)) from None
+    statements = found if len(found) > 1 else [text]
+    for statement in statements:
+        refuse_writing(statement)
+    return statements
 
 
 def write_csv(batches: Iterator[pa.RecordBatch], stream: TextIO) -> None:
@@ -84,7 +112,7 @@ def write_json(batches: Iterator[pa.RecordBatch], stream: TextIO) -> None:
     stream.write("[]\n" if separator == "[" else "\n]\n")
 
 
-def _statement(statement: str | None, file: Path | None) -> str | None:
+def _text(statement: str | None, file: Path | None) -> str | None:
     """What to run; None to open a prompt."""
     if statement is not None and file is not None:
         raise InputError("give a statement or --file, not both")
@@ -233,6 +261,7 @@ def _prompt(connection: LakeConnection, history: Path) -> None:
         elif text.endswith(";") or not lines[-1].strip():
             lines = []
             try:
-                _show(connection, text)
+                for one in split_statements(text):
+                    _show(connection, one)
             except StellarError as error:
                 typer.echo(f"error: {error}", err=True)

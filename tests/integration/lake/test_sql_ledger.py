@@ -124,6 +124,17 @@ def test_command_reads_a_file_and_shows_empty_results(ask, tmp_path):
     assert json.loads(ask("sql", "--json", "SELECT 1 AS a WHERE false")) == []
 
 
+def test_command_answers_several_statements_in_turn(ask, monkeypatch, tmp_path):
+    two = "SELECT 1 AS a; SELECT id FROM curated.stars WHERE false;"
+    assert ask("sql", "--csv", two) == "a\n1\n\nid\n"
+    assert ask("sql", "--json", two) == '[\n{"a": 1}\n]\n[]\n'
+    monkeypatch.setattr("sys.stdin", io.StringIO("SELECT 7 AS seven;\nSELECT 8 AS eight"))
+    shown = ask("sql")
+    assert shown.index("seven") < shown.index("7") < shown.index("eight") < shown.index("8")
+    assert "only reads" in ask("sql", "SELECT 1; DROP VIEW curated.stars", code=2)
+    assert "one statement; these are 2" in ask("sql", "--parquet", str(tmp_path / "x.parquet"), two, code=2)
+
+
 def test_command_explains_what_is_wrong(ask):
     for arguments, told in (
         (["SELECT * FROM curated.gaia"], "Datasets here: curated.stars, quarantine.stars, raw.stars"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import stellar.lake
 from made_catalog import stars, store
+from own_tables import store_own
 from stellar.errors import InputError, IntegrityError
 from stellar.lake import write
 from stellar.lake.hats import finish_catalog, finish_plain
@@ -143,21 +144,13 @@ def test_a_folder_that_is_written_anew_is_read_anew(tmp_path):
 
 
 def test_positions_of_any_name_and_rows_that_have_a_separation(tmp_path):
-    table = canonical(stars(600), id_column="star_id")
-    pairs = table.rename_columns([INDEX_COLUMN, "id_left", "ra_left", "dec_left", "separation_arcsec", "name", "flux"])
-    cells = {
-        Cell(0, pixel): pairs.filter(pa.array(table[INDEX_COLUMN].to_numpy() >> 58 == pixel)) for pixel in range(12)
-    }
-    for cell, part in cells.items():
-        path = tmp_path / "dataset" / cell.path()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(part, path)
-    rows = {cell: len(part) for cell, part in cells.items()}
-    finish_catalog(tmp_path, "own.pairs", rows, pairs.schema, position=("ra_left", "dec_left"))
+    names = ["id_left", "ra_left", "dec_left", "separation_arcsec", "name", "flux"]
+    pairs = stars(600).rename_columns(names)
+    store_own(tmp_path, pairs, position=("ra_left", "dec_left"), id_column="id_left")
     found = stellar.lake.cone(tmp_path, 0.0, 90.0, 5.0)
-    expected = separation_arcsec(0.0, 90.0, table["ra"].to_numpy(), table["dec"].to_numpy())
-    assert sorted(found["center_separation_arcsec"].to_pylist()) == sorted(expected[expected <= 18000].tolist())
-    assert found.column_names == [*pairs.column_names, "center_separation_arcsec"]
+    expected = separation_arcsec(0.0, 90.0, pairs["ra_left"].to_numpy(), pairs["dec_left"].to_numpy())
+    assert found["center_separation_arcsec"].to_pylist() == sorted(expected[expected <= 18000].tolist())
+    assert found.column_names == [INDEX_COLUMN, *names, "center_separation_arcsec"]
 
 
 @pytest.mark.parametrize("index", ["none", "shuffled"])

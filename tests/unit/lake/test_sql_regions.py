@@ -1,45 +1,21 @@
 """Cones, boxes and polygons in SQL: the rows that Python finds, from the row groups that they touch."""
 
 import re
-from contextlib import contextmanager
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.pool import StaticPool
 
 import stellar.lake
 from made_catalog import stars, store
+from own_tables import sql_over, store_own
 from stellar.lake import write
-from stellar.lake.hats import finish_catalog
-from stellar.lake.sql import connect
 from stellar.lake.sql_regions import fewer_ranges
-from stellar.lake.write import canonical
 from stellar.settings import Settings
-from stellar.sky.healpix import INDEX_COLUMN, Cell
 from stellar.sky.pixels import in_ranges
-
-
-@contextmanager
-def opened(home: Settings, datasets: dict[str, str]):
-    """SQL over folders of a lake, with a ledger (on SQLite) that names them."""
-    engine = sa.create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-    with engine.begin() as connection:
-        for statement in (
-            "ATTACH ':memory:' AS lake",
-            "CREATE TABLE lake.dataset (name, id_column)",
-            "CREATE TABLE lake.current (dataset, path)",
-        ):
-            connection.exec_driver_sql(statement)
-        for name, path in datasets.items():
-            connection.execute(sa.text("INSERT INTO lake.current VALUES (:n, :p)"), {"n": name, "p": path})
-    with connect(home, engine) as connection:
-        yield connection
 
 
 @pytest.fixture(scope="module")
@@ -49,22 +25,15 @@ def home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "ROW_GROUP_ROWS", 50)
         store(made.lake / "own/mine/0001", stars(), margin_arcsec=3600.0, name="own.mine")
-    table = canonical(stars(600), id_column="star_id")
-    pixels = table[INDEX_COLUMN].to_numpy() >> 58
-    pairs = table.rename_columns([INDEX_COLUMN, "id_left", "ra_left", "dec_left", "separation_arcsec", "name", "flux"])
-    root = made.lake / "own/pairs/0001"
-    for pixel in range(12):
-        path = root / "dataset" / Cell(0, pixel).path()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pairs.filter(pa.array(pixels == pixel)), path)
-    rows = {Cell(0, pixel): int((pixels == pixel).sum()) for pixel in range(12)}
-    finish_catalog(root, "own.pairs", rows, pairs.schema, position=("ra_left", "dec_left"))
+    names = ["id_left", "ra_left", "dec_left", "separation_arcsec", "name", "flux"]
+    pairs = stars(600).rename_columns(names)
+    store_own(made.lake / "own/pairs/0001", pairs, position=("ra_left", "dec_left"), id_column="id_left")
     return made
 
 
 @pytest.fixture(scope="module")
 def connection(home):
-    with opened(home, {"own.mine": "own/mine/0001", "own.pairs": "own/pairs/0001"}) as connection:
+    with sql_over(home, {"own.mine": "own/mine/0001", "own.pairs": "own/pairs/0001"}) as connection:
         yield connection
 
 
