@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from stellar.engine.context import Context
 
 RADII_ARCSEC = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
-FIELD_PER_SQUARE_DEGREE = 50_000
+FIELD_PER_SQUARE_DEGREE = 500_000
 FIELD_ARCSEC = 15.0
-FIELD_IDS = 10_000_000
+FIELD_IDS = 1_000_000_000_000
 
 
 class Quality(NamedTuple):
@@ -166,9 +166,8 @@ LINEAR's stars stand half an arcminute apart and more, so a wrong partner would 
 
 ## In a crowded field
 
-The same, with {FIELD_PER_SQUARE_DEGREE:,} made stars per square degree at random around each SDSS position. The nearest
-star is then not always the true one, at any radius that is large enough to find it: this is what a choice of the
-radius buys and costs.
+The same, with {FIELD_PER_SQUARE_DEGREE:,} made stars per square degree at random around each SDSS position. The
+nearest star is then not always the true one, whatever the radius: this is what its choice costs and buys.
 
 {table(crowded)}
 """
