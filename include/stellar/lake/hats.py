@@ -18,6 +18,7 @@ from stellar.errors import IntegrityError
 from stellar.sky.healpix import INDEX_COLUMN, INDEX_ORDER, Cell
 
 from .schema import INDEX_FIELD, stored_schema
+from .voparquet import votable_metadata
 
 PROPERTIES = "hats.properties"
 COLLECTION = "collection.properties"
@@ -141,9 +142,10 @@ def common_schema(schema: pa.Schema, *, sky: bool) -> pa.Schema:
 
 
 def write_common_metadata(root: Path, schema: pa.Schema) -> None:
-    """Write a Parquet file of a schema and no rows."""
+    """Write a Parquet file of a schema and no rows, with a VOTable header as the partitions have it."""
     (root / DATASET).mkdir(parents=True, exist_ok=True)
-    pq.write_metadata(schema, root / DATASET / COMMON_METADATA)
+    told = {**(schema.metadata or {}), **votable_metadata(schema)}
+    pq.write_metadata(schema.with_metadata(told), root / DATASET / COMMON_METADATA)
 
 
 def properties(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from stellar.sky.healpix import INDEX_ORDER, Cell
 
-#: A cell with more bytes than this in memory is split. 4 MiB is about 15,000 rows of Gaia or 50 SDSS spectra.
-THRESHOLD_BYTES = 4 << 20
-#: Cells are not split beyond this order (0.9 degrees wide).
-MAX_ORDER = 6
+#: A cell with more bytes than this in memory is split. 16 MiB is about 200,000 rows of ten numbers, 60,000 of Gaia or
+#: 200 SDSS spectra.
+THRESHOLD_BYTES = 16 << 20
+#: Cells are not split beyond this order (1.7 arcmin wide).
+MAX_ORDER = 11
 
 #: What decides a layout beside the rows. It goes into the keys of what is laid out.
-LAYOUT: dict[str, Any] = {"layout": 1, "threshold_bytes": THRESHOLD_BYTES, "max_order": MAX_ORDER}
+LAYOUT: dict[str, Any] = {"layout": 2, "threshold_bytes": THRESHOLD_BYTES, "max_order": MAX_ORDER}
 
 
 def layout(
@@ -42,13 +44,80 @@ def layout(
     list of Cell
         Disjoint, in their order on the sky.
     """
+    index = np.asarray(index29, np.int64)
+    if (index[1:] < index[:-1]).any():
+        index = np.sort(index)
+    return layout_by(lambda bounds: np.searchsorted(index, bounds), bytes_per_row, threshold_bytes, max_order)
+
+
+def layout_from_counts(
+    pixels: ArrayLike,
+    rows: ArrayLike,
+    bytes_per_row: float,
+    *,
+    order: int = MAX_ORDER,
+    threshold_bytes: int = THRESHOLD_BYTES,
+    max_order: int = MAX_ORDER,
+) -> list[Cell]:
+    """`layout` from how many rows lie in each pixel of one order.
+
+    Parameters
+    ----------
+    pixels : array_like of int64, shape (n,)
+        Pixels with rows, ascending.
+    rows : array_like of int64, shape (n,)
+        Rows of each.
+    bytes_per_row : float
+    order : int
+        Of the pixels, at least `max_order`.
+    threshold_bytes, max_order : int
+        As for `layout`.
+    """
+    if order < max_order:
+        raise ValueError(f"counts of order {order} do not tell the rows of cells of order {max_order}")
+    first = np.asarray(pixels, np.int64) << 2 * (INDEX_ORDER - order)
+    below = np.concatenate([[0], np.cumsum(np.asarray(rows, np.int64))])
+    return layout_by(lambda bounds: below[np.searchsorted(first, bounds)], bytes_per_row, threshold_bytes, max_order)
+
+
+def layout_by(
+    below: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+    bytes_per_row: float,
+    threshold_bytes: int = THRESHOLD_BYTES,
+    max_order: int = MAX_ORDER,
+) -> list[Cell]:
+    """`layout` from a function that tells how many rows have an index below each of some (ascending) indices."""
     if not 0 <= max_order <= INDEX_ORDER:
         raise ValueError(f"max_order must be in [0, {INDEX_ORDER}], got {max_order}")
     if threshold_bytes <= 0:
         raise ValueError(f"threshold_bytes must be positive, got {threshold_bytes}")
-    index = np.sort(np.asarray(index29, np.int64))
     largest = threshold_bytes / max(bytes_per_row, 1e-9)
-    return [cell for pixel in range(12) for cell in _split(index, Cell(0, pixel), largest, max_order)]
+    cells: list[Cell] = []
+    pixels = np.arange(12, dtype=np.int64)
+    for order in range(max_order + 1):
+        shift = 2 * (INDEX_ORDER - order)
+        rows = below((pixels + 1) << shift) - below(pixels << shift)
+        fits = (rows > 0) & ((rows <= largest) | (order == max_order))
+        cells += [Cell(order, pixel) for pixel in pixels[fits].tolist()]
+        pixels = (4 * pixels[(rows > 0) & ~fits][:, None] + np.arange(4)).ravel()
+        if not len(pixels):
+            break
+    return sorted(cells, key=Cell.range29)
+
+
+def cells_beyond(own: list[Cell], others: list[Cell]) -> list[Cell]:
+    """The coarsest cells that hold what `others` have of the sky and `own` have not, in their order on the sky."""
+    bounds = np.array(sorted(cell.range29() for cell in own), np.int64).reshape(-1, 2)
+    found, waiting = [], list(others)
+    while waiting:
+        cell = waiting.pop()
+        low, high = cell.range29()
+        first = int(np.searchsorted(bounds[:, 1], low, side="right"))
+        if first == len(bounds) or bounds[first, 0] >= high:
+            found.append(cell)
+        elif bounds[first, 0] > low or bounds[first, 1] < high:  # neither within an own cell nor free of them
+            waiting += [Cell(cell.order + 1, 4 * cell.pixel + part) for part in range(4)]
+    return sorted(found, key=Cell.range29)
 
 
 def cell_of(index29: ArrayLike, cells: list[Cell]) -> NDArray[np.int64]:
@@ -61,14 +130,3 @@ def cell_of(index29: ArrayLike, cells: list[Cell]) -> NDArray[np.int64]:
     at = np.searchsorted(bounds[order, 0], index, side="right") - 1
     found = order[np.maximum(at, 0)]
     return np.where((at >= 0) & (index < bounds[found, 1]), found, -1)
-
-
-def _split(index: NDArray[np.int64], cell: Cell, largest: float, max_order: int) -> list[Cell]:
-    """Cells within `cell` for a sorted index."""
-    low, high = np.searchsorted(index, cell.range29())
-    if low == high:
-        return []
-    if high - low <= largest or cell.order >= max_order:
-        return [cell]
-    children = [Cell(cell.order + 1, 4 * cell.pixel + k) for k in range(4)]
-    return [part for child in children for part in _split(index[low:high], child, largest, max_order)]

@@ -9,9 +9,25 @@ from stellar.sky.healpix import INDEX_COLUMN
 INDEX_FIELD = pa.field(
     INDEX_COLUMN,
     pa.int64(),
-    metadata={b"ucd": b"pos.HEALPix", b"description": b"HEALPix index of the position, order 29, nested"},
+    # in the order in which metadata are stored
+    metadata={b"description": b"HEALPix index of the position, order 29, nested", b"ucd": b"pos.HEALPix"},
 )
 
+_LISTS = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
+_PLAIN = {
+    pa.large_string(): pa.string(),
+    pa.string_view(): pa.string(),
+    pa.large_binary(): pa.binary(),
+    pa.binary_view(): pa.binary(),
+    pa.time32("s"): pa.time32("ms"),
+    pa.date64(): pa.date32(),
+}
 # Metadata that describe a table's columns once more: wrong as soon as columns are chosen or added.
 _HEADERS = (b"pandas", b"IVOA.VOTable-Parquet")
 
@@ -44,20 +60,21 @@ def field(
 def stored_type(type_: pa.DataType) -> pa.DataType:
     """The one type that the lake stores for a kind of data.
 
-    Large and dictionary-encoded strings become plain strings and list items get the name that Parquet prescribes:
-    readers see no difference, but the bytes of a file would.
+    Large, viewed and dictionary-encoded strings become plain strings, lists of all kinds plain lists whose items have
+    the name that Parquet prescribes, and times that Parquet has no type for get the nearest finer one: readers see no
+    difference, but the bytes of a file would.
     """
-    if pa.types.is_dictionary(type_):
+    if isinstance(type_, pa.BaseExtensionType):
+        return stored_type(type_.storage_type)
+    if pa.types.is_dictionary(type_) or pa.types.is_run_end_encoded(type_):
         return stored_type(type_.value_type)
-    if pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
-        return pa.string()
-    if pa.types.is_large_binary(type_) or pa.types.is_binary_view(type_):
-        return pa.binary()
-    if pa.types.is_fixed_size_list(type_) or pa.types.is_list(type_) or pa.types.is_large_list(type_):
-        return pa.list_(pa.field("element", stored_type(type_.value_type)))
     if pa.types.is_struct(type_):
         return pa.struct([stored_field(type_.field(i)) for i in range(type_.num_fields)])
-    return type_
+    if any(is_list(type_) for is_list in _LISTS):
+        return pa.list_(pa.field("element", stored_type(type_.value_type)))
+    if pa.types.is_timestamp(type_) and type_.unit == "s":
+        return pa.timestamp("ms", type_.tz)
+    return _PLAIN.get(type_, type_)
 
 
 def stored_field(column: pa.Field) -> pa.Field:
