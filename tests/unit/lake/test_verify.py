@@ -5,9 +5,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from made_catalog import stars, store
-from stellar.lake.hats import finish_plain
+from stellar.lake.hats import finish_catalog, finish_plain, margin_file
+from stellar.lake.read import Catalog
 from stellar.lake.verify import Expected, ExpectedFile, verify_snapshot
-from stellar.lake.write import write_partition
+from stellar.lake.write import canonical, write_partition
+from stellar.sky.healpix import Cell
 
 
 @pytest.fixture
@@ -91,6 +93,95 @@ def test_rows_outside_their_cell_unsorted_or_with_a_false_index(stored):
     assert "is not that of their ra and dec" in said(root, committed_as(root, expected, name, path))
     pq.write_table(table.drop_columns(["name"]), path)
     assert "columns are not those" in said(root, committed_as(root, expected, name, path))
+
+
+@pytest.fixture
+def with_margins(tmp_path):
+    files = store(tmp_path, stars(900), margin_arcsec=1800.0)
+    parts = {
+        str(cell): ExpectedFile(f"catalog/dataset/{cell.path()}", file.rows, file.bytes, file.sha256)
+        for cell, file in files.items()
+    }
+    catalog = Catalog(tmp_path)
+    margins = {}
+    for cell in catalog.margin_cells:
+        path = catalog.margin_file(cell)
+        margins[str(cell)] = ExpectedFile(
+            margin_file(cell), pq.read_metadata(path).num_rows, path.stat().st_size, _sha256(path)
+        )
+    return tmp_path, Expected(parts, ["star_id"], margins, 1800.0)
+
+
+def test_margins_that_are_whole(with_margins):
+    root, expected = with_margins
+    assert verify_snapshot(root, expected) == [] and len(expected.margins) > 5
+
+
+def test_margins_that_are_lost_cut_or_not_listed(with_margins):
+    root, expected = with_margins
+    first, second, third = sorted(expected.margins)[:3]
+    (root / expected.margins[first].file).unlink()
+    path = root / expected.margins[second].file
+    path.write_bytes(path.read_bytes()[:-1])
+    (root / "collection.properties").unlink()
+    left = Expected(expected.partitions, "star_id", {k: v for k, v in expected.margins.items() if k != third}, 1800.0)
+    told = said(root, left)
+    for part in (
+        f"{expected.margins[first].file}: the file is missing",
+        f"{expected.margins[second].file}: has",
+        f"{expected.margins[third].file}: is not part",
+        "collection.properties: the file is missing",
+        "margin/partition_info.csv: its cells",
+        "margin/hats.properties: hats_nrows",
+    ):
+        assert part in told
+    assert "is missing: " in told  # of the third, made again from the partitions
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda table: table.slice(1), "lacks 1 of the"),
+        (lambda table: pa.concat_tables([table, _strange(table)]), "holds 1 rows that are none"),
+        (lambda table: table.take(pa.array(range(table.num_rows)[::-1])), "or in their order"),
+        (
+            lambda table: table.set_column(4, table.schema.field(4), pa.array([1.5] * table.num_rows, pa.float32())),
+            "rows differ",
+        ),
+    ],
+)
+def test_margins_whose_rows_are_not_those_of_the_partitions(with_margins, change, fault):
+    root, expected = with_margins
+    name = max(expected.margins, key=lambda one: expected.margins[one].rows)
+    path = root / expected.margins[name].file
+    table = pq.ParquetFile(path).read()
+    pq.write_table(change(table), path)
+    made = ExpectedFile(
+        expected.margins[name].file, pq.read_metadata(path).num_rows, path.stat().st_size, _sha256(path)
+    )
+    wrong = Expected(expected.partitions, "star_id", {**expected.margins, name: made}, 1800.0)
+    told = said(root, wrong)
+    assert f"{made.file}: " in told and fault in told
+    assert fault not in "".join(map(str, verify_snapshot(root, wrong, rows=False)))
+
+
+def _strange(table: pa.Table) -> pa.Table:
+    return table.slice(0, 1).set_column(1, table.schema.field(1), pa.array([10**9], pa.int64()))
+
+
+def test_positions_by_other_names(tmp_path):
+    table = stars(50).rename_columns(["star_id", "ra_left", "dec_left", "g_mag", "name", "flux"])
+    cell, position = Cell(0, 0), ("ra_left", "dec_left")
+    table = canonical(table, id_column="star_id", position=position)
+    table = table.filter(pa.array(cell.contains(table["_healpix_29"].to_numpy())))
+    last = table.select([*table.column_names[1:], "_healpix_29"])
+    options = {"id_column": "star_id", "position": position, "keep_index": True}
+    made = write_partition(last, tmp_path / "dataset" / cell.path(), **options)
+    finish_catalog(tmp_path, "own.x", {cell: made.rows}, last.schema, position=position)
+    facts = {str(cell): ExpectedFile(f"dataset/{cell.path()}", made.rows, made.bytes, made.sha256)}
+    assert made.rows and verify_snapshot(tmp_path, Expected(facts, "star_id")) == []
+    told = said(tmp_path, Expected(facts, "star_id", position=("ra", "dec_left")))
+    assert "has no column ra" in told
 
 
 def test_plain_datasets(tmp_path):
