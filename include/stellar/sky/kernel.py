@@ -1,0 +1,100 @@
+"""The compiled cross-match: chunks of left rows searched over one grid, by threads where asked for.
+
+``python -m stellar.sky.kernel`` compiles everything into the cache (see `stellar.sky.compiled`), which takes some
+seconds; afterwards an import loads it. numba comes with this module (0.5 s), so import it inside functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .grid import build_grid
+from .search import search
+
+# Left rows of one call of the search, and pairs that it has room for at least.
+_CHUNK = 1 << 18
+_ALL = 0
+
+Pairs = tuple[NDArray[Any], ...]
+_TYPES = (np.int64, np.int64, np.float64, np.int32, np.float64)
+
+
+def find_pairs(
+    ra1: NDArray[np.float64],
+    dec1: NDArray[np.float64],
+    ra2: NDArray[np.float64],
+    dec2: NDArray[np.float64],
+    radius_arcsec: float,
+    *,
+    k: int = _ALL,
+    mutual: bool = False,
+    min_arcsec: float = 0.0,
+    n_threads: int = 1,
+) -> Pairs:
+    """Columns of a `stellar.sky.match.Match`; `k` = 0 for all pairs. Arrays are of float64 and contiguous."""
+    grid = build_grid(ra2, dec2, radius_arcsec / 3600.0) if len(ra1) and len(ra2) else None
+    if grid is None:
+        return _empty(0)
+    rows = max(1, _CHUNK // max(k, 1))
+    chunks = [(begin, min(begin + rows, len(ra1))) for begin in range(0, len(ra1), rows)]
+    workers = max(1, min(n_threads, len(chunks)))
+
+    def work(first: int) -> tuple[list[list[Pairs]], tuple[NDArray[np.float64], NDArray[np.int64]]]:
+        # every worker keeps its own nearest left rows: the lowest of all is the same however the chunks are dealt out
+        back = _no_lefts(len(ra2) if mutual else 0)
+        limits = grid, (float(radius_arcsec), float(min_arcsec), k), back
+        return [list(_search(ra1, dec1, *chunk, limits)) for chunk in chunks[first::workers]], back
+
+    if workers == 1:
+        done = [work(0)]
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            done = list(pool.map(work, range(workers)))
+    found = [piece for n in range(len(chunks)) for piece in done[n % workers][0][n // workers]]
+    pairs = found[0] if len(found) == 1 else tuple(np.concatenate(columns) for columns in zip(*found, strict=True))
+    return _mutual(pairs, [back for _, back in done]) if mutual else pairs
+
+
+def _search(
+    ra: NDArray[np.float64], dec: NDArray[np.float64], begin: int, end: int, limits: tuple[Any, ...]
+) -> Iterator[Pairs]:
+    """Pairs of a chunk, in as many pieces as it takes to have room for them."""
+    k = limits[1][2]
+    room = (end - begin) * max(k, 1)
+    while begin < end:
+        out = _empty(room)
+        n, reached = search(ra, dec, begin, end, *limits, out)
+        if reached == begin:  # not even one row's pairs had room
+            room *= 4
+            continue
+        begin = reached
+        yield tuple(column[:n] for column in out)
+
+
+def _empty(n: int) -> Pairs:
+    return tuple(np.empty(n, t) for t in _TYPES)
+
+
+def _no_lefts(n: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    return np.full(n, np.inf), np.full(n, np.iinfo(np.int64).max)
+
+
+def _mutual(pairs: Pairs, backs: list[tuple[NDArray[np.float64], NDArray[np.int64]]]) -> Pairs:
+    """Pairs whose left row is the nearest one of their right row."""
+    separation, left = backs[0]
+    for other_separation, other_left in backs[1:]:
+        better = (other_separation < separation) | ((other_separation == separation) & (other_left < left))
+        separation, left = np.where(better, other_separation, separation), np.where(better, other_left, left)
+    keep = left[pairs[1]] == pairs[0]
+    return tuple(column[keep] for column in pairs)
+
+
+if __name__ == "__main__":
+    # The compiled functions lie in the modules imported above: as part of `__main__` they would be cached for it alone.
+    print(f"the cross-match is compiled; the code is in {Path(search._cache.cache_path)}")
