@@ -1,7 +1,8 @@
 """Cutting tables into HEALPix cells with margins, as the engine does for a step."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+import numpy as np
 import pyarrow as pa
 
 from stellar.engine.step import Input, Partition, PartitionInput
@@ -45,3 +46,19 @@ def partitions(
 def whole(wanted: Mapping[str, Input], tables: Mapping[str, pa.Table]) -> dict[str, PartitionInput]:
     """All rows as one partition."""
     return {role: PartitionInput(tables[role], tables[role].slice(0, 0)) for role in wanted}
+
+
+def mixed_cells(index29: Iterable[int], seed: int, largest_order: int = 11) -> list[Cell]:
+    """Disjoint cells of mixed orders that hold all indices, each with at least one: split where a coin says so."""
+    random = np.random.default_rng(seed)
+    found, waiting = [], [(Cell(0, pixel), np.asarray(index29, np.int64)) for pixel in range(12)]
+    while waiting:
+        cell, index = waiting.pop()
+        index = index[cell.contains(index)]
+        if not len(index):
+            continue
+        if cell.order >= largest_order or random.random() < 0.15:
+            found.append(cell)
+        else:
+            waiting += [(Cell(cell.order + 1, 4 * cell.pixel + part), index) for part in range(4)]
+    return sorted(found, key=Cell.range29)

@@ -25,6 +25,12 @@ _SLACK = 1.001
 _EPSILON = 1e-3  # arcsec; candidates are gathered this much wider than needed
 #: 1 mas of parallax and 1 km/s of radial velocity change a distance by this part a year: km/s in au/yr over 1 pc in au.
 APPROACH_PER_YEAR = 0.2109495 / 206_264_806.2
+_MJD_2000, _DAYS_PER_YEAR = 51_544.5, 365.25
+
+
+def julian_year(mjd: Floats | float) -> Floats | float:
+    """Julian year of a Modified Julian Date."""
+    return 2000.0 + (mjd - _MJD_2000) / _DAYS_PER_YEAR
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
 from stellar.errors import InputError
 from stellar.sky.healpix import Cell
 
-Layout = Literal["rows", "inherit", "union", "plain"]
+Layout = Literal["rows", "inherit", "cover", "union", "plain"]
 
 _CELL = re.compile(r"Norder=(\d+)/Npix=(\d+)")
 _BUCKET = re.compile(r"bucket=(\d+)")
@@ -175,7 +175,8 @@ class Step:
         The output's id; rows of a partition are sorted by (_healpix_29, id).
     layout : str
         ``rows``: from the positions (`ra`, `dec`) of the primary input; ``inherit``: the primary input's cells;
-        ``union``: from the rows of all inputs that are HATS catalogues; ``plain``: hash buckets of `id_column`.
+        ``cover``: these, and what the other inputs' cells have beyond them; ``union``: from the rows of all inputs that
+        are HATS catalogues; ``plain``: hash buckets of `id_column`.
     primary : str or None
         Role of the input that the accounting counts: its rows are `rows_in`, each in exactly one partition, and a
         commit is refused when the sum differs. None: `rows_in` is what the step says.
@@ -225,7 +226,7 @@ class Step:
                 raise InputError(f"step {self.name}: dataset {dataset!r} is not layer.subject in lower case")
         if self.primary is not None and self.primary not in self.inputs:
             raise InputError(f"step {self.name}: primary {self.primary!r} is none of its inputs {sorted(self.inputs)}")
-        if self.layout in ("rows", "inherit") and self.primary is None:
+        if self.layout in ("rows", "inherit", "cover") and self.primary is None:
             raise InputError(f"step {self.name}: layout {self.layout!r} needs a primary input")
-        if self.layout not in ("rows", "inherit", "union", "plain"):
-            raise InputError(f"step {self.name}: layout {self.layout!r} is none of rows, inherit, union, plain")
+        if self.layout not in get_args(Layout):
+            raise InputError(f"step {self.name}: layout {self.layout!r} is none of {', '.join(get_args(Layout))}")
