@@ -33,6 +33,8 @@ COMMANDS: dict[str, Entry] = {
     "up": Entry("Start the platform and keep it: database, archive, Airflow and its UI."),
     "doctor": Entry("What is installed, running, reachable and healthy, and what to do about what is not."),
     "sync": Entry("Bring what is new from the surveys."),
+    "import": Entry("Make a dataset of tables on disk.", "stellar.cli.import_"),
+    "crossmatch": Entry("Match two catalogues; the pairs become a dataset."),
     "plan": Entry("What would be rebuilt, partition by partition, and why."),
     "datasets": Entry("Datasets with their current snapshot, state, rows, bytes and folder."),
     "verify": Entry("Check stored files: hashes, rows, margins, against the ledger."),
