@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -96,12 +95,8 @@ class Source(NamedTuple):
         return self.cache / f"{self.opened.catalog.root.name}-{self.id_column}-{identity[:16]}"
 
     def identity(self) -> str:
-        """Hash of all that the index follows from: where the files lie, how large and how old they are."""
-        files = []
-        for path in self.opened.files:
-            about = os.stat(path)  # noqa: PTH116 - there may be many
-            files.append([path, about.st_size, about.st_mtime_ns])
-        text = json.dumps([VERSION, SHARD_ROWS, self.root, self.id_column, files])
+        """Hash of all that the index follows from."""
+        text = json.dumps([VERSION, SHARD_ROWS, self.root, self.id_column, self.opened.fingerprint])
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -184,10 +179,18 @@ def _write_shards(draft: Path, entries: Iterator[NDArray[np.uint64]], bits: int)
         values = np.fromfile(unsorted, np.uint64) if unsorted.exists() else np.empty(0, np.uint64)
         unsorted.unlink(missing_ok=True)
         content = io.BytesIO()
-        np.save(content, np.unique(values))
+        np.save(content, _distinct(values))
         _shard_file(draft, shard).write_bytes(content.getbuffer())
         found.append(hashlib.sha256(content.getbuffer()).hexdigest())
     return found
+
+
+def _distinct(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Sorted, each once; np.unique takes twenty times as long for so many that differ."""
+    values.sort()
+    first = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=first[1:])
+    return values[first]
 
 
 def _by_shard(values: NDArray[np.uint64], shift: int) -> Iterator[tuple[int, NDArray[np.uint64]]]:

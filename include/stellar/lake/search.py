@@ -6,6 +6,7 @@ index column itself, which is kept in memory (`stellar.lake.kept`); what is left
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -194,6 +195,15 @@ class Searchable:
     def files(self) -> list[str]:
         """Files of all partitions, in their order on the sky."""
         return [str(path) for path in self.catalog.files]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of where the files lie, how large they are and when they were written."""
+        found = hashlib.sha256()
+        for path in self.files:
+            about = os.stat(path)  # noqa: PTH116 - there may be many
+            found.update(f"{path}\n{about.st_size} {about.st_mtime_ns}\n".encode())
+        return found.hexdigest()
 
     @cached_property
     def bounds(self) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """Rows by id: all of them, from catalogues of any layout, through an index that may be damaged or made twice."""
 
 import json
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -166,10 +167,8 @@ def test_indexes_of_what_is_gone_are_removed(tmp_path, small_files):
         store(tmp_path / name, stars(600), threshold=5000)
         make_index(Source(searchable(tmp_path / name), "star_id", cache))
     (tmp_path / "old").rename(tmp_path / "elsewhere")
-    path = searchable(tmp_path / "new").files[0]
-    content = open(path, "rb").read()  # noqa: SIM115, PTH123
-    with open(path, "wb") as stream:  # noqa: PTH123 - written anew: another time of change
-        stream.write(content)
+    shutil.rmtree(tmp_path / "new")
+    store(tmp_path / "new", stars(700, seed=2), threshold=5000)
     index = make_index(Source(searchable(tmp_path / "new"), "star_id", cache))
     assert list(cache.iterdir()) == [index.folder]
     assert json.loads((index.folder / INDEX_FILE).read_text())["root"] == str(tmp_path / "new")
