@@ -61,5 +61,6 @@ by_uv || { echo "uv could not; pip installs instead, which takes some minutes"; 
 # the lock holds setuptools, so the project itself builds without the network
 if [[ -n $PRODUCT ]]; then
     $VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+    $VENV/bin/python -m stellar.sky.kernel  # compiled now, not in somebody's first cross-match
 fi
 want "$LOCK" >"$VENV/.stamp-$LOCK"
