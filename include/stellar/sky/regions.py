@@ -24,8 +24,6 @@ from .pixels import (
 _CONE_DETAIL = 4
 # Pixels of other regions are no longer cut once this many lie across the edge.
 _MOST_EDGE_PIXELS = 256
-# Rounding of distances to a polygon's edges, rad: the normal of an edge of length s is known to 1e-16 / s.
-_EDGE_ROUNDING = 1e-11
 # Cosine of how far a polygon's vertices may lie from their middle: 89 degrees.
 _MOST_FLAT = 0.01745
 
@@ -156,20 +154,25 @@ def polygon_ranges(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.int64]:
     """
     corners, _ = _polygon(ra, dec)
     following = np.roll(corners, -1, axis=0)
-    normal = np.cross(corners, following)
+    along = following - corners
+    normal = np.cross(corners, along)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    # Vectors are known to 1e-16, so the direction of an edge to that over its length.
+    doubt = 1e-15 / np.linalg.norm(along, axis=1).min()
 
     def classify(lon: NDArray[np.float64], lat: NDArray[np.float64], reach: float) -> _Parts:
         points = _vectors(lon, lat)
         inside = point_in_polygon(lon, lat, ra, dec)
         nearest = np.full(len(points), np.inf)
         for a, b, n in zip(corners, following, normal, strict=True):
-            beside = (points @ np.cross(n, a) >= 0) & (points @ np.cross(b, n) >= 0)
-            to_line = np.abs(np.arcsin(np.clip(points @ n, -1, 1)))
-            ends = np.minimum(np.linalg.norm(points - a, axis=1), np.linalg.norm(points - b, axis=1))
-            to_ends = 2 * np.arcsin(np.minimum(ends / 2, 1.0))
-            nearest = np.minimum(nearest, np.where(beside, to_line, to_ends))
-        return inside & (nearest > reach + _EDGE_ROUNDING), inside | (nearest <= reach + _EDGE_ROUNDING)
+            # Differences from the vertices, which are small where it matters, keep their digits.
+            from_a, from_b = points - a, points - b
+            beside = (from_a @ np.cross(n, a) >= 0) & (from_b @ np.cross(b, n) >= 0)
+            to_line = np.abs(np.arcsin(np.clip(from_a @ n, -1, 1)))
+            ends = np.minimum(np.linalg.norm(from_a, axis=1), np.linalg.norm(from_b, axis=1))
+            nearest = np.minimum(nearest, np.where(beside, to_line, 2 * np.arcsin(np.minimum(ends / 2, 1.0))))
+        slack = reach * (1 + doubt) + ROUNDING
+        return inside & (nearest > slack), inside | (nearest <= slack)
 
     return _cover(classify)
 

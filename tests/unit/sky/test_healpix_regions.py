@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stellar.errors import InputError
@@ -85,6 +85,7 @@ def test_a_box_that_is_none_is_refused(box):
 
 
 @settings(deadline=None)
+@example(14.0, 15.0, -6.5, 6, 2)
 @given(RA, DEC, st.floats(-7, 1.7), st.integers(3, 8), st.integers(0, 2**32 - 1))
 def test_a_convex_polygon_is_where_all_its_edges_say_so(ra, dec, log_radius, n, seed):
     """Vertices on a small circle, at most 50 degrees wide: each edge's great circle has the inside on one side."""
