@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from stellar.ledger import snapshots
+from stellar.errors import InputError
+from stellar.ledger import lineage, snapshots
 from stellar.ledger.connect import ledger_session
 from stellar.settings import load_settings
 
@@ -61,7 +62,7 @@ def command(
 
 @app.command()
 def rollback(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="NAME means own.NAME")],
     reason: Annotated[str, typer.Option(help="Kept in the ledger")],
     to: Annotated[str | None, typer.Option(help="Key of a former snapshot; the one replaced when not given")] = None,
 ) -> None:
@@ -71,7 +72,30 @@ def rollback(
     """
     from stellar.engine import engine
     from stellar.flow.context import open_context
+    from stellar.lake.names import full_name
 
+    name = full_name(dataset)
     with open_context() as ctx:
-        key = engine.rollback(ctx, dataset, who=getpass.getuser(), reason=reason, to=to)
-    typer.echo(f"{dataset}: {key[:16]} is current again")
+        key = engine.rollback(ctx, name, who=getpass.getuser(), reason=reason, to=to)
+    typer.echo(f"{name}: {key[:16]} is current again")
+
+
+@app.command()
+def promote(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="NAME means own.NAME")],
+    reason: Annotated[str, typer.Option(help="Kept in the ledger")] = "by hand",
+    key: Annotated[str | None, typer.Option(help="Key of the snapshot; the newest candidate when not given")] = None,
+) -> None:
+    """Make a candidate current, with its quarantine: one that was made with --no-promote and has passed its gate."""
+    from stellar.engine import engine
+    from stellar.engine.promote import newest_candidate
+    from stellar.flow.context import open_context
+    from stellar.lake.names import full_name
+
+    name = full_name(dataset)
+    with open_context() as ctx:
+        key = lineage.resolve(ctx.engine, key)[1] if key else newest_candidate(ctx, name)
+        if (owner := snapshots.dataset_of(ctx.engine, key)) != name:
+            raise InputError(f"{key[:16]} is a snapshot of {owner}, not of {name}")
+        changed = engine.promote(ctx, [key], who=getpass.getuser(), reason=reason)
+    typer.echo(f"{name}: {key[:16]} is current" + ("" if changed[name] else "; its content is what it was"))

@@ -3,7 +3,8 @@
 A backup holds the ledger (a dump), the snapshots that it names with their margins, raw batches, histories, model
 artifacts and the gates' pages. It is consistent while the platform works: the dump and the list of snapshots are of one
 transaction of the database, and files never change once they are there; they are linked aside before the first byte is
-written, so that none can be removed meanwhile. A file that several snapshots share is stored once.
+written, so that none can be removed meanwhile. A file that several snapshots share is stored once. A lake in an object
+store stays where it is: the backup holds the ledger and names the lake.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from typing import IO, Any
 import sqlalchemy as sa
 
 from stellar import __version__
-from stellar.engine.commit import link
 from stellar.engine.recall import MANIFESTS
 from stellar.errors import InputError, IntegrityError
 from stellar.ledger import history, snapshots
@@ -33,6 +33,7 @@ from stellar.ledger.connect import airflow_url
 from stellar.ledger.dump import dump
 from stellar.ledger.home import FILE, LAYOUT
 from stellar.settings import Settings
+from stellar.store import link
 
 FORMAT = 1
 ABOUT, END, LEDGER, AIRFLOW = "backup.json", "complete.json", "ledger.dump", "airflow.dump"
@@ -111,7 +112,7 @@ def backup(
         raise InputError(f"{file}: name a backup *.tar, or *.tar.zst to compress it")
     if file.exists() and not overwrite:
         raise InputError(f"{file} is there already; name another file, or say --overwrite")
-    aside = settings.lake / ".staging" / f"backup-{uuid.uuid4().hex}"
+    aside = settings.workspace / ".staging" / f"backup-{uuid.uuid4().hex}"
     aside.mkdir(parents=True)
     partial = file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
     try:
@@ -135,6 +136,7 @@ def _about(settings: Settings, contents: Contents, *, secrets: bool, staged: boo
         "layout": LAYOUT,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "profile": settings.profile,
+        "lake": settings.lake_url,
         **contents.counts,
         "files": len(contents.files),
         "bytes": sum(sizes.values()),
@@ -153,19 +155,20 @@ def _collect(settings: Settings, owner: sa.Engine, aside: Path, *, staged: bool,
             snapshots.lock_datasets(fence, fence.scalars(sa.text("SELECT name FROM lake.dataset ORDER BY name")).all())
             moment = reading.scalar(sa.text("SELECT pg_export_snapshot()"))
             rows = reading.execute(_SNAPSHOTS).all()
-            for row in rows:
+            here = [] if settings.lake_url else rows
+            for row in here:
                 _link_tree(lake / row.path, aside / row.path)
-            for dataset in {row.dataset for row in rows}:
+            for dataset in {row.dataset for row in here}:
                 folder = history.history_file(lake, dataset).parent
                 _link_tree(folder / MANIFESTS, aside / folder.relative_to(lake) / MANIFESTS)
                 _link_tree(folder / history.HISTORY, aside / folder.relative_to(lake) / history.HISTORY)
         batches = [path for path in reading.scalars(_BATCHES).all() if staged or not path.startswith("staged/")]
-        for path in batches:
+        for path in [] if settings.lake_url else batches:
             for one in (lake / path, history.origin_file(lake / path)):
                 contents.add(f"lake/{one.relative_to(lake).as_posix()}", one)
-        if staged:
+        if staged and not settings.lake_url:
             contents.add("lake/staged", lake / "staged")
-        _check(reading, rows, aside, contents)
+        _check(reading, here, aside, contents)
         artifacts = reading.scalars(_ARTIFACTS).all()
         current = reading.execute(sa.text("SELECT dataset, snapshot FROM lake.current ORDER BY dataset")).all()
         dump(owner.url, aside / LEDGER, snapshot=moment)

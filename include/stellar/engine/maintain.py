@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ import sqlalchemy as sa
 from stellar.engine.context import Context
 from stellar.engine.plan import load_staged, snapshot_folder
 from stellar.engine.recall import MANIFESTS
+from stellar.engine.verify import verify
 from stellar.errors import InputError
-from stellar.lake.verify import Expected, ExpectedFile, verify_snapshot
 from stellar.ledger import history, snapshots
+from stellar.store import is_remote, remove
 
 STALE_S = 24 * 3600.0
 _SNAPSHOT_FOLDER = re.compile(r"[0-9a-f]{16}")
@@ -53,49 +54,6 @@ def maintain(ctx: Context, *, keep: int = 2, dry_run: bool = False) -> dict[str,
         "cleared": cleared,
         "freed_bytes": sum(one["bytes"] or 0 for one in retired),
     }
-
-
-def verify(
-    ctx: Context,
-    datasets: Iterable[str] | None = None,
-    *,
-    rows: bool = False,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> list[dict[str, str]]:
-    """Compare current snapshots with the ledger: files, sizes, hashes; with `rows` also where the rows lie.
-
-    Parameters
-    ----------
-    datasets : iterable of str, optional
-        All when not given.
-    progress : callable, optional
-        Called as (dataset, snapshots done, snapshots).
-
-    Returns
-    -------
-    list of dict
-        ``dataset, snapshot, file, what`` of each fault; empty when all is well.
-    """
-    current = snapshots.current_keys(ctx.engine)
-    wanted = list(current if datasets is None else datasets)
-    if unknown := sorted(set(wanted) - set(current)):
-        raise InputError(f"{', '.join(unknown)}: no such dataset with a current snapshot; see `stellar datasets`")
-    with ctx.engine.connect() as connection:
-        ids: dict[str, str | None] = dict(connection.execute(sa.text("SELECT name, id_column FROM lake.dataset")).all())
-    faults = []
-    for done, dataset in enumerate(wanted, start=1):
-        row = snapshots.get(ctx.engine, current[dataset])
-        parts = {
-            one["name"]: ExpectedFile(one["file"], one["rows"], one["bytes"], one["sha256"])
-            for one in snapshots.partitions_of(ctx.engine, row.key)
-            if one["file"]
-        }
-        sorted_by = ids.get(dataset) if not dataset.startswith(("raw.", "quarantine.")) else None
-        found = verify_snapshot(ctx.settings.lake / str(row.path), Expected(parts, sorted_by), rows=rows)
-        faults += [{"dataset": dataset, "snapshot": row.key, "file": one.file, "what": one.what} for one in found]
-        if progress:
-            progress(dataset, done, len(wanted))
-    return faults
 
 
 def set_aside(ctx: Context, faults: Iterable[dict[str, str]]) -> dict[str, Path]:
@@ -202,7 +160,7 @@ def _retire_forgotten(ctx: Context, age: float) -> None:
 
 def _in_use(ctx: Context) -> set[str]:
     """Snapshots that plans in the staging folder read."""
-    plans = (load_staged(ctx.settings, folder.name) for folder in _folders(ctx.settings.lake / ".staging"))
+    plans = (load_staged(ctx.settings, folder.name) for folder in _folders(ctx.settings.workspace / ".staging"))
     return {one.snapshot for plan in plans if plan for one in plan.inputs.values() if one.snapshot}
 
 
@@ -214,9 +172,9 @@ def clear(ctx: Context, *, dry_run: bool = False, stale_s: float = STALE_S) -> l
     list of str
         Paths below the lake's folder.
     """
-    lake = ctx.settings.lake
-    stale = [folder for folder in _folders(lake / ".staging") if time.time() - _touched(folder) > stale_s]
-    cleared = [str(folder.relative_to(lake)) for folder in stale]
+    lake, aside = ctx.settings.lake, ctx.settings.workspace
+    stale = [folder for folder in _folders(aside / ".staging") if time.time() - _touched(folder) > stale_s]
+    cleared = [str(folder.relative_to(aside)) for folder in stale]
     for folder in [] if dry_run else stale:
         _discard(ctx, folder)
     for layer in _folders(lake):
@@ -258,7 +216,7 @@ def _forget_building(ctx: Context, stale_s: float) -> None:
     )
     with ctx.engine.begin() as connection:
         for row in connection.execute(sa.text(sql), {"age": stale_s}).mappings().all():
-            if not (ctx.settings.lake / ".staging" / (row["companion_of"] or row["key"])).exists():
+            if not (ctx.settings.workspace / ".staging" / (row["companion_of"] or row["key"])).exists():
                 connection.execute(sa.text("DELETE FROM lake.snapshot WHERE key = :key"), {"key": row["key"]})
 
 
@@ -278,10 +236,13 @@ def _touched(folder: Path) -> float:
 
 
 def _discard(ctx: Context, folder: Path) -> None:
-    """Move a folder out of sight, then delete it: a reader never meets half of one."""
+    """Move a folder out of sight, then delete it: a reader never meets half of one (an object store moves nothing)."""
     if not folder.exists():
         return
-    bin_ = ctx.settings.lake / ".staging" / f"discarded-{uuid.uuid4().hex}"
+    if is_remote(folder):
+        remove(folder)
+        return
+    bin_ = ctx.settings.workspace / ".staging" / f"discarded-{uuid.uuid4().hex}"
     bin_.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(bin_)
     shutil.rmtree(bin_, ignore_errors=True)

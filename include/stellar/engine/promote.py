@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from stellar.engine.context import Context
 from stellar.engine.keys import digest
-from stellar.errors import LedgerError
+from stellar.errors import InputError, LedgerError
 from stellar.lake.read import Catalog
 from stellar.ledger import gates, history, snapshots
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
     from stellar.quality.gate import GateResult
 
 
@@ -183,6 +183,25 @@ def promote(
             )
     _keep(ctx, wanted)
     return changed
+
+
+def newest_candidate(ctx: Context, dataset: str) -> str:
+    """Key of the candidate that was committed last.
+
+    Raises
+    ------
+    InputError
+        When the dataset has none.
+    """
+    sql = (
+        "SELECT key FROM lake.snapshot WHERE dataset = :dataset AND state = 'candidate' AND companion_of IS NULL"
+        " ORDER BY committed_at DESC LIMIT 1"
+    )
+    with ctx.engine.connect() as connection:
+        key = connection.scalar(sa.text(sql), {"dataset": dataset})
+    if key is None:
+        raise InputError(f"{dataset}: there is no candidate to promote; `stellar datasets` shows what there is")
+    return str(key)
 
 
 def _rises(ctx: Context, connection: sa.Connection, key: str, who: str, reason: str) -> bool:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from stellar import __version__
 from stellar.engine.backup import ABOUT, AIRFLOW, END, FORMAT, LEDGER, Progress
 from stellar.engine.context import Context
-from stellar.engine.maintain import verify
+from stellar.engine.verify import verify
 from stellar.errors import InputError
 from stellar.lake.write import file_sha256
 from stellar.ledger import dump, refill
@@ -60,8 +60,9 @@ def restore(settings: Settings, file: Path, *, rows: bool = True, progress: Prog
     tell = progress or (lambda what, done, total: None)
     was_there = settings.home.is_dir()
     try:
-        about = _unpack(settings.home, file, tell)
-        own = load_settings(home=settings.home, postgres_url=settings.postgres_url)  # with the backup's profile
+        about = _unpack(settings, file, tell)
+        # with the backup's profile
+        own = load_settings(home=settings.home, postgres_url=settings.postgres_url, lake_url=settings.lake_url)
         _fill_databases(own, about)
         with ledger_session(own) as engine:
             faults = verify(
@@ -76,15 +77,16 @@ def restore(settings: Settings, file: Path, *, rows: bool = True, progress: Prog
     return {**about, "home": str(settings.home), "faults": faults}
 
 
-def _unpack(home: Path, file: Path, tell: Progress) -> dict[str, Any]:
+def _unpack(settings: Settings, file: Path, tell: Progress) -> dict[str, Any]:
     """Unpack into the home; returns what the backup says of itself."""
+    home = settings.home
     about: dict[str, Any] | None = None
     done, whole = 0, False
     try:
         with _source(file) as stream, tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as tar:
             for entry in tar:
                 if about is None:
-                    about = _accepted(file, tar, entry)
+                    about = _accepted(settings, file, tar, entry)
                     home.mkdir(parents=True, exist_ok=True)
                     continue
                 if entry.name.split("/")[0] not in _PARTS:
@@ -102,7 +104,7 @@ def _unpack(home: Path, file: Path, tell: Progress) -> dict[str, Any]:
     return about
 
 
-def _accepted(file: Path, tar: tarfile.TarFile, entry: tarfile.TarInfo) -> dict[str, Any]:
+def _accepted(settings: Settings, file: Path, tar: tarfile.TarFile, entry: tarfile.TarInfo) -> dict[str, Any]:
     data = tar.extractfile(entry) if entry.name == ABOUT else None
     if data is None:
         raise InputError(f"{file}: no {ABOUT} at its beginning; this is no backup of stellar's")
@@ -112,6 +114,11 @@ def _accepted(file: Path, tar: tarfile.TarFile, entry: tarfile.TarInfo) -> dict[
             f"{file} was written by version {about['program']} of the platform (format {about['format']}, layout "
             f"{about['layout']}); this is version {__version__}, which knows format {FORMAT} and layout {LAYOUT}. "
             f"Restore it with version {about['program']} or newer"
+        )
+    if about["lake"] != settings.lake_url:
+        raise InputError(
+            f"{file} is of a lake {'at ' + about['lake'] if about['lake'] else 'in its home'}: "
+            + (f"set STELLAR_LAKE={about['lake']}" if about["lake"] else "unset STELLAR_LAKE")
         )
     return about
 

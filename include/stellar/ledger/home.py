@@ -37,7 +37,8 @@ def read_layout(settings: Settings) -> int | None:
         said = json.loads(path.read_text(encoding="utf-8"))
         layout, program = int(said["layout"]), str(said["program"])
     except FileNotFoundError:
-        return 1 if (settings.postgres / "PG_VERSION").exists() or settings.lake.is_dir() else None
+        is_old = (settings.postgres / "PG_VERSION").exists() or (settings.home / "lake").is_dir()
+        return 1 if is_old else None
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(
             f"{path} cannot be read ({error}); put it back from a backup: one line like {_text().strip()}"

@@ -1,5 +1,7 @@
 """Hashes are verified, old files retired, the rest left alone."""
 
+import re
+
 import pytest
 from typer.testing import CliRunner
 
@@ -149,6 +151,29 @@ def test_raw_data_is_not_moved_aside(ctx, history, stellar):
     assert isinstance(said.exception, InputError)
     assert "raw.stars: raw data cannot be made again" in str(said.exception)
     assert (ctx.settings.lake / row.path / "manifest.json").exists()
+
+
+def test_promote_by_the_command(ctx, history, stellar):
+    step = small.curate_step(limit=15.0)
+    planned = engine.plan(ctx, step)
+    for number in range(len(planned.batches)):
+        engine.build(ctx, step, planned, number)
+    engine.commit(ctx, step, planned)
+    with pytest.raises(LedgerError, match="not passed its gate"):
+        engine.promote(ctx, [planned.key], who="t", reason="r")
+    engine.gate(ctx, [planned.key])
+    said = stellar("datasets", "promote", "curated.stars", "--key", planned.key[:12], "--reason", "brighter")
+    assert said.stdout == f"curated.stars: {planned.key[:16]} is current\n"
+    row = snapshots.current(ctx.engine, "curated.stars")
+    assert (row.key, row.state_reason) == (planned.key, "brighter")
+    for words, told in (
+        (("curated.stars",), "no candidate"),
+        (("features.double", "--key", planned.key), "is a snapshot of curated.stars"),
+        (("nothing",), r"own\.nothing: there is no candidate"),
+    ):
+        said = stellar("datasets", "promote", *words)
+        assert isinstance(said.exception, InputError)
+        assert re.search(told, str(said.exception))
 
 
 def test_roll_back_by_the_command(ctx, history, stellar):
