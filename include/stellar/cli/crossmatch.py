@@ -56,7 +56,7 @@ def command(
     with _right, and runner_up_arcsec. Called again after a catalogue changed, it builds the cells that changed.
     """
     seconds: dict[str, Any] = {}
-    with timed_context(seconds) as ctx:
+    with timed_context(seconds, modules=["stellar.flow.crossmatch", "stellar.sky.kernel"]) as ctx:
         from stellar.flow.crossmatch import crossmatch
 
         outcome = crossmatch(

@@ -37,7 +37,7 @@ def command(
     builds the cells that changed. Rows without an id or a place on the sky go to quarantine.own_NAME.
     """
     seconds: dict[str, Any] = {}
-    with timed_context(seconds) as ctx:
+    with timed_context(seconds, modules=["stellar.flow.tables", "stellar.surveys.readers.chunks"]) as ctx:
         from stellar.flow.tables import import_table
 
         outcome = import_table(
