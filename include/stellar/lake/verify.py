@@ -125,7 +125,8 @@ def _margin_faults(
     if not (root / COLLECTION).is_file():
         yield Fault(COLLECTION, "the file is missing")
     if expected.margins:
-        _common_schema(root, f"{MARGIN}/{DATASET}/{COMMON_METADATA}", missing := [])
+        missing: list[Fault] = []
+        _common_schema(root, f"{MARGIN}/{DATASET}/{COMMON_METADATA}", missing)
         yield from missing
         yield from _catalog_faults(root, f"{MARGIN}/", expected.margins)
         said = read_properties(root / MARGIN).get("hats_margin_threshold")
@@ -136,8 +137,8 @@ def _margin_faults(
         stored = {Cell.parse(name): facts.file for name, facts in expected.margins.items()}
         ids = expected.id_columns
         unsound = {Cell.parse(name) for name in damaged}, {Cell.parse(name) for name in bad}
-        found = margin_faults(root, files, stored, expected.margin_arcsec, ids, *unsound)
-        yield from (Fault(file, what) for file, what in found)
+        told = margin_faults(root, files, stored, expected.margin_arcsec, ids, *unsound)
+        yield from (Fault(file, what) for file, what in told)
 
 
 def _position(root: Path, expected: Expected) -> tuple[str, str]:

@@ -61,7 +61,7 @@ def cone_ranges(ra: float, dec: float, radius_deg: float) -> NDArray[np.int64]:
         pixels = np.unique(neighbours_of(spatial_index(ra, dec) >> 2 * (INDEX_ORDER - first), first))
         pixels = pixels[pixels >= 0]
     finest = min(max(first + _CONE_DETAIL, 0), INDEX_ORDER)
-    centre = _vectors(np.float64(ra), np.float64(dec))
+    centre = _vectors(np.array(ra, np.float64), np.array(dec, np.float64))
 
     def classify(lon: NDArray[np.float64], lat: NDArray[np.float64], reach: float) -> _Parts:
         points = _vectors(lon, lat)
@@ -114,12 +114,12 @@ def point_in_box(
 ) -> NDArray[np.bool_]:
     """Which positions (degrees) lie in a box as `box_ranges` takes it; its edges belong to it."""
     low, width = _box(ra_min, ra_max, dec_min, dec_max)
-    ra, dec = np.asarray(ra, np.float64), np.asarray(dec, np.float64)
-    inside = (dec >= dec_min) & (dec <= dec_max)
+    lon, lat = np.mod(np.asarray(ra, np.float64), 360.0), np.asarray(dec, np.float64)
+    inside = (lat >= dec_min) & (lat <= dec_max)
     if width >= 360:
         return inside
-    ra, high = np.mod(ra, 360.0), ra_max % 360.0
-    between = (ra >= low) & (ra <= high) if low <= high else (ra >= low) | (ra <= high)
+    high = ra_max % 360.0
+    between = (lon >= low) & (lon <= high) if low <= high else (lon >= low) | (lon <= high)
     return inside & between
 
 
