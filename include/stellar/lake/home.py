@@ -50,7 +50,7 @@ class Lake:
         self.settings = settings
         self._engine = engine
         self._told: dict[str, Current] | None = None
-        self._read: dict[str, tuple[tuple[int, ...], Current | None]] = {}
+        self._read: dict[str, tuple[tuple[float, int], Current | None]] = {}
 
     def __repr__(self) -> str:
         return f"Lake({str(self.settings.home)!r})"
@@ -158,10 +158,10 @@ class Lake:
         """What a dataset's history says; the ledger's word where none was kept."""
         path = self.settings.lake / name.replace(".", "/", 1) / HISTORY
         try:
-            about = os.stat(path)  # noqa: PTH116 - asked at every search
+            about = path.stat()
         except FileNotFoundError:
             return self._from_ledger().get(name) if path.parent.is_dir() else None
-        signature = about.st_mtime_ns, about.st_size, about.st_ino
+        signature = about.st_mtime, about.st_size
         held = self._read.get(name)
         if held is None or held[0] != signature:
             held = self._read[name] = signature, _from_history(self.settings.lake, path)

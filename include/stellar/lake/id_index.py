@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stellar.errors import InputError, IntegrityError
+from stellar.store import is_remote
 
 from .hashes import hash64
 from .kept import KEPT, array_bytes, footer
@@ -88,7 +89,8 @@ class Source(NamedTuple):
     @property
     def root(self) -> str:
         """The catalogue's folder."""
-        return str(self.opened.catalog.root.resolve())
+        root = self.opened.catalog.root
+        return str(root if is_remote(root) else root.resolve())
 
     def folder(self, identity: str) -> Path:
         """Where the index lies."""
@@ -222,5 +224,5 @@ def _remove_orphans(source: Source, keep: Path) -> None:
         except (OSError, ValueError, KeyError):
             continue
         before = root == source.root and folder.name.rpartition("-")[0] == keep.name.rpartition("-")[0]
-        if before or not Path(root).exists():
+        if before or not ("://" in root or Path(root).exists()):
             shutil.rmtree(folder, ignore_errors=True)

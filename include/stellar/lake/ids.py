@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,7 @@ def by_id(
     return pa.concat_tables(parts).take(pa.array(order))
 
 
+@lru_cache(maxsize=64)
 def id_column_of(opened: Searchable) -> str:
     """The column that identifies a catalogue's rows: as its manifest, its columns' UCDs or their names tell.
 

@@ -136,8 +136,13 @@ class Footer:
         return found
 
 
-def footer(path: str) -> Footer:
+def footer(path: str | Path) -> Footer:
     """A partition file's footer, read once as long as the file stays what it is.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file here as text; a path in an object store is that of a copy here.
 
     Raises
     ------
@@ -145,9 +150,13 @@ def footer(path: str) -> Footer:
         When the file is missing or is no Parquet file.
     """
     with _explained(path):
-        about = os.stat(path)  # noqa: PTH116 - a search of ten microseconds does not make a Path of each file
-    identity = (path, about.st_mtime_ns, about.st_size, about.st_ino)
-    return KEPT.get((*identity, "footer"), lambda: _footer(path, identity), _footer_bytes)
+        here = os.fspath(path)
+        if isinstance(path, str):
+            about = os.stat(here)  # noqa: PTH116 - a search of a millisecond does not make a Path of each file
+            identity: tuple[Hashable, ...] = (here, about.st_mtime_ns, about.st_size, about.st_ino)
+        else:
+            identity = (here,)  # a copy of an object, whose name says which version it is of
+    return KEPT.get((*identity, "footer"), lambda: _footer(here, identity), _footer_bytes)
 
 
 def _footer(path: str, identity: tuple[Hashable, ...]) -> Footer:

@@ -62,7 +62,7 @@ class Catalog:
     """
 
     def __init__(self, root: Path, *, margin: Path | None = None) -> None:
-        root = Path(root)
+        root = Path(root) if isinstance(root, str) else root
         if root.name in (COLLECTION, PROPERTIES, "properties"):
             root = root.parent
         #: The folder that was given.

@@ -30,6 +30,7 @@ from stellar.sky.healpix import (
 )
 from stellar.sky.pixels import in_ranges
 from stellar.sky.separation import ARCSEC_PER_DEGREE, separation_arcsec
+from stellar.store import is_remote
 
 from .hats import DATASET, PARTITION_INFO
 from .kept import KEPT, Footer, array_bytes, footer
@@ -192,15 +193,18 @@ class Searchable:
         self._known = set(self.names)
 
     @cached_property
-    def files(self) -> list[str]:
-        """Files of all partitions, in their order on the sky."""
-        return [str(path) for path in self.catalog.files]
+    def files(self) -> list[str | Path]:
+        """Files of all partitions, in their order on the sky; here as text, in an object store as paths."""
+        return [path if is_remote(path) else str(path) for path in self.catalog.files]
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of where the files lie, how large they are and when they were written."""
         found = hashlib.sha256()
         for path in self.files:
+            if is_remote(path):  # a snapshot, whose name says what is in it
+                found.update(f"{path}\n".encode())
+                continue
             about = os.stat(path)  # noqa: PTH116 - there may be many
             found.update(f"{path}\n{about.st_size} {about.st_mtime_ns}\n".encode())
         return found.hexdigest()
@@ -210,7 +214,7 @@ class Searchable:
         """First index of each file's partition and the first one beyond it, int64[files, 2]."""
         cells = {str(self.catalog.file(cell)): cell.range29() for cell in self.catalog.cells}
         # Others may keep several files in a folder that stands for the cell.
-        ranges = [cells[path] if path in cells else _of_folder(path, cells) for path in self.files]
+        ranges = [cells[path] if path in cells else _of_folder(path, cells) for path in map(str, self.files)]
         return np.array(ranges, np.int64).reshape(-1, 2)
 
     @cached_property
@@ -341,15 +345,18 @@ class Searchable:
 
 def searchable(where: Where) -> Searchable:
     """An open catalogue with what its searches share; kept for the last ones that were asked for."""
-    if isinstance(where, str) and not Path(where).exists():
-        from .home import open_lake
+    if isinstance(where, str):
+        if not Path(where).exists():
+            from .home import open_lake
 
-        return searchable(open_lake().folder(where))
-    root = os.fspath(where.root if isinstance(where, Catalog) else where)
+            where = open_lake().folder(where)
+        else:
+            where = Path(where)
+    root = str(where.root if isinstance(where, Catalog) else where)
     held = _OPEN.get(root)
     if held is not None and held[0] == _signature(held[1].catalog):
         return held[1]
-    opened = Searchable(where if isinstance(where, Catalog) else Catalog(Path(root)))
+    opened = Searchable(where if isinstance(where, Catalog) else Catalog(where))
     _OPEN.pop(root, None)
     _OPEN[root] = _signature(opened.catalog), opened
     while len(_OPEN) > MOST_OPEN:
@@ -363,7 +370,9 @@ _OPEN: dict[str, tuple[tuple[int, ...], Searchable]] = {}
 
 
 def _signature(catalog: Catalog) -> tuple[int, ...]:
-    """What changes when a catalogue is written anew."""
+    """What changes when a catalogue is written anew; in an object store there are snapshots, which never are."""
+    if is_remote(catalog.table):
+        return ()
     for name in (PARTITION_INFO, DATASET):
         try:
             about = os.stat(f"{catalog.table}/{name}")  # noqa: PTH116 - as in `footer`
