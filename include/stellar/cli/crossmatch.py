@@ -13,6 +13,9 @@ from stellar.errors import InputError
 
 app = typer.Typer()
 
+# pandas: pyarrow imports it for the first column that becomes a NumPy array
+MODULES = ("stellar.flow.crossmatch", "stellar.sky.kernel", "stellar.quality.numbers", "pandas")
+
 CATALOGUE = "a dataset (NAME means own.NAME), or a HATS folder with a / in its name"
 
 
@@ -56,7 +59,7 @@ def command(
     with _right, and runner_up_arcsec. Called again after a catalogue changed, it builds the cells that changed.
     """
     seconds: dict[str, Any] = {}
-    with timed_context(seconds, modules=["stellar.flow.crossmatch", "stellar.sky.kernel"]) as ctx:
+    with timed_context(seconds, modules=MODULES) as ctx:
         from stellar.flow.crossmatch import crossmatch
 
         outcome = crossmatch(

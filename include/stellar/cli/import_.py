@@ -13,6 +13,9 @@ from stellar.cli.timing import timed_context
 
 app = typer.Typer()
 
+# pandas: pyarrow imports it for the first column that becomes a NumPy array
+MODULES = ("stellar.flow.tables", "stellar.surveys.readers.chunks", "stellar.quality.numbers", "pandas")
+
 
 @app.command()
 def command(
@@ -37,7 +40,7 @@ def command(
     builds the cells that changed. Rows without an id or a place on the sky go to quarantine.own_NAME.
     """
     seconds: dict[str, Any] = {}
-    with timed_context(seconds, modules=["stellar.flow.tables", "stellar.surveys.readers.chunks"]) as ctx:
+    with timed_context(seconds, modules=MODULES) as ctx:
         from stellar.flow.tables import import_table
 
         outcome = import_table(
