@@ -155,7 +155,8 @@ def _snapshot_row(lake: Path, folder: Path, manifest: Row, path: Path) -> Row:
         "path": (folder / manifest["key"][:16]).relative_to(lake).as_posix(),
         "content_hash": manifest["content_hash"],
         "companion_of": manifest.get("companion_of"),
-        "margin_arcsec": manifest.get("margin_arcsec", 0),
+        # what was refused lies in no cell, so it has neither margins nor an id, whatever its step says
+        "margin_arcsec": 0 if manifest.get("companion_of") else manifest.get("margin_arcsec", 0),
         "planned_at": then,
         "committed_at": then,
         "state_at": then,
@@ -178,7 +179,7 @@ def _alive(row: Row, life: Row | None, removed: bool) -> Row:
 
 def _described(row: Row, manifests: list[Row]) -> Row:
     """A dataset's row; where no history tells its id and meaning, the manifests may."""
-    for manifest in manifests:
+    for manifest in (one for one in manifests if not one.get("companion_of")):
         row = {"id_column": next(iter(manifest.get("id_columns", [])), None), **row}
         row = {**row, "description": row.get("description") or manifest.get("description", "")}
     return row if row.get("description") is not None else {**row, "description": ""}
@@ -243,8 +244,9 @@ def parents_of(manifest: Row) -> list[tuple[str, str, str]]:
     inputs = manifest["inputs"].items()
     found = [(one["snapshot"], "snapshot", role) for role, one in inputs if one["snapshot"]]
     found += [(version, "version", role) for role, version in manifest["models"].items()]
-    staged = [role for role, one in inputs if one["content_hash"] and not one["snapshot"]]
-    found += [(batch, "batch", role) for role in staged for batch in manifest.get("batches", [])]
+    if not manifest.get("companion_of"):
+        staged = [role for role, one in inputs if one["content_hash"] and not one["snapshot"]]
+        found += [(batch, "batch", role) for role in staged for batch in manifest.get("batches", [])]
     if manifest["dataset"].startswith("raw."):
         found += [(one["name"], "batch", "batch") for one in manifest["partitions"]]
     return found

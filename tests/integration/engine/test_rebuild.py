@@ -3,26 +3,38 @@
 import json
 import shutil
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from integration.engine import small_steps as small
+from integration.registry.test_promotion import FAILED, PASSED, new
 from stellar import cli
 from stellar.engine import engine, ingest
 from stellar.engine.maintain import maintain, verify
 from stellar.engine.recall import read_home
 from stellar.errors import LedgerError
+from stellar.flow.crossmatch import crossmatch
+from stellar.flow.plans import dry_plan
+from stellar.flow.tables import import_table
 from stellar.ledger import history, lineage, snapshots
 from stellar.ledger.connect import lost_ledger, migrations
 from stellar.ledger.migrate import migrate
+from stellar.quality import suites
+from stellar.registry import promotion, versions
+from stellar.registry.promotion import register
+from stellar.settings import CONFIG
 
-STEPS = [small.curate_step(), small.double_step(), small.plain_step()]
+STEPS = [small.curate_step(margin_arcsec=600.0), small.double_step(), small.plain_step()]
 # everything that the files keep; times of partitions are those of their snapshots then
 KEPT = {
     "lake.dataset": "name",
     "lake.snapshot": "key",
     "lake.snapshot_partition": "snapshot, name",
+    "lake.margin": "snapshot, name",
     "lake.accounting": "snapshot",
     "lake.promotion": "id",
     "lake.object_alias": "old_id, new_id",
@@ -203,6 +215,76 @@ def test_what_cannot_be_restored_is_named(ctx, sync, lose, stellar):
     again = engine.run(ctx, STEPS)
     assert [one.found for one in again] == [True, False, False]
     assert verify(ctx, ["features.double", "features.plain"], rows=True) == []
+
+
+@pytest.fixture
+def own(ctx, tmp_path, monkeypatch):
+    """own.left, own.right and own.pairs; how each is made again."""
+    random = np.random.default_rng(1)
+    table = pa.table({"id": np.arange(3000), "ra": random.uniform(0, 360, 3000), "dec": random.uniform(-80, 80, 3000)})
+    dec = pa.array(table["dec"].to_numpy() + 0.001)
+    pq.write_table(table, tmp_path / "left.parquet")
+    pq.write_table(table.set_column(2, "dec", dec).slice(0, 1000), tmp_path / "right.parquet")
+
+    def make():
+        for name in ("left", "right"):
+            yield import_table(ctx, [tmp_path / f"{name}.parquet"], name, id_column="id", margin_arcsec=60.0)
+        yield crossmatch(ctx, "left", "right", "pairs", radius_arcsec=10.0)
+
+    monkeypatch.setattr(suites, "GATES", CONFIG / "gates")
+    suites.load_suite.cache_clear()
+    return make
+
+
+def test_tables_of_the_user_s_own(ctx, own, lose, stellar):
+    first = list(own())
+    assert first[2]["rows"] == 1000
+    before, listed = rows(ctx), stellar("datasets", "--json").stdout
+    lose()
+    said = stellar("ledger", "rebuild")
+    assert (said.exit_code, said.stderr) == (0, "")
+    assert stellar("datasets", "--json").stdout == listed
+    after = rows(ctx)
+    for table in before:
+        assert after[table] == before[table], table
+    assert len(after["lake.margin"]) > 20
+    assert stellar("verify").exit_code == 0
+    assert [(one["snapshot"], one["found"], one["built"]) for one in own()] == [
+        (one["snapshot"], True, 0) for one in first
+    ]
+    assert all(item["found"] for item in dry_plan(ctx, "pairs"))
+
+
+def test_models_come_back_with_their_past(ctx, sync, lose, stellar):
+    sync("a")
+    features = engine.run(ctx, [small.curate_step()])[0].key
+    for letter, decision in (("1", PASSED), ("2", FAILED), ("3", PASSED)):
+        current = versions.current(ctx.engine, "test-class")
+        one = new(letter, snapshots={"features": features})
+        register(ctx.engine, one, decision, compared_with=current and current.key, who="tester")
+    promotion.set_alias(ctx.engine, "test-class", "paper", "1" * 64, who="me", reason="cited")
+    promotion.rollback(ctx.engine, "test-class", who="me", reason="worse")
+    history.write_model(ctx.engine, ctx.settings.artifacts, "test-class")
+    tables = ("model", "version", "metric", "alias", "promotion")
+
+    def registry():
+        with ctx.engine.connect() as connection:
+            return {
+                table: sorted(
+                    json.dumps(row, sort_keys=True)
+                    for (row,) in connection.exec_driver_sql(f"SELECT to_jsonb(t) FROM registry.{table} t")
+                )
+                for table in tables
+            }
+
+    before, tree = registry(), lineage.upstream(ctx.engine, "test-class")
+    lose()
+    report = json.loads(stellar("ledger", "rebuild", "--json").stdout)
+    assert (report["versions"], report["skipped"]) == (3, [])
+    assert registry() == before
+    assert lineage.upstream(ctx.engine, "test-class") == tree
+    key = promotion.rollback(ctx.engine, "test-class", who="me", reason="better after all", to="3" * 64)
+    assert versions.current(ctx.engine, "test-class").key == key == "3" * 64
 
 
 def test_equal_snapshots_have_equal_manifests_and_no_times(ctx, sync):
