@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from stellar.errors import InputError, StellarError
+from stellar.store import is_remote
 
 from .read import Catalog
 from .sql_regions import create_macros
@@ -56,6 +57,8 @@ class LakeConnection:
         self.faults: dict[str, str] = {}
         paths, self._ids = _snapshot_paths(engine, snapshots or {})
         self.catalogs = self._open_catalogs(settings.lake, paths)
+        #: Datasets in an object store whose views have no rows yet: files are fetched when a statement names them.
+        self._to_fetch = set(self.catalogs) if is_remote(settings.lake) else set()
         self.duckdb = _locked_down(settings)
         # DuckDB complains at the interpreter's exit about functions of connections that are still open.
         self._close = weakref.finalize(self, self.duckdb.close)
@@ -127,13 +130,15 @@ class LakeConnection:
             self.duckdb.execute(f"CREATE SCHEMA {quoted(schema)}")
         for name, catalog in self.catalogs.items():
             try:
-                self.duckdb.execute(f"CREATE VIEW {dotted(name)} AS SELECT * FROM {scan(catalog)}")  # noqa: S608
+                source = scan(catalog, rows=name not in self._to_fetch)
+                self.duckdb.execute(f"CREATE VIEW {dotted(name)} AS SELECT * FROM {source}")  # noqa: S608
             except duckdb.Error as error:
                 self.faults[name] = str(error)
 
     def _prepare(self, statement: str) -> None:
         refuse_writing(statement)
         self._load_views(statement)
+        self._fetch(statement)
         self._load_ledger(statement)
 
     def _load_views(self, statement: str) -> None:
@@ -142,9 +147,20 @@ class LakeConnection:
             path = self._views / f"{name}.sql"
             if path.is_file():
                 text = self._rendered(path.read_text(encoding="utf-8"))
+                self._fetch(text)
                 self._load_ledger(text)
                 self.duckdb.execute(f"CREATE VIEW views.{quoted(name)} AS {text}")
                 self._loaded.add(name)
+
+    def _fetch(self, statement: str) -> None:
+        """Give the views of datasets that a statement may name their rows, where those lie in an object store."""
+        # Not in strings: cone('own.gaia', …) fetches what it touches by itself.
+        words = set(re.findall(r"\w+", _keywords(statement)))
+        for name in sorted(self._to_fetch):
+            if words.issuperset(name.split(".")):
+                source = scan(self.catalogs[name])
+                self.duckdb.execute(f"CREATE OR REPLACE VIEW {dotted(name)} AS SELECT * FROM {source}")  # noqa: S608
+                self._to_fetch.discard(name)
 
     def _rendered(self, text: str) -> str:
         """A view's SELECT, with its part behind `-- each: pattern` written out for every dataset that matches."""
@@ -231,10 +247,11 @@ def _keywords(statement: str) -> str:
 def _locked_down(settings: Settings) -> duckdb.DuckDBPyConnection:
     """DuckDB that reads files of the lake and nothing else of the machine or the network."""
     spill = settings.cache / "duckdb"
+    readable = settings.cache / "lake" if is_remote(settings.lake) else settings.lake
     connection = duckdb.connect(config={"python_enable_replacements": "false", "threads": str(settings.workers)})
     for statement in (
         f"SET temp_directory = {literal(str(spill))}",
-        f"SET allowed_directories = [{literal(str(settings.lake) + '/')}]",
+        f"SET allowed_directories = [{literal(f'{readable}/')}]",
         "SET enable_external_access = false",
         "SET TimeZone = 'UTC'",
     ):

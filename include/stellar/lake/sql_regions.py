@@ -30,7 +30,7 @@ from stellar.sky.separation import ARCSEC_PER_DEGREE, separation_arcsec
 
 from .read import Catalog
 from .search import CENTER_SEPARATION
-from .sql_text import columns_file, literal, quoted
+from .sql_text import columns_file, listed, quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -126,8 +126,7 @@ def _inside(catalog: Catalog, ranges: NDArray[np.int64], function: str, argument
 def _rows(catalog: Catalog, ranges: NDArray[np.int64]) -> str:
     """The rows that may lie in ranges, as a subquery; those of the file that tells the columns where none do."""
     files = [catalog.file(cell) for cell in overlapping_ranges(catalog.cells, ranges)] or [columns_file(catalog)]
-    listed = ", ".join(literal(str(path)) for path in files)
-    scan = f"read_parquet([{listed}], hive_partitioning = false)"
+    scan = f"read_parquet({listed(files)}, hive_partitioning = false)"
     if not catalog.index_is_stored or not len(ranges):
         return scan
     parts = (f"{INDEX_COLUMN} BETWEEN {low} AND {high - 1}" for low, high in fewer_ranges(ranges, MOST_RANGES).tolist())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from .read import Catalog
@@ -13,14 +15,21 @@ def columns_file(catalog: Catalog) -> Path:
     return common if common.exists() else catalog.files[0]
 
 
-def scan(catalog: Catalog) -> str:
-    """A table function over a snapshot's files (never its margins'). The file of its columns comes first."""
-    files = [columns_file(catalog), *catalog.files] if catalog.files else [columns_file(catalog)]
+def scan(catalog: Catalog, *, rows: bool = True) -> str:
+    """A table function over a snapshot's files (never its margins'). The file of its columns comes first.
+
+    Without `rows`, over that file alone. Of files in an object store copies are made.
+    """
+    files = [columns_file(catalog), *(catalog.files if rows else ())]
     files = list(dict.fromkeys(files))
-    listed = ", ".join(literal(str(path)) for path in files)
     # Raw batches of one dataset may lack columns; on the sky all files have the same, and need not all be opened.
     by_name = "" if catalog.is_hats else ", union_by_name = true"
-    return f"read_parquet([{listed}], hive_partitioning = false{by_name})"
+    return f"read_parquet({listed(files)}, hive_partitioning = false{by_name})"
+
+
+def listed(files: Iterable[Path]) -> str:
+    """A list of files, here or copied here."""
+    return f"[{', '.join(literal(os.fspath(path)) for path in files)}]"
 
 
 def dotted(name: str) -> str:
