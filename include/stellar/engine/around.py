@@ -118,8 +118,14 @@ class Around:
         return [self._beyond(self._edge(one), cell) for one in self._near(cell)]
 
     def _beyond(self, table: pa.Table, cell: Cell) -> pa.Table:
-        near = in_margin(table[INDEX_COLUMN].to_numpy(), cell, self.margin_arcsec)
-        return table.filter(pa.array(near)) if near.any() else table.slice(0, 0)
+        """Rows of a table in order that lie in a cell's margin."""
+        index = table[INDEX_COLUMN].to_numpy()
+        ranges = margin_ranges(cell, self.margin_arcsec)
+        first, beyond = (np.searchsorted(index, ranges[:, side]) for side in (0, 1))
+        # the rows in all ranges: each range's first, then as many more as it has
+        counts = beyond - first
+        rows = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        return table.take(pa.array(rows[in_margin(index[rows], cell, self.margin_arcsec)]))
 
     def _together(self, parts: list[pa.Table]) -> pa.Table:
         parts = [part.select(self.empty.column_names) for part in parts if part.num_rows]
@@ -136,7 +142,7 @@ class Around:
     def _read_edge(self, cell: Cell) -> pa.Table:
         table = self.catalog.read(cell, self._wanted)
         # taken, not sliced: what is kept must not keep the whole partition in memory
-        return table.filter(pa.array(edge_mask(table[INDEX_COLUMN].to_numpy(), cell, self.margin_arcsec)))
+        return _in_order(table.filter(pa.array(edge_mask(table[INDEX_COLUMN].to_numpy(), cell, self.margin_arcsec))))
 
 
 def _in_order(table: pa.Table) -> pa.Table:
