@@ -71,7 +71,9 @@ def count_rows(source: SourceFile) -> int | None:
     return _READERS[source.kind].rows(source)
 
 
-def common_schema(sources: Sequence[SourceFile], *, required: Sequence[str] = ()) -> pa.Schema:
+def common_schema(
+    sources: Sequence[SourceFile], *, required: Sequence[str] = (), numbers: Sequence[str] = ()
+) -> pa.Schema:
     """One schema for the rows of all files.
 
     Parameters
@@ -79,6 +81,8 @@ def common_schema(sources: Sequence[SourceFile], *, required: Sequence[str] = ()
     sources : sequence of SourceFile
     required : sequence of str
         Columns that every file must have (id and position).
+    numbers : sequence of str
+        Those of them that must be numbers (the position).
 
     Returns
     -------
@@ -89,20 +93,38 @@ def common_schema(sources: Sequence[SourceFile], *, required: Sequence[str] = ()
     Raises
     ------
     InputError
-        When a file lacks a required column, or two files have a column in different kinds or units.
+        When a file lacks a required column, has text in one of `numbers` (naming line and cell in a CSV), or two files
+        have a column in different kinds or units.
     """
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:  # the work is Arrow's, without the GIL
         schemas = list(zip(sources, pool.map(read_schema, sources), strict=True))
     for source, schema in schemas:
-        lacking = [
-            name for name, found in zip(required, match_names(schema.names, required), strict=True) if found is None
-        ]
-        if lacking:
-            raise InputError(
-                f"{source}: there is no column {', '.join(lacking)}; it has {', '.join(schema.names[:60])}; "
-                "name the right columns, or leave the file out"
-            )
+        _check_required(source, schema, required)
+        _check_numbers(source, schema, numbers)
     return unify(schemas)
+
+
+def _check_required(source: SourceFile, schema: pa.Schema, required: Sequence[str]) -> None:
+    found = zip(required, match_names(schema.names, required), strict=True)
+    lacking = ", ".join(name for name, own in found if own is None)
+    if lacking:
+        raise InputError(
+            f"{source}: there is no column {lacking}; it has {', '.join(schema.names[:60])}; "
+            "name the right columns, or leave the file out"
+        )
+
+
+def _check_numbers(source: SourceFile, schema: pa.Schema, numbers: Sequence[str]) -> None:
+    for name in match_names(schema.names, numbers):
+        type_ = schema.field(name).type if name is not None else pa.null()
+        if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_null(type_):
+            continue
+        assert name is not None
+        cell = chunks_csv.first_not_number(source, name) if source.kind == "csv" else None
+        where = f"line {cell[0]}, column {name}: {cell[1][:60]!r} is no number" if cell else f"column {name} is {type_}"
+        raise InputError(
+            f"{source}: {where}; it must be numbers (positions in degrees): mend it or name another column"
+        )
 
 
 def iter_chunks(

@@ -15,7 +15,7 @@ from stellar.surveys.readers.chunks_sources import HATS_HIVE, SourceFile
 
 _VOTABLE = b"IVOA.VOTable-Parquet.content"
 _ASTROPY = b"table_meta_yaml"
-_BUFFER = 1 << 20  # bytes read ahead of each column of a large row group
+_BUFFER = 1 << 18  # bytes read ahead of each column; without it (or with pre_buffer) whole row groups are
 _FEW = 4096  # rows at a time where their size cannot be foreseen
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8}
 
@@ -100,7 +100,7 @@ def _longest(column: Any) -> int | None:
 @contextmanager
 def _parquet(source: SourceFile) -> Iterator[pq.ParquetFile]:
     try:
-        file = pq.ParquetFile(source.path, buffer_size=_BUFFER, page_checksum_verification=True)
+        file = pq.ParquetFile(source.path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as fault:
         raise InputError(f"{source}: not a readable Parquet file: {fault}; fetch it again") from None
     with file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from stellar.surveys.readers.chunks_vobinary import BinaryRows
 from stellar.surveys.readers.chunks_vofields import VoField
 from stellar.surveys.readers.chunks_votext import TextRows
 
-_PIECE = 1 << 18
+_PIECE = 1 << 20
+_TABLEDATA = re.compile(rb"<(?:\w+:)?TABLEDATA\s*>")
+_LONGEST_TAG = 64
 _INCOMPLETE = ("OVERFLOW", "ERROR")
 
 
@@ -47,7 +50,11 @@ def chunks(source: SourceFile, columns: list[str], limits: Limits) -> Iterator[p
             done = not piece
             document.feed(piece, done)
             rows = document.rows
-            if rows is not None and (done or rows.nbytes >= limits.bytes or rows.count >= (limits.rows or 1 << 62)):
+            if (
+                rows is not None
+                and rows.count
+                and (done or rows.nbytes >= limits.bytes or rows.count >= (limits.rows or 1 << 62))
+            ):
                 table = rows.take()
                 total += len(table)
                 yield table
@@ -73,7 +80,7 @@ def _head(source: SourceFile) -> _Document:
     """The document up to its table's data."""
     document = _Document(source, None)
     with unpacked(source.path) as stream:
-        while not document.chosen and (piece := read_exactly(stream, _PIECE, source.path)):
+        while not document.chosen and (piece := read_exactly(stream, _PIECE >> 4, source.path)):
             document.feed(piece, False)
         if not document.chosen:
             document.feed(b"", True)
@@ -101,24 +108,61 @@ class _Document:
         self._over = False
         self._tables = 0
         self._wanted = False
+        self._rest = b""
+        self._close = b""  # within TABLEDATA: the tag that ends it
+        self._lines = 0  # of rows that the parser did not see
+        self._encoding = "utf-8"
         self.parser = expat.ParserCreate()
         self.parser.buffer_text, self.parser.buffer_size = True, 1 << 16
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.EntityDeclHandler = self._refuse
+        self.parser.XmlDeclHandler = self._declared
 
     def feed(self, piece: bytes, last: bool) -> None:
-        try:
-            self.parser.Parse(piece, last)
-        except expat.ExpatError as fault:
-            what = "it is cut" if last else "it is damaged"
-            raise InputError(f"{self.source}: not a well-formed VOTable ({fault}): {what}; fetch it again") from None
+        """More of the document. Rows of TABLEDATA that are plainly written are read without the parser."""
+        self._rest += piece
+        while self._rest:
+            if self._close:
+                end = self._rest.find(self._close)
+                rows = self._rest[: end if end >= 0 else self._rest.rfind(self.rows.row_end) + len(self.rows.row_end)]
+                if end < 0 and self.rows.row_end not in rows:
+                    break
+                if self.rows.plain(rows):
+                    self._lines += rows.count(b"\n")
+                else:
+                    self._parse(rows, False)
+                self._rest = self._rest[len(rows) :]
+                self._close = b"" if end >= 0 else self._close
+                continue
+            tag = _TABLEDATA.search(self._rest)
+            end = tag.end() if tag else len(self._rest) - (0 if last else _LONGEST_TAG)
+            if end <= 0:
+                break
+            before = self.rows
+            self._parse(self._rest[:end], False)
+            self._rest = self._rest[end:]
+            if isinstance(self.rows, TextRows) and before is None and self._encoding in ("utf-8", "us-ascii"):
+                self._close = b"</" + self.rows.prefix.encode() + b"TABLEDATA"
+        if last:
+            self._parse(self._rest, True)
         if last and not self.chosen and not self.fields:
             which = f" {self.source.part!r}; it has {', '.join(self.seen)}" if self.source.part and self.seen else ""
             raise InputError(f"{self.source}: there is no table{which} in this VOTable")
 
+    def _parse(self, data: bytes, last: bool) -> None:
+        try:
+            self.parser.Parse(data, last)
+        except expat.ExpatError as fault:
+            what = f"line {fault.lineno + self._lines}: {expat.ErrorString(fault.code)}"
+            cut = "it is cut" if last else "it is damaged"
+            raise InputError(f"{self.source}: not a well-formed VOTable ({what}): {cut}; fetch it again") from None
+
+    def _declared(self, version: str, encoding: str | None, standalone: int) -> None:
+        self._encoding = (encoding or "utf-8").lower()
+
     def _fault(self, what: str) -> InputError:
-        return InputError(f"{self.source}: line {self.parser.CurrentLineNumber}: {what}")
+        return InputError(f"{self.source}: line {self.parser.CurrentLineNumber + self._lines}: {what}")
 
     def _refuse(self, *_: Any) -> None:
         raise self._fault("entities of its own are not read; convert the file to Parquet")
@@ -196,8 +240,8 @@ class _Document:
         if tag == "FITS":
             raise self._fault("its data are FITS; import the FITS file itself")
         if tag == "TABLEDATA":
-            self.rows = TextRows(self.source, self.fields, self.columns or [])
-            self._cells(self.rows, prefix)
+            self.rows = TextRows(self.source, self.fields, self.columns or [], prefix)
+            self._cells(self.rows)
         else:
             self.rows = BinaryRows(self.source, self.fields, self.columns or [], masked=tag == "BINARY2")
 
@@ -211,9 +255,10 @@ class _Document:
         assert isinstance(self.rows, BinaryRows)
         self.parser.CharacterDataHandler = self.rows.feed
 
-    def _cells(self, rows: TextRows, prefix: str) -> None:
+    def _cells(self, rows: TextRows) -> None:
         """Within TABLEDATA only cells and rows count: handlers that do little, for they are called for each."""
-        cell, row, end, text, fault = f"{prefix}TD", f"{prefix}TR", f"{prefix}TABLEDATA", self._text, self._fault
+        cell, row, end = (f"{rows.prefix}{tag}" for tag in ("TD", "TR", "TABLEDATA"))
+        text, fault = self._text, self._fault
 
         def start(tag: str, attributes: dict[str, str]) -> None:
             text.clear()

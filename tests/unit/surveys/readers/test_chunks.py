@@ -204,6 +204,16 @@ def test_conflicts_name_both_files_and_the_column(tmp_path: Path) -> None:
         common_schema(find_sources([one]), required=["id", "ra"])
 
 
+def test_text_among_numbers_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,ra,dec\n1,10,-5\n2,,\n3,12:30:00,+1.5\n")
+    sources = find_sources([tmp_path / "a.csv"])
+    assert common_schema(sources, required=["id", "ra"], numbers=["Dec"]).field("dec").type == pa.float64()
+    with pytest.raises(InputError, match=r"a\.csv: line 4, column ra: '12:30:00' is no number; it must be"):
+        common_schema(sources, numbers=["ra", "dec"])
+    with pytest.raises(InputError, match=r"b\.parquet: column ra is string; it must be numbers"):
+        common_schema(find_sources([write(tmp_path / "b.parquet", ra=["x"])]), numbers=["ra"])
+
+
 def test_units_that_differ_are_a_conflict_and_their_spelling_is_not(tmp_path: Path) -> None:
     def described(name: str, unit: str) -> Path:
         column = pa.field("v", pa.float64(), metadata={"unit": unit})

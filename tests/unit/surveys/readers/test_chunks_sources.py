@@ -1,7 +1,6 @@
 """Which files are read: folders of every make, each file once, in a fixed order."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -100,7 +99,7 @@ def test_partition_names_that_are_no_numbers_in_one_folder_are_text_in_all(tmp_p
 def test_each_file_once_in_natural_order(tmp_path: Path) -> None:
     for number in (10, 9, 1):
         put(tmp_path / f"part-{number}.parquet")
-    os.symlink(tmp_path / "part-9.parquet", tmp_path / "part-9-again.parquet")
+    (tmp_path / "part-9-again.parquet").symlink_to(tmp_path / "part-9.parquet")
     (tmp_path / "README.md").write_text("about")
     (tmp_path / "_SUCCESS").write_text("")
     (tmp_path / "part-1.parquet.sha256").write_text("0")
