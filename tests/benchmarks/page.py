@@ -136,7 +136,8 @@ def phases_table(part: dict) -> str:
     """Where our seconds go."""
     ours = part["ours"]["measured"]
     names = list(dict.fromkeys(name for record in ours.values() for run in record["phases"] for name in run))
-    names.sort(key=lambda name: name not in ("start", "ledger"))
+    order = ["start", "ledger", "open", "stage"]
+    names.sort(key=lambda name: order.index(name) if name in order else len(order))
     lines = []
     for command, record in ours.items():
         exits = wall(record) - phase(record, *names)

@@ -97,6 +97,8 @@ def increment(bench: Bench, former: dict) -> dict:
     found = measure([sys.executable, HERE / "increment.py", data, work]).json()
     shutil.rmtree(work)
     bench.say(f"  seconds {found['seconds']}")
+    for name, one in found["increment"].items():
+        bench.say(f"  {name}: built {one['built']} of {one['partitions']} partitions; seconds {one['seconds']}")
     bench.say(f"  same as a full build of the changed input: {found['same']}")
     if not all(one["files"] and one["snapshot"] for one in found["same"].values()):
         raise CommandFailedError(f"the incremental build differs from the full one: {found['same']}")
