@@ -14,6 +14,7 @@ from stellar.engine import engine, plan
 from stellar.engine.executors import map_unordered
 from stellar.errors import InputError, StellarError
 from stellar.ledger import snapshots
+from stellar.ledger.partitions import partitions_of
 from stellar.settings import load_settings
 
 KILL_S = 60
@@ -140,5 +141,5 @@ def made(ctx, outcome) -> dict[str, object]:
     row = snapshots.get(ctx.engine, outcome.key)
     folder: Path = ctx.settings.lake / row.path
     names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.parquet"))
-    parts = {part["name"]: part["sha256"] for part in snapshots.partitions_of(ctx.engine, outcome.key)}
+    parts = {part["name"]: part["sha256"] for part in partitions_of(ctx.engine, outcome.key)}
     return {"key": row.key, "rows": row.rows, "content": row.content_hash, "files": names, "parts": parts}

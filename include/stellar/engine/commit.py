@@ -36,6 +36,7 @@ from stellar.lake.hats import MarginInfo, finish_catalog, finish_plain, partitio
 from stellar.lake.read import Catalog
 from stellar.ledger import margins as ledger_margins
 from stellar.ledger import snapshots
+from stellar.ledger.partitions import StoredPartition, partition_hashes, stored_partitions
 from stellar.settings import Settings
 from stellar.sky.healpix import Cell
 
@@ -117,7 +118,7 @@ def _collect(
 ) -> tuple[list[Made], list[Made]]:
     """Every planned partition as it was staged or as an earlier snapshot holds it, and what was quarantined."""
     keys = [one.key for one in plan.partitions]
-    stored = snapshots.stored_partitions(connection, [*keys, *(companion_key(key) for key in keys)])
+    stored = stored_partitions(connection, [*keys, *(companion_key(key) for key in keys)])
     made, refused = [], []
     for number, one in enumerate(plan.partitions):
         bucket = Partition.of_bucket(number, len(plan.partitions)).name
@@ -159,7 +160,7 @@ def _refused(name: str, key: str, folder: Path, note: Mapping[str, Any]) -> Made
 def _from_store(
     settings: Settings,
     name: str,
-    old: snapshots.StoredPartition,
+    old: StoredPartition,
     keeps_margins: bool = False,
     reads: dict[str, dict[str, str]] | None = None,
 ) -> Made:
@@ -346,7 +347,7 @@ def record_snapshot(
 
 def _check_same_content(connection: sa.Connection, dataset: str, made: Sequence[Made]) -> None:
     """A partition's key stands for one content; two of them mean that the step is not a pure function."""
-    known = snapshots.partition_hashes(connection, [one.key for one in made])
+    known = partition_hashes(connection, [one.key for one in made])
     for one in made:
         if known.get(one.key, one.sha256) != one.sha256:
             raise IntegrityError(

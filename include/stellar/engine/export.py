@@ -23,6 +23,7 @@ from stellar.lake.hats import (
 )
 from stellar.lake.read import Catalog
 from stellar.ledger import margins, snapshots
+from stellar.ledger.partitions import partitions_of
 
 FORMATS = ("hats", "parquet")
 _BLOCK = 1 << 20
@@ -76,7 +77,7 @@ def export(
         raise InputError(f"{dataset}: no such dataset with a current snapshot; see `stellar datasets`")
     _check_free(folder, overwrite)
     root = ctx.settings.lake / str(row.path)
-    partitions = [one for one in snapshots.partitions_of(ctx.engine, row.key) if one["file"]]
+    partitions = [one for one in partitions_of(ctx.engine, row.key) if one["file"]]
     near = [one for one in margins.of_snapshot(ctx.engine, row.key) if one["file"]] if form == "hats" else []
     catalog = Catalog(root)
     if form == "hats" and not catalog.is_hats:

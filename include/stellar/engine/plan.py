@@ -22,6 +22,7 @@ from stellar.errors import InputError, LedgerError
 from stellar.lake.layout import LAYOUT, THRESHOLD_BYTES, cells_beyond, layout
 from stellar.lake.write import WRITER
 from stellar.ledger import margins, snapshots
+from stellar.ledger.partitions import StoredPartition, partitions_of, stored_partitions
 from stellar.settings import Settings
 from stellar.sky.healpix import Cell
 
@@ -190,7 +191,7 @@ def _found(ctx: Context, key: str, dataset: str, inputs: dict[str, InputPlan]) -
         row = snapshots.find(connection, key)
         if row is None or not is_whole(ctx.settings, connection, row):
             return None
-    stored = snapshots.partitions_of(ctx.engine, key)
+    stored = partitions_of(ctx.engine, key)
     partitions = [PartitionPlan(Partition(one["name"]), one["key"], True) for one in stored]
     return Plan(key, dataset, True, partitions, [], inputs)
 
@@ -279,7 +280,7 @@ def _hashes(ctx: Context, reader: Reader) -> dict[str, dict[str, str]]:
     found = {}
     for role, one in reader.inputs.items():
         if one.snapshot:
-            parts = snapshots.partitions_of(ctx.engine, one.snapshot)
+            parts = partitions_of(ctx.engine, one.snapshot)
             found[role] = {part["name"]: part["sha256"] for part in parts}
             kept = margins.of_snapshot(ctx.engine, one.snapshot)
             found[role] |= {f"{MARGIN}{part['name']}": part["sha256"] for part in kept}
@@ -291,13 +292,13 @@ def _hashes(ctx: Context, reader: Reader) -> dict[str, dict[str, str]]:
 def _carried(ctx: Context, keys: list[str]) -> set[str]:
     """Those of some partition keys that a committed snapshot holds on disk, with what they quarantined."""
     with ctx.engine.connect() as connection:
-        stored = snapshots.stored_partitions(connection, [*keys, *map(companion_key, keys)])
+        stored = stored_partitions(connection, [*keys, *map(companion_key, keys)])
     here = {key for key, one in stored.items() if _on_disk(ctx.settings, one)}
     refusing = {key for key, one in stored.items() if (one.accounting or {}).get("quarantined")}
     return {key for key in here & {*keys} if key not in refusing or companion_key(key) in here}
 
 
-def _on_disk(settings: Settings, one: snapshots.StoredPartition) -> bool:
+def _on_disk(settings: Settings, one: StoredPartition) -> bool:
     root = settings.lake / one.snapshot_path
     return _has_size(root / one.path, one.bytes) if one.path else root.exists()
 

@@ -15,6 +15,7 @@ from stellar.errors import InputError
 from stellar.lake.verify import Expected, ExpectedFile, Fault, verify_snapshot
 from stellar.lake.write import file_sha256
 from stellar.ledger import batches, margins, snapshots
+from stellar.ledger.partitions import partitions_of
 
 MANIFEST = "manifest.json"
 
@@ -87,7 +88,7 @@ def verify_datasets(
 
 def _verify_one(ctx: Context, row: snapshots.Snapshot, id_column: str | None, rows: bool) -> Verified:
     root = ctx.settings.lake / str(row.path)
-    partitions = snapshots.partitions_of(ctx.engine, row.key)
+    partitions = partitions_of(ctx.engine, row.key)
     near = margins.of_snapshot(ctx.engine, row.key)
     manifest, faults = _manifest(root, row, partitions, near)
     unordered = row.dataset.startswith(("raw.", "quarantine."))

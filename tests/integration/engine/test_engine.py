@@ -18,6 +18,7 @@ from stellar.errors import GateFailed, InputError, IntegrityError, LedgerError
 from stellar.lake.layout import layout
 from stellar.lake.read import Catalog
 from stellar.ledger import snapshots
+from stellar.ledger.partitions import partitions_of
 from stellar.quality import suites
 
 
@@ -421,7 +422,7 @@ def test_the_manifest_tells_what_the_ledger_tells(ctx, sync):
     told = json.loads((ctx.settings.lake / row.path / "manifest.json").read_text())
     assert (told["key"], told["content_hash"], told["rows"]) == (row.key, row.content_hash, row.rows)
     assert told["inputs"]["raw"]["snapshot"] == snapshots.current(ctx.engine, "raw.stars").key
-    stored = {one["name"]: one["sha256"] for one in snapshots.partitions_of(ctx.engine, row.key)}
+    stored = {one["name"]: one["sha256"] for one in partitions_of(ctx.engine, row.key)}
     assert {one["name"]: one["sha256"] for one in told["partitions"]} == stored
     for one in told["partitions"]:
         if one["file"]:

@@ -1,7 +1,6 @@
 """LINEAR's true pairs through import and cross-match (real data)."""
 
 from benchmarks.quality import linear, measure_quality
-
 from stellar.engine.context import Context
 
 

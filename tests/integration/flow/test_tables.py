@@ -18,6 +18,7 @@ from stellar.flow.tables import import_table
 from stellar.lake import layout
 from stellar.lake.read import Catalog
 from stellar.ledger import snapshots
+from stellar.ledger.partitions import partitions_of
 from stellar.sky.healpix import INDEX_COLUMN, Cell, in_margin
 
 
@@ -143,8 +144,7 @@ def test_a_growing_cell_splits_without_touching_the_others(ctx, tmp_path):
     pq.write_table(more, tmp_path / "more.parquet")
     second = bring(ctx, [*sorted((tmp_path / "in").glob("*.parquet")), tmp_path / "more.parquet"])
     before, after = (
-        {one["name"]: one["key"] for one in snapshots.partitions_of(ctx.engine, each["snapshot"])}
-        for each in (first, second)
+        {one["name"]: one["key"] for one in partitions_of(ctx.engine, each["snapshot"])} for each in (first, second)
     )
     new = set(after) - set(before)
     assert new
