@@ -9,9 +9,9 @@ cache that differs from numba's own in three ways:
 - a cache that cannot be written costs the compilation (seconds), never an error.
 
 The folder is the first of these that can be written or holds the code for this processor: `NUMBA_CACHE_DIR`, the
-package's `__pycache__`, the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`), a folder of this user's own in the
-temporary folder; where there is none, each process compiles for itself. Files are written whole under another name and
-then renamed, so processes that compile at once do the same work twice and no harm.
+`__pycache__` beside the module, the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`), a folder of this user's
+own in the temporary folder; where there is none, each process compiles for itself. Files are written whole under
+another name and then renamed, so processes that compile at once do the same work twice and no harm.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def _sources() -> bytes:
     ).digest()
 
 
-def _folders(subfolder: str) -> Iterator[Path]:
+def _folders(file: str, subfolder: str) -> Iterator[Path]:
     if chosen := getattr(config, "CACHE_DIR", ""):
         yield Path(chosen) / subfolder
-    yield _HERE / "__pycache__"
+    yield Path(file).parent / "__pycache__"
     with contextlib.suppress(RuntimeError):  # no home folder
         yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stellar" / subfolder
-    own = Path(tempfile.gettempdir()) / f"stellar-compiled-{os.getuid()}"
     with contextlib.suppress(OSError):
+        own = Path(tempfile.gettempdir()) / f"stellar-compiled-{os.getuid()}"
         own.mkdir(mode=0o700, exist_ok=True)
         found = own.lstat()
         # machine code of another's making must not be run
@@ -90,7 +90,7 @@ class _Locator(UserProvidedCacheLocator):
         super().__init__(function, file)
         subfolder = self.get_suitable_cache_subpath(file)
         name = f"{Path(file).stem}.{function.__qualname__}-{self.get_disambiguator()}."
-        found = next((f for f in _folders(subfolder) if _writable(f) or self._warm(f, name)), None)
+        found = next((f for f in _folders(file, subfolder) if _writable(f) or self._warm(f, name)), None)
         self._cache_path = str(found) if found else ""
 
     @classmethod
@@ -105,7 +105,7 @@ class _Locator(UserProvidedCacheLocator):
         """Whether a folder holds fresh code of the function for this processor; read as numba writes it."""
         processor = cpu_target.target_context.codegen().magic_tuple()
         for path in folder.glob(f"{name}*.nbi"):
-            with path.open("rb") as file, contextlib.suppress(OSError, pickle.PickleError, EOFError):
+            with contextlib.suppress(OSError, pickle.PickleError, EOFError), path.open("rb") as file:
                 if pickle.load(file) != numba.__version__:  # noqa: S301
                     continue
                 stamp, overloads = pickle.load(file)  # noqa: S301
@@ -124,8 +124,10 @@ class _SkyCache(Cache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except (OSError, pickle.PickleError, EOFError):
-            return None  # a damaged file; compiled again, and replaced
+        except Exception:  # of a damaged file almost anything may come; it is made again
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with contextlib.suppress(OSError):  # read-only or full; numba would raise

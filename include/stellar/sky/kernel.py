@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from .grid import build_grid
 from .search import search
 
-# Left rows of one call of the search, and pairs that it has room for at least.
+# Pairs that one call of the search has room for, about; and at least, whatever the number of left rows.
 _CHUNK = 1 << 18
+_ROOM = 1024
 _ALL = 0
 
 Pairs = tuple[NDArray[Any], ...]
@@ -41,6 +42,7 @@ def find_pairs(
     grid = build_grid(ra2, dec2, radius_arcsec / 3600.0) if len(ra1) and len(ra2) else None
     if grid is None:
         return _empty(0)
+    k = min(k, len(ra2))
     rows = max(1, _CHUNK // max(k, 1))
     chunks = [(begin, min(begin + rows, len(ra1))) for begin in range(0, len(ra1), rows)]
     workers = max(1, min(n_threads, len(chunks)))
@@ -66,7 +68,7 @@ def _search(
 ) -> Iterator[Pairs]:
     """Pairs of a chunk, in as many pieces as it takes to have room for them."""
     k = limits[1][2]
-    room = (end - begin) * max(k, 1)
+    room = max((end - begin) * max(k, 1), _ROOM)
     while begin < end:
         out = _empty(room)
         n, reached = search(ra, dec, begin, end, *limits, out)
