@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from stellar.errors import InputError
 
+from .arrays import to_numpy
+
 _WORD = 8
 
 
@@ -34,7 +36,7 @@ def hash64(ids: pa.Array | pa.ChunkedArray) -> NDArray[np.uint64]:
     if pa.types.is_dictionary(ids.type):
         return hash64(ids.dictionary_decode())
     if pa.types.is_integer(ids.type):
-        values = ids.fill_null(0).to_numpy(zero_copy_only=False)
+        values = to_numpy(ids.fill_null(0))
         # Sign extended, so that an id has one hash whatever its column's width.
         return _mixed(values.astype(np.int64 if ids.type != pa.uint64() else np.uint64).view(np.uint64))
     if pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type) or pa.types.is_string_view(ids.type):

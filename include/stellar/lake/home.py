@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -210,13 +211,12 @@ def _settings(home: Path | str | None) -> Settings:
 
 
 def _from_history(lake: Path, path: Path) -> Current | None:
-    from stellar.ledger.history import read
-
-    tables = read(path)
-    if tables is None:
-        raise InputError(f"{path}: is damaged; the next promotion of the dataset writes it anew")
-    columns = [row["id_column"] for row in tables["lake.dataset"]]
-    found = [row["path"] for row in tables["lake.snapshot"] if row["state"] == "current"]
+    try:
+        tables = json.loads(path.read_text(encoding="utf-8"))["tables"]
+        columns = [row["id_column"] for row in tables["lake.dataset"]]
+        found = [row["path"] for row in tables["lake.snapshot"] if row["state"] == "current"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: is damaged; the next promotion of the dataset writes it anew") from None
     return Current(lake / found[0], columns[0] if columns else None) if found else None
 
 

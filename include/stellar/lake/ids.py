@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from stellar.errors import InputError, IntegrityError
 
+from .arrays import to_arrow, to_numpy
 from .hashes import hash64
 from .id_index import Source, find_index, make_index, remove_index
 from .kept import footer
@@ -71,7 +72,7 @@ def by_id(
         parts.append(found)
         places.append(place)
     order = np.argsort(np.concatenate(places), kind="stable")
-    return pa.concat_tables(parts).take(pa.array(order))
+    return pa.concat_tables(parts).take(to_arrow(order))
 
 
 @lru_cache(maxsize=64)
@@ -136,7 +137,7 @@ def _by_statistics(source: Source, asked: pa.Array) -> list[tuple[int, int]] | N
     files = [footer(path) for path in source.opened.files]
     counts = [len(one.starts) - 1 for one in files]
     if pa.types.is_integer(asked.type):
-        wanted = np.sort(asked.to_numpy().astype(np.int64, copy=False))
+        wanted = np.sort(to_numpy(asked).astype(np.int64, copy=False))
         spans = np.concatenate([np.empty((0, 2), np.int64), *(one.spans(source.id_column) for one in files)])
         some = np.searchsorted(wanted, spans[:, 0]) < np.searchsorted(wanted, spans[:, 1], side="right")
     else:
@@ -155,10 +156,10 @@ def _rows_of(
     with about.open() as file:
         ids = about.read(file, group, pa.schema([id_field])).column(0).cast(asked.type)
         place = pc.index_in(ids, value_set=asked)
-        rows = np.flatnonzero(place.is_valid().to_numpy())
+        rows = to_numpy(pc.indices_nonzero(place.is_valid())).astype(np.int64)
         if len(rows):
-            found = opened.rows(about, file, group, rows, wanted, {id_field.name: ids.take(pa.array(rows))})
-            return found, place.take(pa.array(rows)).to_numpy().astype(np.int64)
+            found = opened.rows(about, file, group, rows, wanted, {id_field.name: ids.take(to_arrow(rows))})
+            return found, to_numpy(place.take(to_arrow(rows))).astype(np.int64)
     return wanted.empty_table(), np.empty(0, np.int64)
 
 

@@ -32,6 +32,7 @@ from stellar.sky.pixels import in_ranges
 from stellar.sky.separation import ARCSEC_PER_DEGREE, separation_arcsec
 from stellar.store import is_remote
 
+from .arrays import to_arrow, to_numpy
 from .hats import DATASET, PARTITION_INFO
 from .kept import KEPT, Footer, array_bytes, footer
 from .read import Catalog
@@ -79,8 +80,8 @@ def cone(where: Where, ra: float, dec: float, radius_deg: float, columns: Sequen
     """
     opened = searchable(where)
     found = _joined(opened, columns, iter_cone(where, ra, dec, radius_deg, columns), separation=True)
-    order = np.argsort(found.column(found.num_columns - 1).to_numpy(), kind="stable")
-    return found.take(pa.array(order)) if len(order) > 1 else found
+    order = np.argsort(to_numpy(found.column(found.num_columns - 1)), kind="stable")
+    return found.take(to_arrow(order)) if len(order) > 1 else found
 
 
 def box(
@@ -281,10 +282,10 @@ class Searchable:
         if computed:
             needed += [self.schema.field(name) for name in self.positions if name not in {*columns, *wanted.names}]
         if needed:
-            read = about.read(file, group, pa.schema(needed), nulls=not self.catalog.is_hats).take(pa.array(rows))
+            read = about.read(file, group, pa.schema(needed), nulls=not self.catalog.is_hats).take(to_arrow(rows))
             columns |= zip(read.column_names, read.columns, strict=True)
         if computed:
-            columns[INDEX_COLUMN] = pa.array(spatial_index(*(_numbers(columns[name]) for name in self.positions)))
+            columns[INDEX_COLUMN] = to_arrow(spatial_index(*(_numbers(columns[name]) for name in self.positions)))
         return pa.table([columns[name] for name in wanted.names], schema=wanted)
 
     def _search(self, region: Region, wanted: pa.Schema, ra: str, dec: str) -> Iterator[pa.Table]:
@@ -292,14 +293,14 @@ class Searchable:
         for about, group, rows in self._candidates(region.ranges):
             with about.open() as file:
                 near = about.read(file, group, position)
-                near = near if rows is None else near.take(pa.array(rows))
+                near = near if rows is None else near.take(to_arrow(rows))
                 inside, separation = region.decide(_numbers(near[ra]), _numbers(near[dec]))
                 if not inside.any():
                     continue
-                near = near.filter(pa.array(inside))
+                near = near.take(to_arrow(np.flatnonzero(inside)))
                 have = {ra: near[ra], dec: near[dec]}
                 if separation is not None:
-                    have[self.separation] = pa.array(separation[inside])
+                    have[self.separation] = to_arrow(separation[inside])
                 rows = np.flatnonzero(inside) if rows is None else rows[inside]
                 found = self.rows(about, file, group, rows, wanted, have)
             yield found
@@ -387,7 +388,7 @@ def _of_folder(path: str, cells: Mapping[str, tuple[int, int]]) -> tuple[int, in
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:
-    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    values = to_numpy(column)
     return values if values.dtype.kind == "i" else values.astype(np.float64, copy=False)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -83,3 +85,15 @@ def test_a_damaged_history_is_named(home):
 
 def test_histories_lie_where_the_ledger_puts_them(home):
     assert history.history_file(home.lake, "own.mine") == home.lake / "own/mine" / HISTORY
+
+
+def test_a_search_loads_neither_database_nor_pandas(home):
+    """They take longer to import than thousands of cones."""
+    script = (
+        "import sys, stellar.lake; lake = stellar.lake.open()\n"
+        "assert lake.cone('mine', 0, 0, 2).num_rows > 5 and lake.box('mine', 0, 1, 0, 1).num_columns == 7\n"
+        "print([name for name in ('pandas', 'sqlalchemy', 'duckdb', 'astropy', 'numba') if name in sys.modules])"
+    )
+    environment = os.environ | {"STELLAR_HOME": str(home.home)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == "[]\n"
