@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from stellar import store
 from stellar.engine import margins
 from stellar.engine.build import expected_in, read_note
 from stellar.engine.context import Context
@@ -40,6 +39,7 @@ from stellar.ledger.partitions import StoredPartition, partition_hashes, stored_
 from stellar.settings import Settings
 from stellar.sky.healpix import Cell
 
+MANIFEST = "manifest.json"
 _REFUSED_SCHEMA = pa.schema([("reason", pa.string()), ("batch_id", pa.string())])
 
 
@@ -119,6 +119,7 @@ def _collect(
     """Every planned partition as it was staged or as an earlier snapshot holds it, and what was quarantined."""
     keys = [one.key for one in plan.partitions]
     stored = stored_partitions(connection, [*keys, *(companion_key(key) for key in keys)])
+    files = store.Files(settings.lake)
     made, refused = [], []
     for number, one in enumerate(plan.partitions):
         bucket = Partition.of_bucket(number, len(plan.partitions)).name
@@ -134,9 +135,9 @@ def _collect(
                 f"{plan.dataset}: partition {one.partition.name} is not built; build it before the commit"
             )
         old = stored[one.key]
-        made.append(_from_store(settings, one.partition.name, old, keeps_margins, one.reads))
+        made.append(_from_store(files, one.partition.name, old, keeps_margins, one.reads))
         if (old.accounting or {}).get("quarantined"):
-            refused.append(_from_store(settings, bucket, stored[companion_key(one.key)]))
+            refused.append(_from_store(files, bucket, stored[companion_key(one.key)]))
     return made, refused
 
 
@@ -158,15 +159,15 @@ def _refused(name: str, key: str, folder: Path, note: Mapping[str, Any]) -> Made
 
 
 def _from_store(
-    settings: Settings,
+    files: store.Files,
     name: str,
     old: StoredPartition,
     keeps_margins: bool = False,
     reads: dict[str, dict[str, str]] | None = None,
 ) -> Made:
-    root = settings.lake / old.snapshot_path
+    root = files.lake / old.snapshot_path
     source = root / old.path if old.path else Catalog(root).common_metadata
-    if not source.exists() or (old.path and source.stat().st_size != old.bytes):
+    if not (files.has(f"{old.snapshot_path}/{old.path}", old.bytes) if old.path else source.exists()):
         raise IntegrityError(f"{source}: missing or damaged, so it cannot be carried over; run `stellar verify`")
     file = _file(name, old.rows, keeps_margins)
     return Made(name, old.key, source, file, old.rows, old.bytes, old.file_sha256, old.accounting, reads)
@@ -277,21 +278,17 @@ def store_snapshot(
     The caller holds the dataset's lock, and the ledger does not name the folder yet, so what a crashed attempt left
     in its place is replaced.
     """
-    draft = aside / f"snapshot-{uuid.uuid4().hex}"
-    draft.mkdir(parents=True)
-    for one in made:
-        if one.file:
-            link(one.source, draft / one.file)
-    for edge in edges or ():
-        if edge.source and edge.file:
-            link(edge.source, draft / edge.file)
+    draft = store.Draft(aside)
+    for one in (*made, *(edges or ())):
+        if one.source and one.file:
+            draft.add(one.source, one.file)
     schema = schema or _schema(made)
     cells = {Cell.parse(one.name): one.rows for one in made if Partition(one.name).cell}
     if cells:
         size = sum(one.bytes for one in made if one.file)
-        finish_catalog(draft, dataset, cells, schema, position=position, margin=_info(about, edges), size=size)
+        finish_catalog(draft.folder, dataset, cells, schema, position=position, margin=_info(about, edges), size=size)
     else:
-        finish_plain(draft, schema)
+        finish_plain(draft.folder, schema)
     found = content_hash((one.name, one.sha256) for one in made)
     manifest = {
         **about,
@@ -303,12 +300,8 @@ def store_snapshot(
         "partitions": [one.to_dict() for one in sorted(made, key=lambda one: one.name)],
         "margins": [one.to_dict() for one in sorted(edges or (), key=lambda one: one.name)],
     }
-    write_json(draft / "manifest.json", manifest)
-    final = settings.lake / snapshot_folder(dataset, key)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    if final.exists():
-        shutil.rmtree(final)
-    draft.rename(final)
+    write_json(draft.folder / MANIFEST, manifest)
+    draft.publish(settings.lake / snapshot_folder(dataset, key), last=MANIFEST)
     return found
 
 
@@ -361,12 +354,3 @@ def _schema(made: Sequence[Made]) -> pa.Schema:
     if not made:
         return _REFUSED_SCHEMA
     return pq.read_schema(max(made, key=lambda one: one.rows > 0).source)
-
-
-def link(source: Path, target: Path) -> None:
-    """Hard link, or a copy where the file system has none (another device, too many links)."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

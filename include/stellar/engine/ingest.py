@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stellar import store
 from stellar.engine.commit import Made, record_snapshot, store_snapshot
 from stellar.engine.context import Context
 from stellar.engine.keys import content_hash, digest
@@ -106,7 +107,8 @@ def record_batch(ctx: Context, unit: WorkUnit, fetched: Fetched) -> str:
     if not final.exists():
         place = rows.column_names.index("batch_id")
         named = rows.set_column(place, "batch_id", pa.array([batch_id] * rows.num_rows, pa.string()))
-        write_partition(named, final, id_column="batch_id", sky=False)
+        with store.writing(final, ctx.settings.workspace / ".staging") as file:
+            write_partition(named, file, id_column="batch_id", sky=False)
     batches.record(
         ctx.engine,
         _row(unit),

@@ -74,7 +74,7 @@ def resolve_inputs(ctx: Context, step: Step, pinned: Mapping[str, str] | None) -
 
 def _resolve(ctx: Context, step: Step, role: str, one: Input, pinned: str | None) -> InputPlan:
     if one.batches is not None:
-        found_batches = [read_staged(ctx.settings.lake, one.dataset, batch_id) for batch_id in one.batches]
+        found_batches = [read_staged(ctx.settings.workspace, one.dataset, batch_id) for batch_id in one.batches]
         rows = sum(batch.rows for batch in found_batches)
         return InputPlan(role, one.dataset, None, None, digest(sorted(one.batches)), rows, "staged")
     if one.folder is not None:
@@ -125,7 +125,7 @@ class Reader:
         """The staged batches of an input."""
         if role not in self._batches:
             one = self.step.inputs[role]
-            self._batches[role] = Batches(self.settings.lake, one.dataset, one.batches or ())
+            self._batches[role] = Batches(self.settings.workspace, one.dataset, one.batches or ())
         return self._batches[role]
 
     def close(self) -> None:

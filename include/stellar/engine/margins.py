@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stellar import store
 from stellar.engine.keys import digest
 from stellar.lake.hats import margin_file
 from stellar.lake.margins import edge_mask, margin_rows, margin_sources
@@ -103,6 +104,7 @@ def make_margins(
         How many are made at once.
     """
     schema = pq.read_schema(parts[0].source) if parts else None
+    files = store.Files(lake)
 
     @lru_cache(maxsize=_EDGES_IN_MEMORY)
     def edge(part: Part) -> pa.Table:
@@ -111,7 +113,7 @@ def make_margins(
     def one(item: tuple[Cell, tuple[str, list[Part]]]) -> Margin:
         cell, (key, around) = item
         old = stored.get(key)
-        if old is not None and _is_there(lake, old):
+        if old is not None and _is_there(files, old):
             source = lake / old.snapshot_path / old.path if old.path else None
             return Margin(
                 str(cell), key, source, margin_file(cell) if source else None, old.rows, old.bytes, old.file_sha256
@@ -157,13 +159,8 @@ def _plain(table: pa.Table) -> pa.Table:
     return table.cast(stored_schema(table.schema)).replace_schema_metadata(None)
 
 
-def _is_there(lake: Path, old: StoredMargin) -> bool:
-    if old.path is None:
-        return old.rows == 0
-    try:
-        return (lake / old.snapshot_path / old.path).stat().st_size == old.bytes
-    except FileNotFoundError:
-        return False
+def _is_there(files: store.Files, old: StoredMargin) -> bool:
+    return old.rows == 0 if old.path is None else files.has(f"{old.snapshot_path}/{old.path}", old.bytes)
 
 
 def parts_of(made: Iterable[Any]) -> list[Part]:

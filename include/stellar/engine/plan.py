@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from stellar import store
 from stellar.engine.context import Context
 from stellar.engine.inputs import MARGIN, UNPLACED, InputPlan, Reader, resolve_inputs
 from stellar.engine.keys import digest
@@ -89,7 +90,7 @@ class Plan:
 
 def staging(settings: Settings, key: str) -> Path:
     """Folder where a snapshot is put together before its commit."""
-    return settings.lake / ".staging" / key
+    return settings.workspace / ".staging" / key
 
 
 def snapshot_folder(dataset: str, key: str) -> str:
@@ -204,14 +205,8 @@ def is_whole(settings: Settings, connection: sa.Connection, row: snapshots.Snaps
     members = [row, *snapshots.companions(connection, row.key)]
     if not all(one.committed and (settings.lake / str(one.path) / "manifest.json").exists() for one in members):
         return False
-    return all(_has_size(settings.lake / path, size) for path, size in snapshots.files_of(connection, row.key).items())
-
-
-def _has_size(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+    files = store.Files(settings.lake)
+    return all(files.has(path, size) for path, size in snapshots.files_of(connection, row.key).items())
 
 
 def _begin(ctx: Context, step: Step, key: str) -> None:
@@ -293,14 +288,16 @@ def _carried(ctx: Context, keys: list[str]) -> set[str]:
     """Those of some partition keys that a committed snapshot holds on disk, with what they quarantined."""
     with ctx.engine.connect() as connection:
         stored = stored_partitions(connection, [*keys, *map(companion_key, keys)])
-    here = {key for key, one in stored.items() if _on_disk(ctx.settings, one)}
+    files = store.Files(ctx.settings.lake)
+    here = {key for key, one in stored.items() if _is_there(files, one)}
     refusing = {key for key, one in stored.items() if (one.accounting or {}).get("quarantined")}
     return {key for key in here & {*keys} if key not in refusing or companion_key(key) in here}
 
 
-def _on_disk(settings: Settings, one: StoredPartition) -> bool:
-    root = settings.lake / one.snapshot_path
-    return _has_size(root / one.path, one.bytes) if one.path else root.exists()
+def _is_there(files: store.Files, one: StoredPartition) -> bool:
+    if one.path:
+        return files.has(f"{one.snapshot_path}/{one.path}", one.bytes)
+    return files.has_folder(one.snapshot_path)
 
 
 def _places(step: Step, reader: Reader) -> list[Partition]:

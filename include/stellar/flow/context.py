@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from stellar import store
 from stellar.engine.context import Context
 from stellar.ledger.connect import ledger_session
 from stellar.settings import Settings, load_settings
@@ -20,5 +21,6 @@ def open_context(run_id: str | None = None, settings: Settings | None = None) ->
         Who asks, for the ledger: an Airflow run, or None for the command.
     """
     settings = settings or load_settings()
+    store.check_reachable(settings.lake)
     with ledger_session(settings) as engine:
         yield Context(settings, engine, run_id)

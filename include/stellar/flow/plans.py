@@ -199,11 +199,11 @@ def _touched_files(ctx: Context, step: Step) -> list[str]:
     for one in step.inputs.values():
         for batch_id in one.batches or ():
             try:
-                staged = read_staged(ctx.settings.lake, one.dataset, batch_id)
+                staged = read_staged(ctx.settings.workspace, one.dataset, batch_id)
             except IntegrityError as error:
                 raise InputError(f"{step.dataset}: {error}") from error
             source = Path(staged.source)
-            kept = (ctx.settings.lake / staged.parts[0]).stat().st_mtime
+            kept = (ctx.settings.workspace / staged.parts[0]).stat().st_mtime
             if not source.exists():
                 notes.append(f"{source} is not there any more; what was read from it stays until you import again")
             elif source.stat().st_size != staged.source_bytes or source.stat().st_mtime > kept:

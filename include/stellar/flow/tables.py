@@ -135,7 +135,7 @@ def stage_table(
 
 
 def _stage(settings: Settings, dataset: str, schema: pa.Schema, options: dict[str, str], source: Any) -> Staged:
-    return stage(settings.lake, dataset, source, schema, options)
+    return stage(settings.workspace, dataset, source, schema, options)
 
 
 def _check_columns(schema: pa.Schema, wanted: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ from importlib import metadata
 
 import sqlalchemy as sa
 
+from stellar import store
 from stellar.errors import StellarError
 from stellar.ledger.connect import ledger_url
 from stellar.ledger.server import Server, account, check_reachable
@@ -38,7 +39,18 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Look at everything; a look that fails is a finding itself."""
     findings: list[Finding] = []
-    for look in (_machine, _packages, _home, _secrets, _supervisor, _ledger, _airflow, _broker, _services):
+    for look in (
+        _machine,
+        _packages,
+        _home,
+        _secrets,
+        _supervisor,
+        _ledger,
+        _airflow,
+        _broker,
+        _object_store,
+        _services,
+    ):
         try:
             findings += look(settings)
         except Exception as error:
@@ -164,6 +176,17 @@ def _broker(settings: Settings) -> Iterator[Finding]:
         yield Finding("broker", "bad", str(error))
     else:
         yield Finding("broker", "ok", f"{workers.shown_url(settings)}, {settings.celery_workers} Celery workers")
+
+
+def _object_store(settings: Settings) -> Iterator[Finding]:
+    if not store.is_remote(settings.lake):
+        return
+    try:
+        store.check_reachable(settings.lake)
+    except StellarError as error:
+        yield Finding("lake", "bad", str(error))
+    else:
+        yield Finding("lake", "ok", str(settings.lake))
 
 
 def _services(settings: Settings) -> Iterator[Finding]:

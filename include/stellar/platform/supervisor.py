@@ -18,6 +18,7 @@ from typing import IO, Self
 import psutil
 import yaml
 
+from stellar import store
 from stellar.errors import InputError, LedgerError, StellarError
 from stellar.ledger.connect import bring_up_to_date
 from stellar.ledger.server import Server
@@ -122,6 +123,7 @@ class Supervisor:
     def _start(self) -> None:
         settings = self.settings
         workers.check_broker(settings)
+        store.check_reachable(settings.lake)
         options = archive_options(settings)
         self.ports = assign_ports(settings, (*airflow.PORTS, "archive") if options is not None else airflow.PORTS)
         if options is not None:

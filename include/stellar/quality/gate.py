@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -223,7 +224,7 @@ def _duckdb(catalog: Catalog, suite: Suite, references: Mapping[str, Path]) -> d
 def _view(connection: duckdb.DuckDBPyConnection, name: str, catalog: Catalog) -> None:
     common = catalog.common_metadata
     paths = [*([common] if common.exists() else []), *catalog.files]
-    files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+    files = ", ".join("'" + os.fspath(path).replace("'", "''") + "'" for path in paths)
     options = "hive_partitioning = false" + ("" if catalog.is_hats else ", union_by_name = true")  # as in lake.sql
     connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], {options})")  # noqa: S608
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from stellar.store.objects import ObjectPath
 
 SCHEMES = ("s3",)
+SNAPSHOT_PARTS = 3  # a snapshot's folder is layer/subject/key
 
 
 def open_lake(url: str, cache: Path) -> Path:
@@ -94,9 +97,54 @@ def sizes(folder: Path) -> dict[str, int]:
     return found
 
 
-def local(path: Path) -> Path:
-    """A file of this machine with a file's content: itself, or its copy in the cache."""
-    return Path(os.fspath(path))
+@contextmanager
+def writing(final: Path, aside: Path) -> Iterator[Path]:
+    """A file of this machine to be written, then put in its place in the lake.
+
+    Parameters
+    ----------
+    final : Path
+        Its place; on this machine it is written there.
+    aside : Path
+        Folder of this machine for what is on its way.
+    """
+    if not is_remote(final):
+        yield final
+        return
+    folder = aside / f"write-{uuid.uuid4().hex}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder / final.name
+        link(folder / final.name, final)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Files:
+    """What lies in a lake now; of an object store each snapshot's folder is listed once, not each file asked for."""
+
+    def __init__(self, lake: Path) -> None:
+        self.lake = lake
+        self._listed: dict[str, dict[str, int]] = {}
+
+    def has(self, path: str, size: int) -> bool:
+        """Whether a file of a snapshot, by its path below the lake, is there and has so many bytes."""
+        if is_remote(self.lake):
+            *folder, file = path.split("/", SNAPSHOT_PARTS)
+            return self._list("/".join(folder)).get(file) == size
+        try:
+            return (self.lake / path).stat().st_size == size
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def has_folder(self, folder: str) -> bool:
+        """Whether a snapshot's folder is there."""
+        return bool(self._list(folder)) if is_remote(self.lake) else (self.lake / folder).exists()
+
+    def _list(self, folder: str) -> dict[str, int]:
+        if folder not in self._listed:
+            self._listed[folder] = sizes(self.lake / folder)
+        return self._listed[folder]
 
 
 class Draft:

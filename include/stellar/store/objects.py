@@ -34,7 +34,7 @@ class ObjectPath(ProxyUPath):
     def of_lake(cls, url: str, cache: Path) -> Self:
         """Path of a lake; all paths below it have its cache."""
         _caches[url] = cache
-        # Listings are not kept: other processes write here too.
+        # Listings are not kept: other processes write there too.
         return cls._from_upath(UPath(url, use_listings_cache=False))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -68,6 +68,10 @@ class ObjectPath(ProxyUPath):
     def __fspath__(self) -> str:
         return str(self._copy_here())
 
+    def open(self, mode: str = "r", buffering: int = -1, *args: Any, **kwargs: Any) -> Any:
+        """The object itself, not a copy; how it is buffered is for the store's client to say."""
+        return self.__wrapped__.open(mode, -1, *args, **kwargs)
+
     def _copy_here(self) -> Path:
         """The object in a file of the cache, named by address and version (ETag)."""
         about = self.fs.info(self.path)
@@ -76,8 +80,9 @@ class ObjectPath(ProxyUPath):
         version = hashlib.sha256(f"{self}\0{about.get('ETag')}\0{about['size']}".encode()).hexdigest()
         folder = _caches[self._lake]
         file = folder / version[:2] / f"{version[2:40]}{self.suffix}"
+        made = about["LastModified"].timestamp()
         try:
-            os.utime(file)
+            os.utime(file, (time.time(), made))  # when it was last asked for, and the object's own time
             return file
         except FileNotFoundError:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +91,7 @@ class ObjectPath(ProxyUPath):
             self.fs.get_file(self.path, str(fresh))
             if fresh.stat().st_size != about["size"]:
                 raise OSError(f"{self}: {fresh.stat().st_size} bytes came, {about['size']} were announced")
+            os.utime(fresh, (time.time(), made))
             fresh.replace(file)
         finally:
             fresh.unlink(missing_ok=True)
@@ -135,7 +141,9 @@ class ObjectPath(ProxyUPath):
         with contextlib.suppress(FileNotFoundError):
             (self / last).unlink(missing_ok=True)
         files = {one.relative_to(folder).as_posix(): one for one in folder.rglob("*") if one.is_file()}
-        self._copy_all([source.path for source in copies.values()], [f"{self.path}/{file}" for file in copies])
+        # what is made again in its own place takes over what lies there
+        moved = {file: source for file, source in copies.items() if source.path != f"{self.path}/{file}"}
+        self._copy_all([source.path for source in moved.values()], [f"{self.path}/{file}" for file in moved])
         first = sorted(set(files) - {last})
         self.fs.put([str(files[file]) for file in first], [f"{self.path}/{file}" for file in first], batch_size=AT_ONCE)
         stale = [f"{self.path}/{file}" for file in sorted(before - set(files) - set(copies))]
@@ -172,7 +180,7 @@ def _make_room(folder: Path, added: int) -> None:
     if _grown < CACHE_STEP:
         return
     _grown = 0
-    files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in folder.glob("*/*") if file.is_file())
+    files = sorted((file.stat().st_atime, file.stat().st_size, file) for file in folder.glob("*/*") if file.is_file())
     excess = sum(size for _, size, _ in files) - CACHE_BYTES
     for used, size, file in files:
         if excess <= 0 or used > time.time() - FRESH_S:
