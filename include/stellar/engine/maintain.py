@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from stellar.engine.context import Context
 from stellar.engine.plan import load_staged, snapshot_folder
+from stellar.engine.reasons import read_manifest
 from stellar.engine.recall import MANIFESTS
 from stellar.engine.verify import verify
 from stellar.errors import InputError
@@ -22,6 +23,7 @@ from stellar.ledger import history, snapshots
 from stellar.store import is_remote, remove
 
 STALE_S = 24 * 3600.0
+STAGED = "staged"
 _SNAPSHOT_FOLDER = re.compile(r"[0-9a-f]{16}")
 
 
@@ -167,6 +169,8 @@ def _in_use(ctx: Context) -> set[str]:
 def clear(ctx: Context, *, dry_run: bool = False, stale_s: float = STALE_S) -> list[str]:
     """Remove what was never committed: staging untouched for `stale_s`, and folders that the ledger does not name.
 
+    Staged batches go too, of files that an imported table does not consist of any more.
+
     Returns
     -------
     list of str
@@ -178,8 +182,11 @@ def clear(ctx: Context, *, dry_run: bool = False, stale_s: float = STALE_S) -> l
     for folder in [] if dry_run else stale:
         _discard(ctx, folder)
     for layer in _folders(lake):
-        for subject in [] if layer.name.startswith(".") else _folders(layer):
+        for subject in [] if layer.name.startswith(".") or layer.name == STAGED else _folders(layer):
             cleared += _clear_dataset(ctx, f"{layer.name}.{subject.name}", subject, dry_run)
+    for layer in _folders(lake / STAGED):
+        for subject in _folders(layer):
+            cleared += _clear_staged(ctx, f"{layer.name}.{subject.name}", subject, dry_run, stale_s)
     if not dry_run:
         _forget_building(ctx, stale_s)
     return cleared
@@ -206,6 +213,24 @@ def _clear_dataset(ctx: Context, dataset: str, folder: Path, dry_run: bool) -> l
                 if not dry_run:
                     _discard(ctx, one)
     return lost
+
+
+def _clear_staged(ctx: Context, dataset: str, folder: Path, dry_run: bool, stale_s: float) -> list[str]:
+    """Staged batches that neither the next import nor the current snapshot reads, with all that is kept of them."""
+    sql = "SELECT batch_id FROM ingest.batch WHERE dataset = :dataset AND superseded_by IS NULL"
+    with ctx.engine.connect() as connection:
+        used = set(connection.scalars(sa.text(sql), {"dataset": dataset}))
+    row = snapshots.current(ctx.engine, dataset)
+    manifest = (read_manifest(ctx, row) if row is not None else None) or {}
+    used |= set(manifest.get("batches", []))
+    cleared = set()
+    for file in sorted(one for one in folder.iterdir() if one.is_file()):
+        batch = file.name.split(".")[0]
+        if batch not in used and time.time() - file.stat().st_mtime > stale_s:
+            cleared.add((folder / batch if batch else file).relative_to(ctx.settings.lake).as_posix())
+            if not dry_run:
+                file.unlink(missing_ok=True)
+    return sorted(cleared)
 
 
 def _forget_building(ctx: Context, stale_s: float) -> None:

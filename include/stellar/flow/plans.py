@@ -138,7 +138,10 @@ def _plan_one(ctx: Context, stage: str, step: Step, pending: dict[str, Pending])
         reasons = plan_reasons(ctx, step, plan)
         notes = _touched_files(ctx, step)
     except StellarError as error:
-        return {**item, "error": str(error), "found": False}
+        said = str(error)
+        if isinstance(error, IntegrityError) and any(one.batches for one in step.inputs.values()):
+            said = f"what was read from its files is not kept here; import them again to see what changed ({error})"
+        return {**item, "error": said, "found": False}
     follows = _follows(ctx, step, plan, reasons, pending)
     pending[step.dataset] = Pending.of([*reasons.partitions, *reasons.removed, *follows])
     return {
@@ -198,10 +201,7 @@ def _touched_files(ctx: Context, step: Step) -> list[str]:
     notes = []
     for one in step.inputs.values():
         for batch_id in one.batches or ():
-            try:
-                staged = read_staged(ctx.settings.workspace, one.dataset, batch_id)
-            except IntegrityError as error:
-                raise InputError(f"{step.dataset}: {error}") from error
+            staged = read_staged(ctx.settings.workspace, one.dataset, batch_id)
             source = Path(staged.source)
             kept = (ctx.settings.workspace / staged.parts[0]).stat().st_mtime
             if not source.exists():

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from stellar import cli
 from stellar.engine import plan as planning
 from stellar.engine.context import Context
+from stellar.engine.maintain import clear
 from stellar.errors import InputError
 from stellar.flow.crossmatch import crossmatch
 from stellar.flow.plans import dry_plan
@@ -179,3 +180,20 @@ def test_by_the_command(ctx, made, settings, monkeypatch):
     items = json.loads(stellar("pairs", "--json"))
     assert {item["dataset"] for item in items} == {"own.left", "own.right", "own.pairs"}
     assert items[-1]["rebuilt"]
+
+
+def test_staged_batches_that_nobody_reads_any_more_are_cleared(ctx, made, tmp_path):
+    left, _ = made
+    folder = ctx.settings.lake / "staged" / "own" / "left"
+    (old,) = [file.name.split(".")[0] for file in folder.glob("*.arrow")]
+    bring(ctx, tmp_path / "left.parquet", "left", left.slice(1))
+    assert len(list(folder.glob("*.arrow"))) == 2
+    assert clear(ctx) == []  # too young
+    assert clear(ctx, stale_s=-1, dry_run=True) == [f"staged/own/left/{old}"]
+    assert clear(ctx, stale_s=-1) == [f"staged/own/left/{old}"]
+    assert not [file for file in folder.iterdir() if file.name.startswith(old)]
+    assert bring(ctx, tmp_path / "left.parquet", "left")["found"] is True
+    for file in folder.glob("*.arrow"):
+        file.unlink()
+    item = by_dataset(dry_plan(ctx, "pairs"))["own.left"]
+    assert "import them again" in item["error"]
