@@ -13,6 +13,7 @@ from stellar.engine.keys import digest
 from stellar.errors import InputError, LedgerError
 from stellar.lake.read import Catalog
 from stellar.ledger import gates, history, snapshots
+from stellar.ledger.partitions import partitions_of
 
 if TYPE_CHECKING:
     from stellar.quality.gate import GateResult
@@ -51,7 +52,7 @@ def _gate_one(ctx: Context, row: snapshots.Snapshot, together: Mapping[str, str]
         docs = ctx.settings.home / known.data_docs if known.data_docs else None
         return GateResult(row.dataset, True, known.rows_checked or 0, known.expectations, None, docs)
     if by_numbers:
-        result = _gate_by_numbers(ctx, row)
+        result = _gate_by_numbers(ctx, row, suite_hash)
         _record(ctx, row, result, suite_hash)
         return result
     others = {name: _folder(ctx, together[name]) for name in suite.references if name in together}
@@ -70,7 +71,7 @@ def _gate_one(ctx: Context, row: snapshots.Snapshot, together: Mapping[str, str]
     return result
 
 
-def _gate_by_numbers(ctx: Context, row: snapshots.Snapshot) -> GateResult:
+def _gate_by_numbers(ctx: Context, row: snapshots.Snapshot, suite_hash: str) -> GateResult:
     """The gate of a user's own table, which may be far larger than memory."""
     from stellar.quality.numbers import run_number_gate
 
@@ -82,10 +83,25 @@ def _gate_by_numbers(ctx: Context, row: snapshots.Snapshot) -> GateResult:
         row.dataset,
         ctx.settings.lake / str(row.path),
         [str(about["id_column"])] if imported else [],
+        _files(ctx, row.key),
+        cache=ctx.settings.cache / "ids",
+        checked=_checked(ctx, before, row, suite_hash) if before is not None else (),
         min_rows=1 if imported else 0,
         previous_rows=before.rows if before is not None and before.key != row.key else None,
         threads=ctx.settings.workers,
     )
+
+
+def _files(ctx: Context, key: str) -> dict[str, str]:
+    return {one["name"]: one["sha256"] for one in partitions_of(ctx.engine, key)}
+
+
+def _checked(ctx: Context, before: snapshots.Snapshot, row: snapshots.Snapshot, suite_hash: str) -> set[str]:
+    """Files of the current snapshot, where it has passed this very gate on the same id."""
+    with ctx.engine.connect() as connection:
+        known = gates.latest(connection, before.key)
+    same = (before.step, before.params.get("id")) == (row.step, row.params.get("id"))
+    return set(_files(ctx, before.key).values()) if known and known.suite_hash == suite_hash and same else set()
 
 
 def _folder(ctx: Context, key: str) -> Path | None:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,9 @@ from stellar.errors import IntegrityError
 from stellar.lake.schema import INDEX_FIELD, stored_schema
 from stellar.lake.write import file_sha256, row_bytes
 from stellar.sky.healpix import INDEX_COLUMN, Cell, spatial_index
+
+if TYPE_CHECKING:
+    from stellar.surveys.readers.chunks import SourceFile
 
 #: Raise it when a batch of the same file would come out differently.
 STAGER = 1
@@ -61,7 +64,7 @@ def folder_of(dataset: str) -> str:
     return f"staged/{dataset.replace('.', '/', 1)}"
 
 
-def stage(lake: Path, dataset: str, source: Any, schema: pa.Schema, options: Mapping[str, str]) -> Staged:
+def stage(lake: Path, dataset: str, source: SourceFile, schema: pa.Schema, options: Mapping[str, str]) -> Staged:
     """Stage one file, or find it staged.
 
     Parameters
@@ -83,7 +86,7 @@ def stage(lake: Path, dataset: str, source: Any, schema: pa.Schema, options: Map
         When fewer or more rows were staged than the file says it has.
     """
     folder = lake / folder_of(dataset)
-    kept = folder / "signs" / f"{_sign(source.path, schema, options)}.json"
+    kept = folder / "signs" / f"{_sign(source, schema, options)}.json"
     if (known := _known(lake, dataset, kept)) is not None:
         return known
     kept.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +94,7 @@ def stage(lake: Path, dataset: str, source: Any, schema: pa.Schema, options: Map
     try:
         rows, unplaced, size = _write(source, schema, options, folder, drafts)
         sha256 = file_sha256(source.path)
-        batch_id = digest(["staged", STAGER, dataset, str(source.path), sha256, _form(schema, options)])
+        batch_id = digest(["staged", STAGER, dataset, source.to_dict(), sha256, _form(schema, options)])
         parts = [folder / f"{batch_id}.{number:03d}.arrow" for number in range(len(drafts))]
         for draft, part in zip(drafts, parts, strict=True):
             draft.replace(part)
@@ -105,7 +108,7 @@ def stage(lake: Path, dataset: str, source: Any, schema: pa.Schema, options: Map
         unplaced,
         size,
         sum(part.stat().st_size for part in parts),
-        str(source.path),
+        str(source),
         sha256,
         source.path.stat().st_size,
     )
@@ -143,11 +146,11 @@ def _form(schema: pa.Schema, options: Mapping[str, str]) -> list[Any]:
     return [[str(column.name), str(column.type)] for column in schema] + [sorted(options.items()), CHUNK_BYTES]
 
 
-def _sign(path: Path, schema: pa.Schema, options: Mapping[str, str]) -> str:
+def _sign(source: SourceFile, schema: pa.Schema, options: Mapping[str, str]) -> str:
     """What stays the same as long as nobody touches a file (its change time cannot be set back)."""
-    about = path.stat()
+    about = source.path.stat()
     times = [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
-    return digest(["file", STAGER, str(path), times, _form(schema, options)])
+    return digest(["file", STAGER, source.to_dict(), times, _form(schema, options)])
 
 
 def _known(lake: Path, dataset: str, kept: Path) -> Staged | None:
@@ -158,7 +161,7 @@ def _known(lake: Path, dataset: str, kept: Path) -> Staged | None:
 
 
 def _write(
-    source: Any, schema: pa.Schema, options: Mapping[str, str], folder: Path, drafts: list[Path]
+    source: SourceFile, schema: pa.Schema, options: Mapping[str, str], folder: Path, drafts: list[Path]
 ) -> tuple[int, int, float]:
     """Write a file's chunks, each sorted along the sky, to parts; rows, unplaced rows and mean bytes of a row."""
     from stellar.surveys.readers.chunks import count_rows, iter_chunks

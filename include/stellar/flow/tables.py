@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -23,6 +23,9 @@ from stellar.errors import GateFailed, InputError
 from stellar.lake.names import full_name
 from stellar.ledger import batches, snapshots
 from stellar.settings import Settings
+
+if TYPE_CHECKING:
+    from stellar.surveys.readers.chunks_sources import SourceFile
 
 DEFAULT_MARGIN_ARCSEC = 10.0
 SERVICE = "files"
@@ -116,17 +119,13 @@ def stage_table(
     progress: Progress | None = None,
 ) -> Step:
     """Stage the files and return the step that makes the dataset of them; arguments as for `import_table`."""
-    from stellar.surveys.readers.chunks import common_schema, find_sources
-
     dataset = full_name(name)
     if margin_arcsec < 0:
         raise InputError(f"the margin is {margin_arcsec} arcsec; it cannot be negative")
-    sources = find_sources([Path(file) for file in files])
-    schema = common_schema(sources)
-    _check_columns(schema, {"id": id_column, "ra": ra, "dec": dec})
     options = {"id": id_column, "ra": ra, "dec": dec}
+    sources, schema = sources_of(files, options)
     tell = partial(progress, "stage") if progress else None
-    work = partial(_stage, ctx.settings.without_secrets(), dataset, schema, options)
+    work = partial(stage_source, ctx.settings.without_secrets(), dataset, schema, options)
     staged = map_unordered(ctx.settings, work, sources, threads=True, progress=tell)
     _record(ctx, dataset, staged)
     ids = sorted({batch.batch_id for batch in staged})
@@ -134,7 +133,20 @@ def stage_table(
     return import_step(dataset, ids, columns, id_column, ra, dec, margin_arcsec)
 
 
-def _stage(settings: Settings, dataset: str, schema: pa.Schema, options: dict[str, str], source: Any) -> Staged:
+def sources_of(files: Sequence[str | Path], options: dict[str, str]) -> tuple[list[SourceFile], pa.Schema]:
+    """The tables of some files and folders, and the columns that they have together; `options` names id, ra and dec."""
+    from stellar.surveys.readers.chunks import common_schema, find_sources
+
+    sources = find_sources([Path(file) for file in files])
+    schema = common_schema(sources, required=[*options.values()], numbers=[options["ra"], options["dec"]])
+    _check_columns(schema, options)
+    return sources, schema
+
+
+def stage_source(
+    settings: Settings, dataset: str, schema: pa.Schema, options: dict[str, str], source: SourceFile
+) -> Staged:
+    """Stage one table, or find it staged."""
     return stage(settings.workspace, dataset, source, schema, options)
 
 

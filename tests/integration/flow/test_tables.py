@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from astropy.io.fits import BinTableHDU, HDUList, PrimaryHDU
 from astropy.table import Table
 from hats.io.validation import is_valid_catalog
 
@@ -177,9 +178,32 @@ def test_repeated_ids_do_not_become_current(ctx, tmp_path):
     assert snapshots.current(ctx.engine, "own.mine").rows == 20
 
 
+def test_an_id_of_a_carried_partition_is_not_given_again(ctx, tmp_path):
+    table = stars(2_000).sort_by("DEJ2000")
+    bring(ctx, write(tmp_path / "in", table))
+    ids = table["star"].to_numpy().copy()
+    ids[10] = ids[1_900]  # the other end of the sky, whose partition does not change
+    with pytest.raises(GateFailed, match=rf"repeated_ids.*{ids[10]}"):
+        bring(ctx, write(tmp_path / "in", table.set_column(0, "star", pa.array(ids))))
+    ids[10] = 7
+    later = bring(ctx, write(tmp_path / "in", table.set_column(0, "star", pa.array(ids))))
+    assert later["carried"] > 0
+    assert later["changed"]
+
+
+def test_two_tables_of_one_file_are_both_imported(ctx, tmp_path):
+    first, second = stars(30), stars(20, seed=1)
+    path = tmp_path / "two.fits"
+    tables = [Table({name: one[name].to_numpy() for name in one.column_names}) for one in (first, second)]
+    tables[1]["star"] += 1000
+    HDUList([PrimaryHDU(), *(BinTableHDU(one) for one in tables)]).writeto(path)
+    made = bring(ctx, [f"{path}#1", f"{path}#2"])
+    assert made["rows"] == 50
+
+
 def test_what_cannot_be_imported_is_named(ctx, tmp_path):
     pq.write_table(stars(5), tmp_path / "t.parquet")
-    with pytest.raises(InputError, match=r"no column 'ra'.*RAJ2000.*--ra"):
+    with pytest.raises(InputError, match=r"no column ra, dec; it has star, RAJ2000"):
         import_table(ctx, [tmp_path / "t.parquet"], "mine", id_column="star")
     with pytest.raises(InputError, match=r"'mag' is float.*--id"):
         import_table(ctx, [tmp_path / "t.parquet"], "mine", id_column="mag", ra="RAJ2000", dec="DEJ2000")
