@@ -38,7 +38,8 @@ def page() -> str:
 
 
 def _rank(name: str) -> int:
-    order = ("build_catalog", "extract_features", "train_models", "score_catalog", "maintain_lake")
+    order = ("build_catalog", "extract_features", "train_models", "score_catalog", "import_catalog")
+    order += ("crossmatch_catalogs", "maintain_lake")
     return order.index(name) if name in order else -1
 
 
@@ -49,7 +50,8 @@ def _section(dag) -> str:
         lines += ["| parameter | default | what it is |", "| --- | --- | --- |"]
         for name in dag.params:
             param = dag.params.get_param(name)
-            lines.append(f"| `{name}` | `{param.value}` | {param.description} |")
+            default = "required" if str(param.value) == "NOTSET" else f"`{param.value}`"
+            lines.append(f"| `{name}` | {default} | {param.description} |")
         lines.append("")
     lines.append("Tasks: " + ", ".join(f"`{task.task_id}`" for task in dag.topological_sort()) + ".")
     return "\n".join(lines) + "\n"

@@ -18,6 +18,8 @@ DAGS = {
     "extract_features",
     "train_models",
     "score_catalog",
+    "import_catalog",
+    "crossmatch_catalogs",
     "maintain_lake",
 }
 LARGEST_FILE_LINES = 60
