@@ -31,6 +31,8 @@ from stellar.platform.ports import free_ports, is_free
 from stellar.quality import suites
 from stellar.settings import load_settings
 
+ROWS = 60_000
+
 
 @pytest.fixture(scope="session")
 def homes() -> Iterator[Path]:
@@ -136,15 +138,30 @@ def bring() -> Callable[..., None]:
 def tables(homes: Path) -> list[Path]:
     """Four files of stars over a part of the sky, large enough for some ten partitions."""
     random = np.random.default_rng(7)
+    return [
+        _stars(homes / f"stars_{number}.parquet", number, random.uniform(10, 60, ROWS), random.uniform(-20, 20, ROWS))
+        for number in range(4)
+    ]
+
+
+@pytest.fixture(scope="session")
+def other_tables(tables: list[Path], homes: Path) -> list[Path]:
+    """Another survey of the same stars: half of them, with a scatter of 0.3 arcsec."""
+    random = np.random.default_rng(8)
     paths = []
-    for number in range(4):
-        rows = 60_000
-        ra, dec = random.uniform(10, 60, rows), random.uniform(-20, 20, rows)
-        columns = {"id": np.arange(rows) * 4 + number, "ra": ra, "dec": dec}
-        columns |= {f"f{i}": random.normal(size=rows) for i in range(20)}
-        paths.append(homes / f"stars_{number}.parquet")
-        pq.write_table(pa.table(columns), paths[-1])
+    for number, path in enumerate(tables[:2]):
+        stars = pq.read_table(path, columns=["ra", "dec"])
+        ra, dec = (stars[name].to_numpy() + random.normal(0, 0.3 / 3600, ROWS) for name in ("ra", "dec"))
+        paths.append(_stars(homes / f"others_{number}.parquet", number, ra, dec))
     return paths
+
+
+def _stars(path: Path, number: int, ra: np.ndarray, dec: np.ndarray) -> Path:
+    random = np.random.default_rng([9, number, *path.name.encode()])
+    columns = {"id": np.arange(ROWS) * 4 + number, "ra": ra, "dec": dec}
+    columns |= {f"f{i}": random.normal(size=ROWS) for i in range(20)}
+    pq.write_table(pa.table(columns), path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from scale import held_steps as held
 from stellar.engine import engine, plan
 from stellar.engine.executors import map_unordered
 from stellar.errors import InputError, StellarError
+from stellar.flow.crossmatch import crossmatch
+from stellar.flow.tables import import_table
 from stellar.ledger import snapshots
 from stellar.ledger.partitions import partitions_of
 from stellar.settings import load_settings
@@ -108,25 +110,42 @@ def test_a_build_whose_worker_is_killed_is_the_build_of_one_process(cluster, con
     assert not list((ctx.settings.lake / ".staging").glob("*")), "nothing is left of the killed worker's attempt"
 
 
+SAME = ("dataset", "snapshot", "content_hash", "rows", "partitions", "margin_arcsec")
 HELD_IN = {"a file is staged": "stellar.engine.staging:_write", "a partition is built": "stellar.engine.build:_stage"}
 
 
 @pytest.mark.parametrize("place", HELD_IN)
 def test_an_import_whose_worker_is_killed_is_the_import_of_one_process(scheduler, contexts, tables, place):
-    from stellar.flow.tables import import_table
-
     options = {"id_column": "id", "margin_arcsec": 20.0}
     alone = import_table(contexts(workers=1), tables, "stars", **options)
-
     scheduler.add_workers(2, hold_in=HELD_IN[place])
     ctx = contexts(workers=4, engine="dask", dask_scheduler=scheduler.address)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(import_table, ctx, tables, "stars", **options)
         kill_held_worker(scheduler)
-        found = running.result(timeout=KILL_S)
-    same = ("dataset", "snapshot", "content_hash", "rows", "quarantined", "partitions", "margin_arcsec")
-    assert {name: found[name] for name in same} == {name: alone[name] for name in same}
-    assert found["partitions"] > 4
+        check_same(running.result(timeout=KILL_S), alone)
+
+
+def test_a_match_whose_worker_is_killed_is_the_match_of_one_process(scheduler, contexts, tables, other_tables):
+    alone = contexts(workers=1)
+    scheduler.add_workers(2, hold_in=HELD_IN["a partition is built"])
+    ctx = contexts(workers=4, engine="dask", dask_scheduler=scheduler.address)
+    scheduler.held.touch()  # nothing is held yet
+    for name, files in (("stars", tables), ("others", other_tables)):
+        check_same(*(import_table(one, files, name, id_column="id") for one in (ctx, alone)))
+    expected = crossmatch(alone, "stars", "others", "pairs", radius_arcsec=2.0)
+    assert expected["rows"] > 100_000
+    scheduler.held.unlink()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(crossmatch, ctx, "stars", "others", "pairs", radius_arcsec=2.0)
+        kill_held_worker(scheduler)
+        check_same(running.result(timeout=KILL_S), expected)
+
+
+def check_same(found: dict, alone: dict) -> None:
+    """Two outcomes are of one snapshot, to the last file."""
+    assert {name: found[name] for name in SAME} == {name: alone[name] for name in SAME}
+    assert found["partitions"] > 3
     assert hashes(Path(found["path"])) == hashes(Path(alone["path"]))
 
 

@@ -17,9 +17,12 @@ from integration.engine import small_steps as small
 from stellar import store
 from stellar.engine import engine
 from stellar.engine.maintain import clear, retire, verify
+from stellar.engine.rebuild import rebuild
+from stellar.flow.crossmatch import crossmatch
 from stellar.flow.tables import import_table
 from stellar.lake.sql import connect
 from stellar.ledger import snapshots
+from stellar.ledger.connect import ledger_session
 
 OPTIONS = {"id_column": "id", "margin_arcsec": 20.0}
 
@@ -72,6 +75,30 @@ def test_imports_and_their_increments_are_those_of_a_lake_at_home(here, there, t
     assert second[1]["carried"] == second[0]["carried"] > 5
     assert hashes(there.settings.lake) == hashes(here.settings.lake)
     assert not list((there.settings.workspace / ".staging").glob("*"))
+
+
+def test_matches_are_those_of_a_lake_at_home(here, there, tables, other_tables):
+    for ctx in (here, there):
+        import_table(ctx, tables, "stars", **OPTIONS)
+        import_table(ctx, other_tables, "others", **OPTIONS)
+        made = crossmatch(ctx, "stars", "others", "pairs", radius_arcsec=2.0)
+        assert made["rows"] > 100_000
+    assert hashes(there.settings.lake) == hashes(here.settings.lake)
+
+
+def test_the_ledger_is_made_again_from_the_store(there, tables, bring):
+    bring(there, "a")
+    engine.run(there, [small.curate_step()])
+    import_table(there, tables, "stars", **OPTIONS)
+    current = snapshots.current_keys(there.engine)
+    with ledger_session(there.settings, "owner") as owner:
+        report = rebuild(there.settings, owner, replace=True)
+    assert report["current"] == current
+    assert report["skipped"] == []
+    there.engine.dispose()
+    assert snapshots.current_keys(there.engine) == current
+    assert verify(there) == []
+    assert import_table(there, tables, "stars", **OPTIONS)["found"]
 
 
 def test_steps_on_surveys_rows_are_those_of_a_lake_at_home(here, there, bring):
