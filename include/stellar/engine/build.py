@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from stellar.engine.context import Context
 from stellar.engine.inputs import Reader
-from stellar.engine.margins import write_edge
+from stellar.engine.margins import edge_file, keep_edge
 from stellar.engine.plan import PartitionPlan, Plan, key_of, staging, write_json
 from stellar.engine.step import Partition, Step, StepResult
 from stellar.errors import InputError, LedgerError
@@ -73,10 +73,10 @@ def _build_one(settings: Settings, step: Step, plan: Plan, one: PartitionPlan, r
     folder = staging(settings, plan.key)
     stem = one.partition.file_name
     note = _stage(table, folder, stem, step)
-    note |= {"key": one.key, "accounting": result.accounting.to_dict(), "quarantine": None, "edge": None}
+    note |= {"key": one.key, "accounting": result.accounting.to_dict(), "quarantine": None}
     cell = one.partition.cell
     if step.margin_arcsec and cell is not None and table.num_rows:
-        note["edge"] = write_edge(table, folder / f"{stem}.{note['sha256'][:16]}.edge", cell, step.margin_arcsec)
+        keep_edge(table, cell, step.margin_arcsec, edge_file(settings.cache, note["sha256"], step.margin_arcsec))
     if result.quarantine is not None and result.quarantine.num_rows:
         note["quarantine"] = _stage(result.quarantine, folder, f"{stem}.quarantine", None)
     write_json(_note(settings, plan.key, one.partition), note)

@@ -56,7 +56,6 @@ class Made:
     sha256: str
     accounting: dict[str, Any] | None = None
     reads: dict[str, dict[str, str]] | None = None
-    edge: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -149,8 +148,7 @@ def _file(name: str, rows: int, keeps_margins: bool = False) -> str | None:
 def _from_note(one: PartitionPlan, folder: Path, note: Mapping[str, Any], keeps_margins: bool) -> Made:
     name, rows = one.partition.name, note["rows"]
     file, source = _file(name, rows, keeps_margins), folder / note["file"]
-    edge = folder / note["edge"] if note["edge"] else None
-    return Made(name, one.key, source, file, rows, note["bytes"], note["sha256"], note["accounting"], one.reads, edge)
+    return Made(name, one.key, source, file, rows, note["bytes"], note["sha256"], note["accounting"], one.reads)
 
 
 def _refused(name: str, key: str, folder: Path, note: Mapping[str, Any]) -> Made:
@@ -257,7 +255,15 @@ def _margins(
     wanted = margins.keys(parts, step.margin_arcsec, step.id_columns)
     stored = ledger_margins.stored(connection, [key for key, _ in wanted.values()])
     return margins.make_margins(
-        parts, step.margin_arcsec, step.id_columns, stored, wanted, ctx.settings.lake, aside, ctx.settings.workers
+        parts,
+        step.margin_arcsec,
+        step.id_columns,
+        stored,
+        wanted,
+        ctx.settings.lake,
+        aside,
+        ctx.settings.cache,
+        ctx.settings.workers,
     )
 
 

@@ -1,7 +1,8 @@
 """Margins of a snapshot: for each partition, the rows of its neighbours that lie within a margin of its cell.
 
-The rows of a cell that can be in anybody's margin are its edge, a few percent of it. A margin is made from the edges of
-the cells around, keyed by their files, and carried over as partitions are.
+The rows of a cell that can be in anybody's margin are its edge, a few percent of it, kept in the home's cache under
+the hash of the partition's file. A margin is made from the edges of the cells around, keyed by their files, and carried
+over as partitions are.
 """
 
 from __future__ import annotations
@@ -57,12 +58,11 @@ class Margin:
 
 @dataclass(frozen=True)
 class Part:
-    """A partition of the snapshot to be: its cell, the file with its rows and the file's hash, its staged edge."""
+    """A partition of the snapshot to be: its cell, the file with its rows and the file's hash."""
 
     cell: Cell
     source: Path
     sha256: str
-    edge: Path | None = None
 
 
 def keys(parts: Sequence[Part], margin_arcsec: float, ids: Sequence[str]) -> dict[Cell, tuple[str, list[Part]]]:
@@ -84,6 +84,7 @@ def make_margins(
     wanted: Mapping[Cell, tuple[str, list[Part]]],
     lake: Path,
     folder: Path,
+    cache: Path,
     threads: int,
 ) -> list[Margin]:
     """Margins of all partitions of a snapshot: those in `stored` as they are, the others made in `folder`.
@@ -98,8 +99,8 @@ def make_margins(
         Key -> margin of an earlier snapshot.
     wanted : mapping
         From `keys`.
-    lake, folder : Path
-        The lake, and where new files are written.
+    lake, folder, cache : Path
+        The lake, where new files are written, and where edges are kept.
     threads : int
         How many are made at once.
     """
@@ -108,7 +109,7 @@ def make_margins(
 
     @lru_cache(maxsize=_EDGES_IN_MEMORY)
     def edge(part: Part) -> pa.Table:
-        return read_edge(part, margin_arcsec)
+        return read_edge(part, margin_arcsec, cache)
 
     def one(item: tuple[Cell, tuple[str, list[Part]]]) -> Margin:
         cell, (key, around) = item
@@ -130,28 +131,33 @@ def make_margins(
         return list(pool.map(one, wanted.items()))
 
 
-def write_edge(table: pa.Table, path: Path, cell: Cell, margin_arcsec: float) -> str:
-    """Stage the rows of a partition that may lie in a margin of its neighbours; returns the file's name."""
+def keep_edge(table: pa.Table, cell: Cell, margin_arcsec: float, path: Path) -> pa.Table:
+    """Keep the rows of a partition that may lie in a margin of its neighbours in a file of their own; returns them."""
     index = table[INDEX_COLUMN].to_numpy()
     edge = _plain(table.filter(pa.array(edge_mask(index, cell, margin_arcsec))))
-    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with pa.OSFile(str(fresh), "wb") as sink, pa.ipc.new_file(sink, edge.schema) as writer:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{uuid.uuid4().hex}.arrow")
+    with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_file(sink, edge.schema) as writer:
         writer.write_table(edge)
-    fresh.replace(path)
-    return path.name
+    draft.replace(path)
+    return edge
 
 
-def read_edge(part: Part, margin_arcsec: float) -> pa.Table:
-    """The rows of a partition that may lie in a margin of its neighbours: as staged, or from the partition itself."""
-    if part.edge is not None:
-        with pa.OSFile(str(part.edge), "rb") as source:
+def edge_file(cache: Path, sha256: str, margin_arcsec: float) -> Path:
+    """Where the edge of a partition is kept, by the hash of the partition's file."""
+    return cache / "edges" / sha256[:2] / f"{sha256}.{margin_arcsec!r}.arrow"
+
+
+def read_edge(part: Part, margin_arcsec: float, cache: Path) -> pa.Table:
+    """The rows of a partition that may lie in a margin of its neighbours: as kept, or from the partition itself."""
+    path = edge_file(cache, part.sha256, margin_arcsec)
+    try:
+        with pa.OSFile(str(path), "rb") as source:
             return pa.ipc.open_file(source).read_all()
-    with pq.ParquetFile(part.source) as file:
-        index = file.read(columns=[INDEX_COLUMN], use_threads=False).column(0).to_numpy()
-        near = edge_mask(index, part.cell, margin_arcsec)
-        if not near.any():
-            return _plain(file.schema_arrow.empty_table())
-        return _plain(file.read(use_threads=False).filter(pa.array(near)))
+    except (FileNotFoundError, pa.ArrowInvalid):
+        with pq.ParquetFile(part.source) as file:
+            table = file.read(use_threads=False)
+        return keep_edge(table, part.cell, margin_arcsec, path)
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -166,4 +172,4 @@ def _is_there(files: store.Files, old: StoredMargin) -> bool:
 def parts_of(made: Iterable[Any]) -> list[Part]:
     """Partitions with rows that lie in a cell, of what a commit has collected."""
     placed = [one for one in made if one.rows and one.name.startswith("Norder")]
-    return [Part(Cell.parse(one.name), one.source, one.sha256, one.edge) for one in placed]
+    return [Part(Cell.parse(one.name), one.source, one.sha256) for one in placed]

@@ -84,7 +84,7 @@ def _gate_by_numbers(ctx: Context, row: snapshots.Snapshot, suite_hash: str) -> 
         ctx.settings.lake / str(row.path),
         [str(about["id_column"])] if imported else [],
         _files(ctx, row.key),
-        cache=ctx.settings.cache / "ids",
+        cache=ctx.settings.cache / "gate",
         checked=_checked(ctx, before, row, suite_hash) if before is not None else (),
         min_rows=1 if imported else 0,
         previous_rows=before.rows if before is not None and before.key != row.key else None,

@@ -158,7 +158,7 @@ def _repeated(kept: KeptIds, fresh: list[Cell], threads: int) -> tuple[int, list
 
         def common(cell: Cell) -> NDArray[np.uint64]:
             old = kept.of(cell)
-            likely = old[marks[_mark(old)]]
+            likely = old[marks.take(_mark(old))]
             place = np.minimum(np.searchsorted(new, likely), len(new) - 1)
             return likely[new[place] == likely]
 
@@ -167,9 +167,11 @@ def _repeated(kept: KeptIds, fresh: list[Cell], threads: int) -> tuple[int, list
     return _named(kept, np.unique(np.concatenate(suspects)))
 
 
-def _mark(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A place among 2**22 for each (multiplicative hashing, Knuth, TAOCP 6.4)."""
-    return (hashes * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(42)
+def _mark(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """A place among 2**22 for each (multiplicative hashing, Knuth, TAOCP 6.4); int64, since NumPy indexes by that."""
+    places = hashes * np.uint64(0x9E3779B97F4A7C15)
+    places >>= np.uint64(42)
+    return places.view(np.int64)
 
 
 def _named(kept: KeptIds, suspects: NDArray[np.uint64]) -> tuple[int, list[dict[str, Any]]]:
