@@ -1,5 +1,5 @@
 """`python -m stellar`: the same as the `stellar` command."""
 
-from stellar.cli import main
+from stellar.cli import run
 
-main()
+run()
