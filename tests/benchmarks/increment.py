@@ -7,7 +7,6 @@ Run as a process in the platform's environment, so that its start is no part of 
 import hashlib
 import json
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -106,7 +105,6 @@ def report(builds: dict[str, dict[str, dict]], changed: int) -> dict:
 
 def main(data: Path, work: Path) -> None:
     input_folder = work / "input"
-    shutil.rmtree(work, ignore_errors=True)
     input_folder.mkdir(parents=True)
     for file in data.glob("*.parquet"):
         os.link(file, input_folder / file.name)

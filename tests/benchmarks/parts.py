@@ -4,7 +4,8 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,15 @@ def side_by_side(bench: Bench, sky: skies.Sky, former: dict, repeats: int) -> di
     return found
 
 
+@contextmanager
+def workplace(folder: Path) -> Iterator[Path]:
+    """An empty folder that is removed afterwards."""
+    try:
+        yield table.fresh(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def small(bench: Bench, former: dict) -> dict:
     """2 M x 1 M rows over 60 x 40 degrees."""
     return side_by_side(bench, skies.PATCH, former, repeats=3)
@@ -83,19 +93,19 @@ def scaling(bench: Bench, former: dict) -> dict:
     sizes = []
     for millions in SCALING_MILLIONS:
         sky = skies.growing(millions)
-        data, work = skies.make(sky, bench.folder), bench.folder / f"work-{sky.name}"
         bench.say(f"{sky.left:,} x {sky.right:,} rows")
-        measured = table.run_ours(data, work, 3 if millions < 20 else 1, bench.say)
+        with workplace(bench.folder / f"work-{sky.name}") as work:
+            data = skies.make(sky, bench.folder)
+            measured = table.run_ours(data, work, 3 if millions < 20 else 1, bench.say)
         sizes.append({"left": sky.left, "right": sky.right, "measured": measured})
-        shutil.rmtree(work)
     return {"date": _now(), "sizes": sizes}
 
 
 def increment(bench: Bench, former: dict) -> dict:
     """A change to 1% of 20 M rows."""
-    data, work = skies.make(skies.ORDERED, bench.folder), bench.folder / "work-increment"
-    found = measure([sys.executable, HERE / "increment.py", data, work]).json()
-    shutil.rmtree(work)
+    data = skies.make(skies.ORDERED, bench.folder)
+    with workplace(bench.folder / "work-increment") as work:
+        found = measure([sys.executable, HERE / "increment.py", data, work]).json()
     bench.say(f"  seconds {found['seconds']}")
     for name, one in found["increment"].items():
         bench.say(f"  {name}: built {one['built']} of {one['partitions']} partitions; seconds {one['seconds']}")
@@ -107,23 +117,22 @@ def increment(bench: Bench, former: dict) -> dict:
 
 def cone_searches(bench: Bench, former: dict) -> dict:
     """Cones on the 20 M rows, as our import wrote them, with three tools."""
-    data, work = skies.make(skies.WHOLE, bench.folder), table.fresh(bench.folder / "work-cones")
-    columns = ["--id", "id", "--ra", "ra", "--dec", "dec"]
-    command = [table.STELLAR, "import", *skies.files(data, "left"), "--name", "left", *columns, "--json"]
-    catalog = measure(command, {"STELLAR_HOME": str(work / "home")}).json()["path"]
-    radius, tools = str(cones.RADIUS_ARCSEC), {}
+    data, tools = skies.make(skies.WHOLE, bench.folder), {}
     wanted = cones.positions_near(skies.files(data, "left"), cones.CONES, skies.SEED)
-    for name, count in (("stellar", cones.CONES), ("lsdb", cones.PEER_CONES), ("duckdb", cones.PEER_CONES)):
-        positions = work / f"{name}.json"
-        positions.write_text(json.dumps(wanted[:count]))
-        if name == "stellar":
-            run = measure([sys.executable, HERE / "cones.py", catalog, positions, radius])
-        else:
-            at = ["--catalogs", Path(catalog) / "catalog", "--positions", positions, "--radius", radius]
-            run = table.run_peer(f"{name}-cones", *at, memory=False)
-        tools[name] = run.json()
-        bench.say(f"  {name:8s} {count} cones: {cones.spread(tools[name]['ms'])}")
-    shutil.rmtree(work)
+    with workplace(bench.folder / "work-cones") as work:
+        columns = ["--id", "id", "--ra", "ra", "--dec", "dec"]
+        command = [table.STELLAR, "import", *skies.files(data, "left"), "--name", "left", *columns, "--json"]
+        snapshot = Path(measure(command, {"STELLAR_HOME": str(work / "home")}).json()["path"])
+        for name, count in (("stellar", cones.CONES), ("lsdb", cones.PEER_CONES), ("duckdb", cones.PEER_CONES)):
+            positions = work / f"{name}.json"
+            positions.write_text(json.dumps(wanted[:count]))
+            if name == "stellar":
+                run = measure([sys.executable, HERE / "cones.py", snapshot, positions, str(cones.RADIUS_ARCSEC)])
+            else:
+                at = ["--catalogs", snapshot / "catalog", "--positions", positions]
+                run = table.run_peer(f"{name}-cones", *at, "--radius", str(cones.RADIUS_ARCSEC), memory=False)
+            tools[name] = run.json()
+            bench.say(f"  {name:8s} {count} cones: {cones.spread(tools[name]['ms'])}")
     rows = [tool["rows"][: cones.PEER_CONES] for tool in tools.values()]
     if rows[0] != rows[1] or rows[0] != rows[2]:
         raise CommandFailedError(f"the cones hold different numbers of rows: {rows}")
@@ -137,16 +146,17 @@ def cone_searches(bench: Bench, former: dict) -> dict:
 
 def linear_quality(bench: Bench, former: dict) -> dict:
     """Completeness and purity on LINEAR's true pairs; writes its own page."""
-    work = table.fresh(bench.folder / "work-quality")
     from stellar.flow.context import open_context
     from stellar.settings import load_settings
 
     linear, sdss = quality.linear(bench.real / "linear_targets.dat.gz")
     series = {}
     for name, right in (("alone", sdss), ("crowded", quality.with_field(sdss))):
-        with open_context(settings=load_settings(home=work / name)) as ctx:
+        with (
+            workplace(bench.folder / "work-quality") as home,
+            open_context(settings=load_settings(home=home)) as ctx,
+        ):
             series[name] = quality.measure_quality(ctx, linear, right)
-    shutil.rmtree(work)
     quality.plot(series["alone"], series["crowded"], bench.docs / "crossmatch_quality.svg")
     page = quality.page(series["alone"], series["crowded"], "crossmatch_quality.svg")
     (bench.docs / "crossmatch_quality.md").write_text(page)
