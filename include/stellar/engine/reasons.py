@@ -102,8 +102,8 @@ def compare(step: Step, plan: Plan, manifest: Mapping[str, Any]) -> Reasons:
             own = [Change("cell", _new_place(one.partition, before))]
         elif old["key"] == one.key:
             own = [Change("file", "its file is missing or damaged")]
-        else:
-            own = list(_reads(plan, one.reads, old.get("reads") or {}))
+        else:  # manifests of older programs do not tell what was read
+            own = list(_reads(plan, one.reads, old["reads"])) if old.get("reads") is not None else []
         built[name] = own or ([] if every else [Change("other", "how its inputs are read has changed")])
     names = {one.partition.name for one in plan.partitions}
     return Reasons(manifest["key"], None, every, built, sorted(set(before) - names))

@@ -127,6 +127,7 @@ def test_buckets_that_became_more():
 
 
 def test_a_snapshot_of_an_older_program():
-    old = {**manifest({CELL: ("old", {})}), "identity": None}
-    found = compare(STEP, planned({CELL: ("new", False, {})}), old)
+    old = {**manifest({CELL: ("old", None)}), "identity": None}
+    found = compare(STEP, planned({CELL: ("new", False, READS)}), old)
     assert [one.what for one in found.every] == ["the current snapshot was made by an older version of the platform"]
+    assert found.partitions == {CELL: []}
