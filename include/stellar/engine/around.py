@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from stellar.engine.memory import Recent
 from stellar.engine.outside import MARGIN
 from stellar.lake.margins import edge_mask
 from stellar.lake.read import Catalog
@@ -50,9 +51,9 @@ class Around:
         self.catalog, self.margin_arcsec, self.kept, self.ours = catalog, margin_arcsec, kept, ours
         self.empty = catalog.empty(columns)
         self._wanted = list(dict.fromkeys([INDEX_COLUMN, *self.empty.column_names]))
-        self._partition = lru_cache(maxsize=_PARTITIONS)(self._read_partition)
-        self._margin = lru_cache(maxsize=_MARGINS)(self._read_margin)
-        self._edge = lru_cache(maxsize=_EDGES)(self._read_edge)
+        self._partitions: Recent[pa.Table] = Recent(_PARTITIONS)
+        self._margins: Recent[pa.Table] = Recent(_MARGINS)
+        self._edges: Recent[pa.Table] = Recent(_EDGES)
 
     @cached_property
     def _bounds(self) -> NDArray[np.int64]:
@@ -133,11 +134,14 @@ class Around:
             return parts[0]
         return pa.concat_tables([self.empty, *parts])
 
-    def _read_partition(self, cell: Cell) -> pa.Table:
-        return _in_order(self.catalog.read(cell, self._wanted))
+    def _partition(self, cell: Cell) -> pa.Table:
+        return self._partitions.get(cell, lambda: _in_order(self.catalog.read(cell, self._wanted)))
 
-    def _read_margin(self, cell: Cell) -> pa.Table:
-        return self.catalog.read_margin(cell, self._wanted)
+    def _margin(self, cell: Cell) -> pa.Table:
+        return self._margins.get(cell, lambda: self.catalog.read_margin(cell, self._wanted))
+
+    def _edge(self, cell: Cell) -> pa.Table:
+        return self._edges.get(cell, lambda: self._read_edge(cell))
 
     def _read_edge(self, cell: Cell) -> pa.Table:
         table = self.catalog.read(cell, self._wanted)

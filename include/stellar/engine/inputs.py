@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from stellar.engine.around import Around
 from stellar.engine.context import Context
 from stellar.engine.keys import digest
+from stellar.engine.memory import Recent, remembered
 from stellar.engine.outside import MARGIN, look_outside
 from stellar.engine.rows import bucket_of
 from stellar.engine.staging import NOWHERE, Batches, cells_of, read_staged
@@ -112,9 +113,9 @@ class Reader:
         self._located: dict[str, Located] = {}
         self._batches: dict[str, Batches] = {}
         self._id = step.id_columns[0]
-        self.index = lru_cache(maxsize=64)(self._index)
+        self._indices: Recent[NDArray[np.int64]] = Recent(64)
 
-    @lru_cache(maxsize=64)  # noqa: B019 - a reader lives for one call of plan or build
+    @remembered
     def catalog(self, role: str) -> Catalog:
         path = self.inputs[role].path
         if path is None:
@@ -137,8 +138,11 @@ class Reader:
     def files(self, role: str) -> list[Path]:
         return [] if self.inputs[role].kind == "absent" else self.catalog(role).files
 
-    def _index(self, role: str, name: str) -> NDArray[np.int64]:
+    def index(self, role: str, name: str) -> NDArray[np.int64]:
         """Order 29 index of each row of a raw file, -1 for rows that have no position on the sky."""
+        return self._indices.get((role, name), lambda: self._index(role, name))
+
+    def _index(self, role: str, name: str) -> NDArray[np.int64]:
         table = _read_raw(self.catalog(role).file(name), ["ra", "dec"])
         ra, dec = (np.asarray(table[column].to_numpy(), np.float64) for column in ("ra", "dec"))
         with np.errstate(invalid="ignore"):
@@ -186,7 +190,7 @@ class Reader:
             return [name for name in names if partition.bucket in self._buckets(role, name, partition.buckets)]
         return names
 
-    @cache  # noqa: B019 - a reader lives for one call of plan or build
+    @remembered
     def around(self, role: str) -> Around:
         """Reads an input on the sky, its margin included."""
         one, kept = self.step.inputs[role], self._keeps_margin(role)
@@ -267,7 +271,7 @@ class Reader:
     def _has_id(self, role: str) -> bool:
         return self._id in self.catalog(role).schema.names
 
-    @cache  # noqa: B019 - a reader lives for one call of plan or build
+    @remembered
     def _buckets(self, role: str, name: str, buckets: int) -> set[int]:
         ids = _read_raw(self._file(role, name), [self._id])
         return set(np.unique(bucket_of(ids.column(0), buckets)).tolist()) if ids.num_columns else {0}
@@ -281,7 +285,7 @@ class Reader:
             return part.count(*_bounds(partition.cell)) * self.bytes_of(role) / max(1, self.inputs[role].rows)
         return self._size(role, name)
 
-    @cache  # noqa: B019 - a reader lives for one call of plan or build
+    @remembered
     def _size(self, role: str, name: str) -> float:
         return float(self._file(role, name).stat().st_size)
 
