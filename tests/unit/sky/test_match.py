@@ -86,14 +86,14 @@ def assert_same(found, expected):
         assert np.array_equal(got, want, equal_nan=name == "runner_up_arcsec"), name
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(skies())
 def test_all_pairs_are_those_of_brute_force(case):
     left, right, radius, least = case
     assert_same(match_all(*left, *right, radius, min_arcsec=least), brute(left, right, radius, least)[0])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(skies(), st.sampled_from([1, 1, 2, 7, 1000]), st.booleans())
 def test_nearest_and_mutual_are_those_of_brute_force(case, k, mutual):
     left, right, radius, least = case
@@ -127,6 +127,42 @@ def test_rows_found_do_not_depend_on_the_other_rows_or_their_order(case, data):
     assert np.array_equal(part.runner_up_arcsec, expected.runner_up_arcsec, equal_nan=True)
     rows = np.lexsort((order[part.right_index], part.separation_arcsec, part.left_index))
     assert np.array_equal(order[part.right_index][rows], expected.right_index)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(-1, 1.2), st.floats(-0.5, 1.5), st.sampled_from([30, 60, 120, 240]))
+def test_around_ra_0_near_a_pole(seed, log_radius, log_distance, n):
+    """A zone of one bin or two, in which both sides of RA 0 are the same bin, crowded or not."""
+    random = np.random.default_rng(seed)
+
+    def side():
+        sky = cloud(random, "sky", n, 0, 0, 0)
+        near = random.normal(0, 60, 150) % 360, 90 - np.minimum(random.exponential(10**log_distance, 150), 180)
+        return tuple(np.concatenate(axis) for axis in zip(sky, near, strict=True))
+
+    left, right = side(), side()
+    assert_same(match_all(*left, *right, 3600 * 10**log_radius), brute(left, right, 3600 * 10**log_radius)[0])
+
+
+def test_clumps_on_both_sides_of_where_ra_begins():
+    """The grid's RA begins after the widest gap; without a gap, at a whole degree."""
+    random = np.random.default_rng(3)
+    ra = np.concatenate([np.arange(360) + 0.5, *(c + random.normal(0, 1e-6, 200) for c in (0, 1, 2, 359))])
+    dec = np.concatenate([np.full(360, 10.0), 10 + random.normal(0, 1e-6, 800)])
+    right, left = (ra % 360, dec), (ra[::3] % 360, dec[::3])
+    assert_same(match_all(*left, *right, 1e-3), brute(left, right, 1e-3)[0])
+
+
+@pytest.mark.parametrize("pole", [1, -1])
+def test_a_crowded_zone_of_one_bin_at_a_pole(pole):
+    """Its trees are searched on both sides of where RA begins; tried with the zone's edge anywhere near the pole."""
+    random = np.random.default_rng(4)
+    clump = 1 + random.normal(0, 5, 600), 89.05 + random.normal(0, 0.02, 600)
+    left = 1 + random.normal(0, 5, 60), 88.95 + random.normal(0, 0.02, 60)
+    for lowest in np.linspace(-80, -73, 36):
+        right = np.append(np.arange(360) + 0.5, clump[0]) % 360, pole * np.append(np.full(360, lowest), clump[1])
+        sides = (left[0], pole * left[1]), right
+        assert_same(match_all(*sides[0], *right, 1080.0), brute(*sides, 1080.0)[0])
 
 
 def crowded_sky(random):
