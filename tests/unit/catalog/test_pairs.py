@@ -59,11 +59,7 @@ def brute_force(left: pa.Table, right: pa.Table, pairing: Pairing, separation=No
     of_right = [sorted((separation[i, j], i) for i in np.flatnonzero(near[:, j])) for j in range(len(right))]
     found, taken = set(), set()
     for i, candidates in enumerate(of_left):
-        partners = [
-            (s, j)
-            for s, j in candidates[: pairing.k]
-            if not pairing.mutual or of_right[j][0][1] == i
-        ]
+        partners = [(s, j) for s, j in candidates[: pairing.k] if not pairing.mutual or of_right[j][0][1] == i]
         second = candidates[1][0] if len(candidates) > 1 else None
         found |= {(a["id"][i], b["id"][j], s, len(candidates), second) for s, j in partners}
         taken |= {j for _, j in partners}
@@ -186,25 +182,21 @@ def seen(seed: int, n: int, centre, epochs, known: float = 0.7) -> tuple[dict, d
 
 def by_definition(left: pa.Table, right: pa.Table, epochs: tuple) -> np.ndarray:
     """Separation of every pair, with the row that moves at the epoch of the other."""
-    a, b = (table.to_pylist() for table in (left, right))
-    epoch_of = [(lambda row, e=e: row[e] if isinstance(e, str) else e) for e in epochs]
-
-    def moves(row: dict) -> bool:
-        return row.get("pmra") is not None and row.get("pmdec") is not None
-
-    def moved(row: dict, start, end) -> tuple:
-        motion = (np.nan if value is None else value for value in (start, end))
-        return tuple(x.item() for x in propagate(row["ra"], row["dec"], row["pmra"], row["pmdec"], *motion))
-
-    found = np.empty((len(a), len(b)))
-    for i, one in enumerate(a):
-        for j, other in enumerate(b):
-            first, second = (one["ra"], one["dec"]), (other["ra"], other["dec"])
-            if moves(one):
-                first = moved(one, epoch_of[0](one), epoch_of[1](other))
-            elif moves(other):
-                second = moved(other, epoch_of[1](other), epoch_of[0](one))
-            found[i, j] = separation_arcsec(*first, *second).item()
+    a, b = (
+        {name: table[name].to_numpy() for name in ("ra", "dec", "pmra", "pmdec")}
+        | {"epoch": table[epoch].to_numpy() if isinstance(epoch, str) else np.full(len(table), epoch)}
+        for table, epoch in zip((left, right), epochs, strict=True)
+    )
+    moves = [np.isfinite(side["pmra"] + side["pmdec"]) for side in (a, b)]
+    found = np.empty((len(left), len(right)))
+    for i in range(len(left)):
+        first, second = (a["ra"][i], a["dec"][i]), (b["ra"], b["dec"])
+        if moves[0][i]:
+            first = propagate(*first, a["pmra"][i], a["pmdec"][i], a["epoch"][i], b["epoch"])
+        else:
+            moved = propagate(*second, b["pmra"], b["pmdec"], b["epoch"], a["epoch"][i])
+            second = tuple(np.where(moves[1], new, old) for new, old in zip(moved, second, strict=True))
+        found[i] = separation_arcsec(*first, *second)
     return found
 
 
