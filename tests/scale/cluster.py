@@ -10,8 +10,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from conftest import ROOT
-from scale.held_steps import HOLD, HOLD_IN
+from scale import hold
 from stellar.platform.ports import free_ports
 
 START_S = 60
@@ -25,8 +24,7 @@ class Cluster:
         self.address = f"tcp://127.0.0.1:{free_ports(1)[0]}"
         self.held = folder / "held"
         # workers import what the tests submit
-        ours = {"PYTHONPATH": str(ROOT / "tests"), "OMP_NUM_THREADS": "1", HOLD: str(self.held)}
-        self._environment = os.environ | ours
+        self._environment = os.environ | {"OMP_NUM_THREADS": "1"} | hold.environment(self.held)
         self._log = (folder / "dask.log").open("ab")
         self._processes: list[subprocess.Popen] = []
         self.workers: dict[str, subprocess.Popen] = {}
@@ -43,10 +41,9 @@ class Cluster:
         self._log.close()
 
     def add_workers(self, count: int, threads: int = 1, hold_in: str = "") -> None:
-        """Start workers and wait until the scheduler knows them; `hold_in` as `held_steps.HOLD_IN` says."""
+        """Start workers and wait until the scheduler knows them; `hold_in` names a function that is held in them."""
         options = ["--nthreads", str(threads), "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"]
-        options += ["--preload", "scale.held_steps"]
-        self._environment[HOLD_IN] = hold_in
+        self._environment[hold.HOLD_IN] = hold_in
         for _ in range(count):
             name = f"worker-{len(self.workers)}"
             command = ("worker", self.address, *options, "--name", name, "--local-directory", str(self.folder / name))

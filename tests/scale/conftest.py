@@ -194,11 +194,20 @@ def s3() -> Iterator[None]:
         process.wait(timeout=10)
 
 
-@pytest.fixture
-def bucket(s3: None) -> str:
-    """Address of an empty bucket."""
+@pytest.fixture(scope="session")
+def new_bucket(s3: None) -> Callable[[], str]:
+    """Makes empty buckets; returns their addresses."""
     import s3fs
 
-    name = f"lake-{uuid.uuid4().hex[:12]}"
-    s3fs.S3FileSystem().mkdir(name)
-    return f"s3://{name}"
+    def make() -> str:
+        name = f"lake-{uuid.uuid4().hex[:12]}"
+        s3fs.S3FileSystem().mkdir(name)
+        return f"s3://{name}"
+
+    return make
+
+
+@pytest.fixture
+def bucket(new_bucket: Callable[[], str]) -> str:
+    """Address of an empty bucket."""
+    return new_bucket()

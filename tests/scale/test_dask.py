@@ -10,6 +10,7 @@ import pytest
 from integration.engine import small_steps as small
 from platform_home import wait_for
 from scale import held_steps as held
+from scale import hold
 from stellar.engine import engine, plan
 from stellar.engine.executors import map_unordered
 from stellar.errors import InputError, StellarError
@@ -29,8 +30,8 @@ def on_cluster(cluster, tmp_path):
 
 def kill_held_worker(cluster) -> str:
     """Kill the worker whose call waits; its name."""
-    wait_for(lambda: cluster.held.is_file() and cluster.held.read_text().endswith("\n"), KILL_S, "a task under way")
-    pid = int(cluster.held.read_text())
+    wait_for(lambda: hold.held_process(cluster.held), KILL_S, "a task under way")
+    pid = hold.held_process(cluster.held)
     name = next(name for name, process in cluster.workers.items() if process.pid == pid)
     assert cluster.tasks()[name], "the scheduler knows that it is at work"
     cluster.kill(name)
@@ -111,7 +112,7 @@ def test_a_build_whose_worker_is_killed_is_the_build_of_one_process(cluster, con
 
 
 SAME = ("dataset", "snapshot", "content_hash", "rows", "partitions", "margin_arcsec")
-HELD_IN = {"a file is staged": "stellar.engine.staging:_write", "a partition is built": "stellar.engine.build:_stage"}
+HELD_IN = {"a file is staged": hold.STAGES, "a partition is built": hold.BUILDS}
 
 
 @pytest.mark.parametrize("place", HELD_IN)
