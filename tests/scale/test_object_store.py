@@ -16,8 +16,10 @@ import stellar.lake as lake
 from integration.engine import small_steps as small
 from stellar import store
 from stellar.engine import engine
-from stellar.engine.maintain import clear, retire, verify
+from stellar.engine.export import export
+from stellar.engine.maintain import clear, retire, set_aside
 from stellar.engine.rebuild import rebuild
+from stellar.engine.verify import verify
 from stellar.flow.crossmatch import crossmatch
 from stellar.flow.tables import import_table
 from stellar.lake.sql import connect
@@ -154,6 +156,25 @@ def test_verify_sees_what_is_in_the_store(there, tables):
     repaired = import_table(there, tables, "stars", **OPTIONS)
     assert not repaired["found"]
     assert (folder / files[1]).exists()
+
+
+def test_a_copy_leaves_the_store_and_a_damaged_snapshot_is_set_aside(there, here, bring, tables, tmp_path):
+    for name, ctx in (("there", there), ("here", here)):
+        import_table(ctx, tables, "stars", **OPTIONS)
+        export(ctx, "own.stars", tmp_path / name)
+    assert hashes(tmp_path / "there") == hashes(tmp_path / "here")
+    assert len(hashes(tmp_path / "there")) > 10
+
+    bring(there, "a")
+    one = engine.run(there, [small.curate_step()])[0]
+    folder = there.settings.lake / snapshots.get(there.engine, one.key).path
+    before = hashes(folder)
+    next(folder.glob("dataset/**/Npix=*.parquet")).write_bytes(b"other bytes")
+    moved = set_aside(there, verify(there))
+    assert store.sizes(moved["curated.stars"]) and not folder.exists()
+    assert engine.run(there, [small.curate_step()])[0].key == one.key
+    assert hashes(folder) == before
+    assert verify(there) == []
 
 
 def test_former_snapshots_and_what_nobody_names_are_removed(there, bring):
