@@ -6,6 +6,7 @@ depends on the rows alone and not on how the sky is cut.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -16,31 +17,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stellar.catalog.epochs import Points, candidates, julian_year, separations
-from stellar.catalog.pairing import Pairing, Side
-from stellar.sky.healpix import INDEX_COLUMN, INDEX_ORDER
-from stellar.sky.match import Match, match, nearest
+from stellar.catalog.pairing import DEFAULT_SIGMA, Pairing, Side
+from stellar.sky.healpix import INDEX_COLUMN
+from stellar.sky.match import Match, match, match_all, nearest
+from stellar.sky.probability import local_density, match_probability
 
 #: Right rows are counted in pixels of this order (1.7 arcmin wide), of which no partition holds a part.
 DENSITY_ORDER = 11
-_DENSITY_SHIFT = 2 * (INDEX_ORDER - DENSITY_ORDER)
-_PIXEL_ARCSEC2 = 4 * np.pi * (180 * 3600 / np.pi) ** 2 / (12 * 4**DENSITY_ORDER)
+# Candidates of crowded left rows that are looked at together.
+_MOST_CANDIDATES = 1 << 20
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
 class Found(NamedTuple):
-    """Pairs of row numbers, by left row, then separation; as `stellar.sky.match.Match`.
+    """Pairs of row numbers; right rows within the radius of every left row (None: not needed); and all of them.
 
-    `counts` has the right rows within the radius of every left row, where that is needed beyond the pairs.
+    `candidates` takes left rows, ascending, and gives all pairs of theirs.
     """
 
-    left: Ints
-    right: Ints
-    separation_arcsec: Floats
-    n_candidates: npt.NDArray[np.int32]
-    runner_up_arcsec: Floats
-    counts: npt.NDArray[np.int32] | None = None
+    pairs: Match
+    counts: npt.NDArray[np.int32] | None
+    candidates: Callable[[Ints], Match]
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,10 @@ class Rows:
         return Points(self.ra, self.dec, epoch, pmra, pmdec, *(motion[2:] if len(motion) == 4 else ()))
 
     @cached_property
-    def sigma(self) -> Floats | float:
-        """Positional errors, arcsec, one axis; 0 where this side says none."""
+    def sigma(self) -> Floats:
+        """Positional errors, arcsec, one axis; NaN where this side says none."""
         if self.side.sigma_column is None:
-            return self.side.sigma_arcsec or 0.0
+            return np.full(len(self), np.nan if self.side.sigma_arcsec is None else self.side.sigma_arcsec)
         return floats(self.table, self.side.sigma_column) * self.side.sigma_unit
 
     def __len__(self) -> int:
@@ -129,7 +128,7 @@ def _ordered(table: pa.Table, id_column: str) -> pa.Table:
     return table.take(pc.sort_indices(table, sort_keys=keys)).combine_chunks()
 
 
-def find(left: Rows, right: Rows, pairing: Pairing) -> Found:
+def find(left: Rows, right: Rows, pairing: Pairing, threads: int = 1) -> Found:
     """Pairs of rows. Where no left row from beyond the partition matters, only its own are looked at."""
     if pairing.moves:
         left_at, right_at = _at_one_epoch(left, right)
@@ -138,15 +137,24 @@ def find(left: Rows, right: Rows, pairing: Pairing) -> Found:
     else:
         left_at, right_at = (left.ra, left.dec), (right.ra, right.dec)
     own = left.own if not pairing.mutual and pairing.how != "outer" else slice(0, len(left))
-    ra, dec = (values[own] for values in left_at)
-    options = {"k": pairing.k, "min_arcsec": pairing.min_arcsec}
-    pairs = match(ra, dec, *right_at, pairing.radius_arcsec, mutual=pairing.mutual, **options)
+    ra, dec = left_at
+    radius, least = pairing.radius_arcsec, pairing.min_arcsec
+
+    def some(k: int, mutual: bool) -> Match:
+        found = match(ra[own], dec[own], *right_at, radius, k=k, mutual=mutual, min_arcsec=least, n_threads=threads)
+        return found._replace(left_index=found.left_index + own.start) if own.start else found
+
+    def every(rows: Ints) -> Match:
+        found = match_all(ra[rows], dec[rows], *right_at, radius, min_arcsec=least, n_threads=threads)
+        return found._replace(left_index=rows[found.left_index])
+
+    pairs = some(pairing.k, pairing.mutual)
     counts = None
     if pairing.how != "inner":
-        every = match(ra, dec, *right_at, pairing.radius_arcsec, **options) if pairing.mutual else pairs
+        of_left = some(1, False) if pairing.mutual else pairs
         counts = np.zeros(len(left), np.int32)
-        counts[every.left_index + own.start] = every.n_candidates
-    return Found(pairs.left_index + own.start, *pairs[1:], counts)
+        counts[of_left.left_index] = of_left.n_candidates
+    return Found(pairs, counts, every)
 
 
 _Positions = tuple[Floats, Floats]
@@ -177,28 +185,61 @@ def _find_by_epoch(left: Rows, right: Rows, pairing: Pairing) -> Found:
     runner_up = np.full(len(left), np.nan)
     second = np.flatnonzero((i[1:] == i[:-1]) & (np.diff(i[:-1], prepend=-1) != 0)) + 1
     runner_up[i[second]] = separation[second]
-    pairs = Match(i, j, separation, counts[i], runner_up[i])
-    return Found(*pairs.take(nearest(pairs, k=pairing.k, mutual=pairing.mutual)), counts)
+    everything = Match(i, j, separation, counts[i], runner_up[i])
+
+    def every(rows: Ints) -> Match:
+        wanted = np.zeros(len(left), bool)
+        wanted[rows] = True
+        return everything.take(wanted[i])
+
+    return Found(everything.take(nearest(everything, k=pairing.k, mutual=pairing.mutual)), counts, every)
 
 
-def density(left_index: Ints, right: Rows) -> Floats:
-    """Right rows per square arcsec around left rows of the partition: those of the pixel that each lies in.
+def probability(left: Rows, right: Rows, found: Found, pairs: Match, pairing: Pairing) -> Floats:
+    """Probability of pairs of the partition's left rows that the right row is the left one's counterpart.
 
-    From the counts of unrelated rows in pixels of order 11, (n + 1/2) / area: the mean of the rate by Jeffreys' prior,
-    so that a pixel without others has some too.
+    By `stellar.sky.probability`, with all candidates of a left row; `pairs` are some of those found, in their order.
     """
-    others = np.zeros(len(left_index))
-    own = right.index[right.own] >> _DENSITY_SHIFT
-    if len(own) and len(left_index):
-        pixels, starts = np.unique(own, return_index=True)
-        counts = np.diff(np.append(starts, len(own)))
-        wanted = left_index >> _DENSITY_SHIFT
-        at = np.minimum(np.searchsorted(pixels, wanted), len(pixels) - 1)
-        # one of them is taken for the counterpart itself
-        others = np.where(pixels[at] == wanted, np.maximum(counts[at] - 1, 0), 0)
-    return (others + 0.5) / _PIXEL_ARCSEC2
+    result = np.empty(len(pairs.left_index))
+    alone = pairs.n_candidates == 1
+    result[alone] = _likely(left, right, pairs.take(alone), pairing)
+    crowded = np.flatnonzero(~alone)
+    for chunk in _chunks(pairs, crowded):
+        some = pairs.take(chunk)
+        every = found.candidates(np.unique(some.left_index))
+        likely = _likely(left, right, every, pairing)
+        keys, wanted = (one.left_index * len(right) + one.right_index for one in (every, some))
+        order = np.argsort(keys)
+        result[chunk] = likely[order[np.searchsorted(keys[order], wanted)]]
+    return result
 
 
-def probability(left: Rows, right: Rows, pairs: Found, mine: slice, pairing: Pairing) -> Floats:
-    """Probability of each of some pairs that the right row is the left one's counterpart."""
-    return np.full(mine.stop - mine.start, np.nan)
+def _chunks(pairs: Match, rows: Ints) -> Iterator[Ints]:
+    """Rows of `pairs` in parts whose left rows have a bounded number of candidates; a left row's are together."""
+    first = np.diff(pairs.left_index[rows], prepend=-1) != 0
+    load = np.cumsum(np.where(first, pairs.n_candidates[rows], 0)) // _MOST_CANDIDATES
+    yield from (part for part in np.split(rows, np.flatnonzero(np.diff(load)) + 1) if len(part))
+
+
+def _likely(left: Rows, right: Rows, pairs: Match, pairing: Pairing) -> Floats:
+    """Probability of each of all candidates of some left rows."""
+    density = local_density(left.index[pairs.left_index], right.index[right.own], DENSITY_ORDER)
+    return match_probability(pairs.left_index, pairs.separation_arcsec, _sigma(left, right, pairs, pairing), density)
+
+
+def _sigma(left: Rows, right: Rows, pairs: Match, pairing: Pairing) -> Floats | float:
+    """Error of each pair's separation, one axis, arcsec.
+
+    Where no side says its errors, or a row of one that does has none, the radius is taken for three times the error.
+    """
+    unknown = DEFAULT_SIGMA * pairing.radius_arcsec
+    if not (left.side.has_sigma or right.side.has_sigma):
+        return unknown
+    both = []
+    for rows, index in ((left, pairs.left_index), (right, pairs.right_index)):
+        if rows.side.has_sigma:
+            given = rows.sigma[index]
+            both.append(np.where((given > 0) & np.isfinite(given), given, unknown))
+        else:
+            both.append(np.zeros(len(index)))
+    return np.hypot(*both)

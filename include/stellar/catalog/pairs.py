@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -18,7 +19,7 @@ from stellar.lake.schema import INDEX_FIELD
 from stellar.sky.healpix import INDEX_COLUMN, spatial_index
 
 NAME = "crossmatch_pairs"
-VERSION = 1
+VERSION = 2
 #: Some rows of a column, by the column's name.
 Taker = Callable[[str], pa.Array]
 
@@ -55,25 +56,25 @@ class Lines:
         return tuple(getattr(self, one.name) for one in fields(self))
 
 
-def pair_rows(left: Rows, right: Rows, pairing: Pairing) -> tuple[pa.Table, Accounting]:
+def pair_rows(left: Rows, right: Rows, pairing: Pairing, threads: int = 1) -> tuple[pa.Table, Accounting]:
     """The result of one partition, by left row, then separation.
 
     Accounting: rows in are the partition's left rows, each further partner of one of them, and (outer) its right rows
     without a left one. Left rows without a partner that do not come out are filtered by `unmatched`.
     """
-    pairs = find(left, right, pairing)
-    mine = slice(*np.searchsorted(pairs.left, [left.own.start, left.own.stop]))
-    i, j, separation = pairs.left[mine], pairs.right[mine], pairs.separation_arcsec[mine]
-    likely = probability(left, right, pairs, mine, pairing)
-    lines = Lines(i, j, separation, likely, pairs.n_candidates[mine], pairs.runner_up_arcsec[mine])
-    own = left.own.stop - left.own.start
-    matched = int(np.count_nonzero(np.diff(i))) + 1 if len(i) else 0
-    rows_in, unmatched = own + len(i) - matched, own - matched
-    if pairing.how != "inner" and pairs.counts is not None:
-        lines = lines.with_unmatched(_others(left.own, i), pairs.counts)
+    found = find(left, right, pairing, threads)
+    mine = slice(*np.searchsorted(found.pairs.left_index, [left.own.start, left.own.stop]))
+    pairs = found.pairs.take(mine)
+    likely = probability(left, right, found, pairs, pairing)
+    lines = Lines(*pairs[:3], likely, *pairs[3:])
+    own, count = left.own.stop - left.own.start, len(likely)
+    matched = int(np.count_nonzero(np.diff(pairs.left_index))) + 1 if count else 0
+    rows_in, unmatched = own + count - matched, own - matched
+    if pairing.how != "inner" and found.counts is not None:
+        lines = lines.with_unmatched(_others(left.own, pairs.left_index), found.counts)
         unmatched = 0
     if pairing.how == "outer":
-        alone = _others(right.own, pairs.right)
+        alone = _others(right.own, found.pairs.right_index)
         lines = lines.with_alone(alone)
         rows_in += len(alone)
     accounting = Accounting(rows_in, len(lines.left), filtered={"unmatched": unmatched} if unmatched else {})
@@ -236,4 +237,5 @@ def match_tables(
         table = table.select([name for name in table.column_names if name != INDEX_COLUMN])
         found.append(in_sky_order(side, table.append_column(INDEX_FIELD, pa.array(index))))
     a, b = found
-    return pair_rows(a, b, Pairing(a.side, b.side, radius_arcsec, k, how, mutual, min_arcsec))[0]
+    pairing = Pairing(a.side, b.side, radius_arcsec, k, how, mutual, min_arcsec)
+    return pair_rows(a, b, pairing, threads=os.cpu_count() or 1)[0]

@@ -17,6 +17,7 @@ from stellar.engine import margins
 from stellar.engine.build import expected_in, read_note
 from stellar.engine.context import Context
 from stellar.engine.keys import content_hash
+from stellar.engine.outside import look_outside
 from stellar.engine.plan import (
     PartitionPlan,
     Plan,
@@ -85,6 +86,7 @@ def commit(ctx: Context, step: Step, plan: Plan) -> str:
     """
     if not plan.found and key_of(step, plan.inputs) != plan.key:
         raise LedgerError(f"{step.dataset}: this is not the step that {plan.key[:16]} was planned with; plan it again")
+    _check_outside(ctx.settings, step, plan)
     outputs = [step.dataset, *([step.quarantine] if step.quarantine else [])]
     with ctx.engine.begin() as connection:
         snapshots.lock_datasets(connection, outputs)
@@ -110,6 +112,16 @@ def commit(ctx: Context, step: Step, plan: Plan) -> str:
         _store(ctx, connection, plan.key, step.dataset, made, totals, about, plan, step)
     shutil.rmtree(staging(ctx.settings, plan.key), ignore_errors=True)
     return plan.key
+
+
+def _check_outside(settings: Settings, step: Step, plan: Plan) -> None:
+    """Nobody holds a catalogue outside the lake still: what was read must be what was planned with."""
+    for role, one in step.inputs.items():
+        if one.folder is None or plan.found:
+            continue
+        if look_outside(settings, Path(one.folder)).content_hash != plan.inputs[role].content_hash:
+            shutil.rmtree(staging(settings, plan.key), ignore_errors=True)
+            raise IntegrityError(f"{one.folder}: changed while {step.dataset} was made of it; make it again")
 
 
 def _collect(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
+from stellar.ledger import snapshots
 from stellar.settings import Settings
 
 
@@ -16,3 +19,13 @@ class Context:
     settings: Settings
     engine: sa.Engine
     run_id: str | None = None
+
+
+def read_manifest(ctx: Context, row: snapshots.Snapshot) -> dict[str, Any] | None:
+    """The manifest of a snapshot, None where it has no files."""
+    try:
+        text = (ctx.settings.lake / str(row.path) / "manifest.json").read_text(encoding="utf-8")
+        manifest: dict[str, Any] = json.loads(text)
+    except (OSError, ValueError):
+        return None
+    return manifest

@@ -292,7 +292,7 @@ class Reader:
     def staged_cells(self, role: str) -> tuple[list[Cell], int]:
         """Cells of the rows of staged batches, and how many rows have no place in one."""
         batches = self.batches(role)
-        size = self.bytes_of(role) / max(1, batches.rows)
+        size = round_bytes(self.bytes_of(role) / max(1, batches.rows))
         return cells_of(batches.count, size, layout.THRESHOLD_BYTES, layout.MAX_ORDER), batches.unplaced_rows
 
     def prepare(self, places: list[Partition]) -> None:
@@ -302,16 +302,18 @@ class Reader:
                 self.batches(role).prepare([_bounds(place.cell) for place in places], self.settings.workers)
 
     def bytes_of(self, role: str) -> float:
-        """Bytes in memory of the columns of an input that the step reads, from footers and types alone.
-
-        Rounded to two digits, so that a few longer spectra do not shift the layout of a survey.
-        """
+        """Bytes in memory of the columns of an input that the step reads, from footers and types alone."""
         one = self.step.inputs[role]
         if one.batches is not None:
-            return float(f"{self.batches(role).bytes:.2g}")
+            return self.batches(role).bytes
         wanted = None if one.columns is None else {*one.columns}
         total = sum(_footer_bytes(path, wanted) for path in self.files(role))
-        return float(f"{total:.2g}")
+        return total
+
+
+def round_bytes(size: float) -> float:
+    """A size to two digits, so that a few longer spectra do not shift the layout of a survey."""
+    return float(f"{size:.2g}")
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from stellar.engine.context import Context
+from stellar.engine.context import Context, read_manifest
 from stellar.engine.plan import load_staged, snapshot_folder
-from stellar.engine.reasons import read_manifest
 from stellar.engine.recall import MANIFESTS
 from stellar.engine.verify import verify
 from stellar.errors import InputError

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stellar.engine.keys import content_hash, digest
 from stellar.errors import InputError, IntegrityError
-from stellar.lake.read import Catalog
+from stellar.lake.read import Catalog, files_of
 from stellar.lake.write import file_sha256
 from stellar.settings import Settings
 
@@ -68,7 +68,7 @@ def look_outside(settings: Settings, folder: Path) -> Outside:
 
 def _files(path: Path) -> list[Path]:
     """The files of a partition, which others may keep as a folder."""
-    found = sorted(part for part in path.rglob("*.parquet") if part.is_file()) if path.is_dir() else [path]
+    found = files_of(path)
     if not found or not found[0].exists():
         raise InputError(f"{path}: partition is missing; the catalogue is damaged")
     return found

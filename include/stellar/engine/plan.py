@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from stellar import store
 from stellar.engine.context import Context
-from stellar.engine.inputs import MARGIN, UNPLACED, InputPlan, Reader, resolve_inputs
+from stellar.engine.inputs import MARGIN, UNPLACED, InputPlan, Reader, resolve_inputs, round_bytes
 from stellar.engine.keys import digest
 from stellar.engine.outside import look_outside
 from stellar.engine.step import Partition, Step
@@ -27,7 +27,7 @@ from stellar.ledger.partitions import StoredPartition, partitions_of, stored_par
 from stellar.settings import Settings
 from stellar.sky.healpix import Cell
 
-ENGINE = 2  # raise it when the engine's own part in a snapshot's content changes
+ENGINE = 3  # raise it when the engine's own part in a snapshot's content changes
 _BATCH_BYTES = 4 << 20  # less work than this is not worth a task of its own
 _LARGEST_BATCH_BYTES = 128 << 20
 _MOST_BUCKETS = 256
@@ -259,9 +259,9 @@ def _partitions(ctx: Context, step: Step, reader: Reader) -> list[PartitionPlan]
         names = {role: reader.names(role, place) for role in step.inputs}
         reads = {role: dict(reader.content(role, place, names[role])) for role in step.inputs}
         kinds = {role: one.kind for role, one in reader.inputs.items()}
-        # staged rows are what they are, whichever file brought them
+        # staged rows are what they are, whichever file brought them; those without a place are kept with their batch
         content = {
-            role: sorted(found.values()) if kinds[role] == "staged" else sorted(found.items())
+            role: sorted(found.values()) if kinds[role] == "staged" and place.cell else sorted(found.items())
             for role, found in reads.items()
         }
         key = digest({**base, "partition": place.name, "buckets": place.buckets, "kinds": kinds, "content": content})
@@ -304,7 +304,7 @@ def _places(step: Step, reader: Reader) -> list[Partition]:
     """Partitions of the output: a pure function of the inputs' rows. At least one, which tells the columns."""
     if step.layout == "plain":
         roles = [step.primary] if step.primary else list(step.inputs)
-        size = sum(reader.bytes_of(role) for role in roles)
+        size = round_bytes(sum(reader.bytes_of(role) for role in roles))
         buckets = 1 << max(0, int(np.ceil(np.log2(max(1.0, size / THRESHOLD_BYTES)))))
         buckets = min(buckets, _MOST_BUCKETS)
         return [Partition.of_bucket(number, buckets) for number in range(buckets)]
@@ -335,7 +335,9 @@ def _cells(step: Step, reader: Reader) -> tuple[list[Cell], int]:
     placed = index[index >= 0]
     if not len(placed):
         return [], len(index)
-    return layout(placed, sum(reader.bytes_of(role) for role in roles) / len(index)), len(index) - len(placed)
+    # of a row, not of all: more rows somewhere must not move the cells elsewhere
+    size = round_bytes(sum(reader.bytes_of(role) for role in roles) / len(index))
+    return layout(placed, size), len(index) - len(placed)
 
 
 def _cover(step: Step, reader: Reader) -> list[Cell]:

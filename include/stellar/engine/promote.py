@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from stellar.engine.context import Context
+from stellar.engine.context import Context, read_manifest
 from stellar.engine.keys import digest
 from stellar.errors import InputError, LedgerError
 from stellar.lake.read import Catalog
@@ -75,14 +75,12 @@ def _gate_by_numbers(ctx: Context, row: snapshots.Snapshot, suite_hash: str) -> 
     """The gate of a user's own table, which may be far larger than memory."""
     from stellar.quality.numbers import run_number_gate
 
-    with ctx.engine.connect() as connection:
-        about = snapshots.about(connection, row.dataset)
     before = snapshots.current(ctx.engine, row.dataset)
     imported = row.step == "import"  # of a cross-match a row may be in several pairs, or in none
     return run_number_gate(
         row.dataset,
         ctx.settings.lake / str(row.path),
-        [str(about["id_column"])] if imported else [],
+        [row.params["id"]] if imported else [],
         _files(ctx, row.key),
         cache=ctx.settings.cache / "gate",
         checked=_checked(ctx, before, row, suite_hash) if before is not None else (),
@@ -194,9 +192,7 @@ def promote(
         if also is not None and rising:
             also(connection, [row.key for row in wanted if row.key in rising])
         for row in wanted:
-            changed[row.dataset] = row.key in rising and snapshots.make_current(
-                connection, row.key, who=who, reason=reason
-            )
+            changed[row.dataset] = row.key in rising and _make_current(ctx, connection, row, who, reason)
     _keep(ctx, wanted)
     return changed
 
@@ -227,6 +223,14 @@ def _rises(ctx: Context, connection: sa.Connection, key: str, who: str, reason: 
         return False
     superseded = row.state == "retired" and reason == ctx.run_id
     return not (superseded and snapshots.promoted_before(connection, key, who=who, reason=reason))
+
+
+def _make_current(ctx: Context, connection: sa.Connection, row: snapshots.Snapshot, who: str, reason: str) -> bool:
+    """Make a snapshot current, and the column that identifies its rows the dataset's; whether the content changed."""
+    told = (read_manifest(ctx, row) or {}).get("id_columns")
+    if told:
+        snapshots.set_id_column(connection, row.dataset, told[0])
+    return snapshots.make_current(connection, row.key, who=who, reason=reason)
 
 
 def reject(ctx: Context, key: str, *, who: str, reason: str) -> None:
@@ -261,6 +265,6 @@ def rollback(ctx: Context, dataset: str, *, who: str, reason: str, to: str | Non
         companions = snapshots.companions(connection, row.key)
         snapshots.lock_datasets(connection, [one.dataset for one in companions])
         for one in (row, *companions):
-            snapshots.make_current(connection, one.key, who=who, reason=reason)
+            _make_current(ctx, connection, one, who, reason)
     _keep(ctx, (row, *companions))
     return row.key

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stellar.engine.context import Context
+from stellar.engine.context import Context, read_manifest
 from stellar.engine.outside import MARGIN
 from stellar.engine.plan import Plan, identity
 from stellar.engine.step import Partition, Step
@@ -76,16 +76,6 @@ def plan_reasons(ctx: Context, step: Step, plan: Plan) -> Reasons:
         built = {one.partition.name: [first] for one in plan.partitions if not one.carried}
         return Reasons(row.key if row else None, None, [first], built)
     return compare(step, plan, manifest)
-
-
-def read_manifest(ctx: Context, row: snapshots.Snapshot) -> dict[str, Any] | None:
-    """The manifest of a snapshot, None where it has no files."""
-    try:
-        text = (ctx.settings.lake / str(row.path) / "manifest.json").read_text(encoding="utf-8")
-        manifest: dict[str, Any] = json.loads(text)
-    except (OSError, ValueError):
-        return None
-    return manifest
 
 
 def compare(step: Step, plan: Plan, manifest: Mapping[str, Any]) -> Reasons:

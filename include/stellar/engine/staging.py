@@ -39,6 +39,10 @@ CHUNK_BYTES = 32 << 20
 #: A part is complete with this many bytes; what reads all of one has it in memory.
 PART_BYTES = 192 << 20
 NOWHERE = -1
+#: Column that says which batch a row without a place came from.
+BATCH = "batch_id"
+# What is farther round than this is no angle but a mistake; the match takes no other RA either.
+_LARGEST_RA_DEG = 1e6
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,12 @@ def stage(lake: Path, dataset: str, source: SourceFile, schema: pa.Schema, optio
     try:
         rows, unplaced, size = _write(source, schema, options, folder, drafts)
         sha256 = file_sha256(source.path)
+        if _sign(source, schema, options) != kept.stem:
+            raise IntegrityError(f"{source.path}: was written while it was read; import it again when it is complete")
         batch_id = digest(["staged", STAGER, dataset, source.to_dict(), sha256, _form(schema, options)])
         parts = [folder / f"{batch_id}.{number:03d}.arrow" for number in range(len(drafts))]
         for draft, part in zip(drafts, parts, strict=True):
+            part.with_suffix(".pieces.json").unlink(missing_ok=True)
             draft.replace(part)
     finally:
         for draft in drafts:
@@ -220,7 +227,7 @@ def place(table: pa.Table, id: str, ra: str, dec: str) -> NDArray[np.int64]:
     """Order 29 index of each row, -1 where the position is not on the sky or the id is null."""
     lon, lat = (floats(table[name]) for name in (ra, dec))
     with np.errstate(invalid="ignore"):
-        good = np.isfinite(lon) & (np.abs(lat) <= 90)
+        good = (np.abs(lon) <= _LARGEST_RA_DEG) & (np.abs(lat) <= 90)
     if table[id].null_count:
         good &= table[id].is_valid().to_numpy()
     if good.all():
@@ -233,7 +240,7 @@ def place(table: pa.Table, id: str, ra: str, dec: str) -> NDArray[np.int64]:
 def floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
     """A column of numbers as float64, null as NaN."""
     if column.type != pa.float64():
-        column = pc.cast(column, pa.float64())
+        column = pc.cast(column, pa.float64(), safe=False)  # a whole number too large for it is no position
     return np.asarray(column.to_numpy(), np.float64)
 
 
@@ -361,13 +368,11 @@ class Batches:
         return pa.Table.from_batches(rows, self.schema)
 
     def unplaced(self) -> pa.Table:
-        """Rows without a place, with their batch in `batch_id`."""
-        names = [name for name in self.schema.names if name != "batch_id"]
-        kept = pa.schema([self.schema.field(name) for name in names])
-        found = [kept.append(pa.field("batch_id", pa.string())).empty_table()]
+        """Rows without a place; the last column, `batch_id`, has the batch of each."""
+        found = [self.schema.append(pa.field(BATCH, pa.string())).empty_table()]
         for part in self.parts.values():
-            rows = pa.Table.from_batches(part.slices(NOWHERE, 0), self.schema).select(names)
-            found.append(rows.append_column("batch_id", pa.array([part.batch_id] * len(rows), pa.string())))
+            rows = pa.Table.from_batches(part.slices(NOWHERE, 0), self.schema)
+            found.append(rows.append_column(BATCH, pa.array([part.batch_id] * len(rows), pa.string())))
         return pa.concat_tables(found)
 
 

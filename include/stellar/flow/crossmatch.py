@@ -15,7 +15,7 @@ from stellar.errors import InputError
 from stellar.flow.motions import largest_motion
 from stellar.flow.sides import Source, open_source, side_of
 from stellar.flow.tables import Clock, make
-from stellar.lake.names import full_name
+from stellar.lake.names import own_name
 from stellar.ledger import snapshots
 
 Progress = Callable[[str, int, int], None]
@@ -123,7 +123,7 @@ def request(
     InputError
         As for `crossmatch`.
     """
-    dataset = full_name(name)
+    dataset = own_name(name)
     if (epoch_left is None) != (epoch_right is None):
         raise InputError("positions are moved between two epochs: give --epoch-left and --epoch-right, or neither")
     sources = [open_source(ctx, who, given) for who, given in zip(SIDES, (left, right), strict=True)]

@@ -14,7 +14,7 @@ from stellar.engine.context import Context
 from stellar.engine.step import Step
 from stellar.flow import crossmatch
 from stellar.flow.tables import sources_of, stage_source, stage_table
-from stellar.lake.names import full_name
+from stellar.lake.names import own_name
 
 IMPORT, CROSSMATCH = "import", "crossmatch"
 
@@ -47,7 +47,7 @@ def import_stage(ctx: Context, params: Mapping[str, Any], group: Mapping[str, An
     """Stage the tables of one group, or find them staged; returns how many rows they have."""
     from stellar.surveys.readers.chunks_sources import SourceFile
 
-    dataset, options = full_name(params["name"]), _options(params)
+    dataset, options = own_name(params["name"]), _options(params)
     _, schema = sources_of(params["files"], options)
     sources = [SourceFile.from_dict(one) for one in group["sources"]]
     return sum(stage_source(ctx.settings, dataset, schema, options, source).rows for source in sources)
@@ -60,7 +60,7 @@ def import_request(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
         "kind": IMPORT,
         "dataset": step.dataset,
         "batches": list(step.inputs[STAGED].batches or ()),
-        "columns": step.params["columns"],
+        "schema": step.params["schema"],
         "id_column": step.params["id"],
         "ra": step.params["ra"],
         "dec": step.params["dec"],

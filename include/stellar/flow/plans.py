@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stellar.engine.context import Context
+from stellar.engine.context import Context, read_manifest
 from stellar.engine.plan import Plan, draft
-from stellar.engine.reasons import Reasons, plan_reasons, read_manifest
+from stellar.engine.reasons import Reasons, plan_reasons
 from stellar.engine.staging import read_staged
 from stellar.engine.step import Partition, Step
 from stellar.errors import InputError, IntegrityError, StellarError
@@ -114,7 +114,7 @@ def own_step(ctx: Context, dataset: str) -> Step | None:
         return import_step(
             dataset,
             manifest["batches"],
-            params["columns"],
+            params["schema"],
             params["id"],
             params["ra"],
             params["dec"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from stellar.catalog.tables import import_step
+from stellar.catalog.tables import import_step, schema_text
 from stellar.engine import engine
 from stellar.engine.context import Context
 from stellar.engine.executors import map_unordered
@@ -20,15 +21,18 @@ from stellar.engine.run import build_all
 from stellar.engine.staging import Staged, stage
 from stellar.engine.step import Step
 from stellar.errors import GateFailed, InputError
-from stellar.lake.names import full_name
+from stellar.lake.names import own_name
+from stellar.lake.read import HIVE_COLUMNS as TAKEN
 from stellar.ledger import batches, snapshots
 from stellar.settings import Settings
+from stellar.sky.healpix import INDEX_COLUMN
 
 if TYPE_CHECKING:
     from stellar.surveys.readers.chunks_sources import SourceFile
 
 DEFAULT_MARGIN_ARCSEC = 10.0
-SERVICE = "files"
+# Fewer rows without a place than this are quarantined, however many the table has.
+_FEW_ROWS = 1000
 
 Progress = Callable[[str, int, int], None]
 
@@ -119,18 +123,44 @@ def stage_table(
     progress: Progress | None = None,
 ) -> Step:
     """Stage the files and return the step that makes the dataset of them; arguments as for `import_table`."""
-    dataset = full_name(name)
-    if margin_arcsec < 0:
-        raise InputError(f"the margin is {margin_arcsec} arcsec; it cannot be negative")
+    dataset = own_name(name)
+    if not 0 <= margin_arcsec < math.inf:
+        raise InputError(f"the margin is {margin_arcsec} arcsec; it cannot be negative, nor without end")
+    check_maker(ctx, dataset, "import")
     options = {"id": id_column, "ra": ra, "dec": dec}
     sources, schema = sources_of(files, options)
     tell = partial(progress, "stage") if progress else None
     work = partial(stage_source, ctx.settings.without_secrets(), dataset, schema, options)
     staged = map_unordered(ctx.settings, work, sources, threads=True, progress=tell)
+    _check_places(staged, options)
     _record(ctx, dataset, staged)
     ids = sorted({batch.batch_id for batch in staged})
-    columns = [column for column in schema.names if column != "_healpix_29"]
-    return import_step(dataset, ids, columns, id_column, ra, dec, margin_arcsec)
+    return import_step(dataset, ids, schema_text(schema), id_column, ra, dec, margin_arcsec)
+
+
+def check_maker(ctx: Context, dataset: str, step: str) -> None:
+    """Refuse to make a dataset in another way than its current snapshot was.
+
+    Raises
+    ------
+    InputError
+        When it was; names the dataset.
+    """
+    found = snapshots.current(ctx.engine, dataset)
+    if found is not None and found.step != step:
+        raise InputError(f"{dataset} is the outcome of another command ({found.step}); choose another --name")
+
+
+def _check_places(staged: Sequence[Staged], options: dict[str, str]) -> None:
+    """Most rows without a place mean that the columns are the wrong ones: nothing is made of them then."""
+    rows, lost = (sum(getattr(one, what) for one in staged) for what in ("rows", "unplaced"))
+    if lost > max(_FEW_ROWS, rows // 2):
+        worst = max(staged, key=lambda one: one.unplaced)
+        raise InputError(
+            f"{lost:,} of {rows:,} rows have no {options['id']}, or no place on the sky by {options['ra']} and"
+            f" {options['dec']}, {worst.unplaced:,} of them in {worst.source}; name the right columns with --id, --ra"
+            " and --dec (degrees)"
+        )
 
 
 def sources_of(files: Sequence[str | Path], options: dict[str, str]) -> tuple[list[SourceFile], pa.Schema]:
@@ -161,8 +191,14 @@ def _check_columns(schema: pa.Schema, wanted: dict[str, str]) -> None:
         type_ = schema.field(wanted[role]).type
         if not (pa.types.is_floating(type_) or pa.types.is_integer(type_) or pa.types.is_decimal(type_)):
             raise InputError(f"column {wanted[role]!r} is {type_}, not a number of degrees; name another with --{role}")
+    if wanted["ra"] == wanted["dec"]:
+        raise InputError(f"--ra and --dec name the same column {wanted['ra']!r}")
+    if taken := sorted(TAKEN & {*schema.names}) + [INDEX_COLUMN] * (wanted["id"] == INDEX_COLUMN):
+        raise InputError(
+            f"column {taken[0]!r} is one that HATS catalogues keep for themselves; rename it, or name another --id"
+        )
     type_ = schema.field(wanted["id"]).type
-    if pa.types.is_floating(type_) or pa.types.is_nested(type_):
+    if pa.types.is_floating(type_) or pa.types.is_nested(type_) or pa.types.is_binary(type_):
         raise InputError(
             f"column {wanted['id']!r} is {type_}; an id is a whole number or text, since a float cannot hold 64-bit"
             " ids; name another with --id"
@@ -172,6 +208,7 @@ def _check_columns(schema: pa.Schema, wanted: dict[str, str]) -> None:
 def _record(ctx: Context, dataset: str, staged: Iterable[Staged]) -> None:
     """Note in the ledger which files the dataset was read from."""
     with ctx.engine.begin() as connection:
+        snapshots.lock_datasets(connection, [dataset])  # two imports of one name take turns
         snapshots.declare_dataset(connection, dataset, None)
         batches.record_staged(
             connection,

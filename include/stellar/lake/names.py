@@ -29,3 +29,17 @@ def full_name(name: str) -> str:
             "and _, a letter first)"
         )
     return f"{layer}.{subject}"
+
+
+def own_name(name: str) -> str:
+    """The full name of a table of the user's own.
+
+    Raises
+    ------
+    InputError
+        When it is no name, or one in another layer.
+    """
+    full = full_name(name)
+    if not full.startswith(f"{OWN}."):
+        raise InputError(f"{full}: what you import or cross-match becomes {OWN}.NAME; give the NAME without a layer")
+    return full

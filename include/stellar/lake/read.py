@@ -127,7 +127,7 @@ class Catalog:
     @property
     def files(self) -> list[Path]:
         """Partition files, in the order of `partitions`."""
-        return [file for partition in self.partitions for file in _parts(self.file(partition))]
+        return [file for partition in self.partitions for file in files_of(self.file(partition))]
 
     @property
     def common_metadata(self) -> Path:
@@ -268,7 +268,7 @@ class Catalog:
         if computed:
             wanted = list(dict.fromkeys([*wanted, self.ra_column, self.dec_column]))
         try:
-            parts = [_read_parquet(part, wanted, row_groups) for part in _parts(path)]
+            parts = [_read_parquet(part, wanted, row_groups) for part in files_of(path)]
         except FileNotFoundError:
             raise IntegrityError(f"{path}: partition is missing; `stellar verify` lists what is damaged") from None
         except pa.ArrowInvalid as error:
@@ -349,7 +349,7 @@ def _path(cell: Cell, properties: dict[str, str]) -> str:
     return cell.path().removesuffix(".parquet") + ("" if suffix in ("/", "\\") else suffix)
 
 
-def _parts(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
     """The files of a partition: one, or those in its folder."""
     if not path.is_dir():
         return [path]

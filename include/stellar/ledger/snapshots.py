@@ -105,16 +105,24 @@ def lock_datasets(connection: sa.Connection, datasets: Iterable[str]) -> None:
 
 
 def declare_dataset(connection: sa.Connection, name: str, id_column: str | None, description: str = "") -> None:
-    """Make the dataset known, and keep its id column and description up to date."""
+    """Make the dataset known, and keep its description up to date; the id column of one that is known stays."""
     connection.execute(
         sa.text(
             "INSERT INTO lake.dataset (name, id_column, description) VALUES (:name, :id_column, :description)"
-            " ON CONFLICT (name) DO UPDATE SET id_column = coalesce(excluded.id_column, dataset.id_column),"
+            " ON CONFLICT (name) DO UPDATE SET id_column = coalesce(dataset.id_column, excluded.id_column),"
             " description = CASE WHEN excluded.description <> '' THEN excluded.description ELSE dataset.description END"
             " WHERE (dataset.id_column, dataset.description)"
             " IS DISTINCT FROM (excluded.id_column, excluded.description)"
         ),
         {"name": name, "id_column": id_column, "description": description},
+    )
+
+
+def set_id_column(connection: sa.Connection, dataset: str, id_column: str) -> None:
+    """Note which column identifies the rows of a dataset's current snapshot."""
+    connection.execute(
+        sa.text("UPDATE lake.dataset SET id_column = :id WHERE name = :name AND id_column IS DISTINCT FROM :id"),
+        {"name": dataset, "id": id_column},
     )
 
 

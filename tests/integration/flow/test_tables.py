@@ -1,5 +1,6 @@
 """Users' own tables: from files of any kind to a current dataset, built anew only where rows changed."""
 
+import shutil
 from itertools import pairwise
 
 import lsdb
@@ -12,9 +13,10 @@ from astropy.io.fits import BinTableHDU, HDUList, PrimaryHDU
 from astropy.table import Table
 from hats.io.validation import is_valid_catalog
 
+from stellar.engine import staging
 from stellar.engine.context import Context
 from stellar.engine.maintain import verify
-from stellar.errors import GateFailed, InputError
+from stellar.errors import GateFailed, InputError, IntegrityError
 from stellar.flow.tables import import_table
 from stellar.lake import layout
 from stellar.lake.read import Catalog
@@ -189,6 +191,90 @@ def test_an_id_of_a_carried_partition_is_not_given_again(ctx, tmp_path):
     later = bring(ctx, write(tmp_path / "in", table.set_column(0, "star", pa.array(ids))))
     assert later["carried"] > 0
     assert later["changed"]
+
+
+def test_other_types_and_units_are_other_rows(ctx, other, tmp_path):
+    table = stars(500)
+    flags = table.append_column("flag", pa.array(np.zeros(500, np.int64)))
+    bring(ctx, write(tmp_path / "in", flags))
+    floats = table.append_column("flag", pa.array(np.zeros(500)))
+    files = write(tmp_path / "in", floats)
+    again = bring(ctx, files)
+    assert Catalog(again["path"]).read_all().schema.field("flag").type == pa.float64()
+    with_unit = floats.set_column(4, pa.field("flag", pa.float64(), metadata={"unit": "mag"}), floats["flag"])
+    files = write(tmp_path / "in2", with_unit)
+    later = bring(ctx, files)
+    assert later["content_hash"] == bring(other, files, "elsewhere")["content_hash"] != again["content_hash"]
+    assert Catalog(later["path"]).schema.field("flag").metadata[b"unit"] == b"mag"
+
+
+def test_a_file_written_while_it_is_read_is_not_taken(ctx, tmp_path, monkeypatch):
+    path = tmp_path / "t.parquet"
+    pq.write_table(stars(100), path)
+    real = staging.file_sha256
+
+    def meanwhile(of):
+        pq.write_table(stars(100, seed=1), path)
+        return real(of)
+
+    monkeypatch.setattr(staging, "file_sha256", meanwhile)
+    with pytest.raises(IntegrityError, match=r"t\.parquet: was written while it was read"):
+        bring(ctx, [path])
+    monkeypatch.setattr(staging, "file_sha256", real)
+    made = bring(ctx, [path])
+    found = Catalog(made["path"]).read_all(["star", "RAJ2000"]).sort_by("star")
+    assert found["RAJ2000"].to_pylist() == stars(100, seed=1)["RAJ2000"].to_pylist()
+
+
+def test_quarantine_of_an_increment_is_that_of_a_full_build(ctx, other, tmp_path):
+    table = stars(300)
+    ra = table["RAJ2000"].to_pylist()
+    ra[0] = None
+    bring(ctx, write(tmp_path / "in", table.set_column(1, "RAJ2000", pa.array(ra)), 1))
+    ra[5] = 1.0
+    files = write(tmp_path / "in", table.set_column(1, "RAJ2000", pa.array(ra)), 1)
+    bring(ctx, files)
+    grown = snapshots.current(ctx.engine, "quarantine.own_mine")
+    shutil.rmtree(ctx.settings.lake / "own")
+    shutil.rmtree(ctx.settings.lake / "quarantine")
+    bring(ctx, files)
+    assert snapshots.current(ctx.engine, "quarantine.own_mine").content_hash == grown.content_hash
+
+
+def test_the_id_is_that_of_the_current_snapshot(ctx, tmp_path):
+    table = stars(60)
+    table = table.append_column("other", pa.array(np.arange(60))).append_column("same", pa.array(np.zeros(60, int)))
+    files = write(tmp_path / "in", table, 1)
+    for column in ("star", "other", "star"):
+        import_table(ctx, files, "mine", id_column=column, ra="RAJ2000", dec="DEJ2000")
+        with ctx.engine.connect() as connection:
+            assert snapshots.about(connection, "own.mine")["id_column"] == column
+    with pytest.raises(GateFailed):
+        import_table(ctx, files, "mine", id_column="same", ra="RAJ2000", dec="DEJ2000")
+    with ctx.engine.connect() as connection:
+        assert snapshots.about(connection, "own.mine")["id_column"] == "star"
+
+
+def test_rows_of_a_quarantined_table_keep_columns_of_our_names(ctx, tmp_path):
+    table = stars(10).append_column("reason", pa.array([f"because {i}" for i in range(10)]))
+    dec = table["DEJ2000"].to_pylist()
+    dec[3] = None
+    pq.write_table(table.set_column(2, "DEJ2000", pa.array(dec)), tmp_path / "t.parquet")
+    bring(ctx, [tmp_path / "t.parquet"])
+    kept = Catalog(ctx.settings.lake / snapshots.current(ctx.engine, "quarantine.own_mine").path).read_all()
+    assert kept["reason_of_table"].to_pylist() == ["because 3"]
+
+
+def test_wrong_columns_are_refused_before_anything_is_made(ctx, tmp_path):
+    table = stars(4_000)
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"rows have no star.*--ra"):
+        import_table(ctx, [tmp_path / "t.parquet"], "mine", id_column="star", ra="DEJ2000", dec="RAJ2000")
+    with pytest.raises(InputError, match="without a layer"):
+        bring(ctx, [tmp_path / "t.parquet"], "curated.objects")
+    pq.write_table(table.rename_columns(["star", "RAJ2000", "DEJ2000", "Npix"]), tmp_path / "u.parquet")
+    with pytest.raises(InputError, match=r"'Npix'.*rename"):
+        bring(ctx, [tmp_path / "u.parquet"])
 
 
 def test_two_tables_of_one_file_are_both_imported(ctx, tmp_path):
