@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cut_sky import mixed_cells
+from stellar.catalog import nearest
 from stellar.catalog.nearest import in_sky_order
 from stellar.catalog.pairing import Pairing, Side
-from stellar.catalog.pairs import pair_rows, pairs_step, run
+from stellar.catalog.pairs import match_tables, pair_rows, pairs_step, run
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput
+from stellar.errors import InputError
 from stellar.sky.healpix import INDEX_COLUMN, in_margin, spatial_index
 from stellar.sky.motion import propagate
 from stellar.sky.separation import separation_arcsec
@@ -247,3 +249,85 @@ def test_mjd_is_converted() -> None:
     pairing = pairing_of(left, right, 1.0, sides=sides)
     table, _ = pair_rows(in_sky_order(pairing.left, left), in_sky_order(pairing.right, right), pairing)
     assert table["separation_arcsec"].to_pylist() == pytest.approx([0.13], abs=0.2)
+
+
+def probabilities(left: pa.Table, right: pa.Table, radius: float, sigma) -> dict[tuple, float]:
+    """Of every pair within the radius, by the definition (even odds that a left row has a counterpart)."""
+    found = {}
+    pixels = right[INDEX_COLUMN].to_numpy() >> 36
+    area = 4 * np.pi * (180 / np.pi * 3600) ** 2 / (12 * 4**11)
+    for one in left.to_pylist():
+        density = max(1, int((pixels == one[INDEX_COLUMN] >> 36).sum())) / area
+        ratios = {}
+        for other in right.to_pylist():
+            s = separation_arcsec(one["ra"], one["dec"], other["ra"], other["dec"]).item()
+            if s <= radius:
+                e = sigma(one, other)
+                ratios[other["id"]] = 0.5 * np.exp(-(s**2) / (2 * e**2)) / (2 * np.pi * e**2) / density
+        found |= {(one["id"], key): ratio / (sum(ratios.values()) + 0.5) for key, ratio in ratios.items()}
+    return found
+
+
+@pytest.mark.parametrize("asked", [{}, {"k": 50}, {"mutual": True}, {"k": 3, "mutual": True, "how": "outer"}])
+@pytest.mark.parametrize("errors", ["none", "left", "both"])
+@pytest.mark.parametrize("most", [1, 1 << 20])
+def test_probabilities_are_those_of_all_candidates(asked, errors, most, monkeypatch) -> None:
+    monkeypatch.setattr(nearest, "_MOST_CANDIDATES", most)
+    random = np.random.default_rng(2)
+    error = random.uniform(5, 60, 50)
+    error[::6] = np.nan
+    left = catalogue(*scattered(1, 50, 45.0, 41.81, 60.0), err=error)
+    right = catalogue(*scattered(2, 50, 45.0, 41.81, 60.0), text_ids=True)
+    sides = {
+        "left": {"sigma_column": "err", "sigma_unit": 0.05} if errors != "none" else {},
+        "right": {"sigma_arcsec": 0.7} if errors == "both" else {},
+    }
+
+    def sigma(one: dict, other: dict) -> float:
+        if errors == "none":
+            return 10.0
+        return np.hypot(10.0 if one["err"] is None else one["err"] * 0.05, 0.7 if errors == "both" else 0.0)
+
+    pairing = pairing_of(left, right, 30.0, sides=sides, **asked)
+    check(left, right, pairing, 9)
+    table, _ = pair_rows(in_sky_order(pairing.left, left), in_sky_order(pairing.right, right), pairing)
+    expected = probabilities(left, right, 30.0, sigma)
+    rows = zip(*(table[name].to_pylist() for name in ("id_left", "id_right", "match_probability")), strict=True)
+    found = {(a, b): p for a, b, p in rows if a is not None and b is not None}
+    assert len(found) > 10 and found == pytest.approx({key: expected[key] for key in found}, rel=1e-9, abs=1e-300)
+    if asked == {"k": 50}:
+        assert set(found) == set(expected)
+
+
+def test_the_function_of_two_tables() -> None:
+    """Any order of rows, names of one's own; its rows are those of the step."""
+    ra, dec = scattered(3, 80, 0.0, 0.0, 30.0)
+    left = pa.table({"n": np.arange(80), "lon": ra, "lat": dec, "id": ["x"] * 80})
+    right = pa.table({"id": [f"r{i}" for i in range(80)], "ra": ra[::-1], "dec": dec[::-1], "mag": np.arange(80.0)})
+    asked = {"id_left": "n", "ra_left": "lon", "dec_left": "lat", "id_right": "id"}
+    with pytest.raises(InputError, match="column 'id' beside its id column 'n'"):
+        match_tables(left, right, 5.0, **asked)
+    found = match_tables(left, right, 5.0, columns_left=["lat"], columns_right=["mag"], **asked)
+    assert found.column_names == [
+        *("id_left", "id_right", "separation_arcsec", "match_probability", "n_candidates"),
+        *("lat_left", "mag_right", "runner_up_arcsec", INDEX_COLUMN),
+    ]
+    assert len(found) == 80 and found["separation_arcsec"].to_numpy().max() == 0
+    assert (np.diff(found[INDEX_COLUMN].to_numpy()) >= 0).all()
+    mixed = np.random.default_rng(4).permutation(80)
+    again = match_tables(left.take(pa.array(mixed)), right, 5.0, columns_left=["lat"], columns_right=["mag"], **asked)
+    assert again.equals(found)
+    nothing = match_tables(left.slice(0, 0), right, 5.0, columns_left=["lat"], columns_right=["mag"], **asked)
+    assert nothing.schema == found.schema and len(nothing) == 0
+    with pytest.raises(InputError, match="left has no column 'lot'"):
+        match_tables(left, right, 5.0, **(asked | {"ra_left": "lot"}))
+    with pytest.raises(InputError, match="positions are not on the sky"):
+        match_tables(left, right.set_column(2, "dec", pa.array(dec + 100)), 5.0, columns_left=[], **asked)
+
+
+def test_a_pairing_is_the_same_after_it_was_json() -> None:
+    import json
+
+    side = Side("id", ("a", "b"), epoch_column="at", epoch_is_mjd=True, motion=("pmra", "pmdec"), sigma_unit=0.001)
+    pairing = Pairing(side, Side("n", ()), 2.5, 3, "left", True, 0.1)
+    assert Pairing.from_params(json.loads(json.dumps(pairing.to_params()))) == pairing
