@@ -28,6 +28,8 @@ DEFAULT_SIGMA_ARCSEC = 0.1
 DEFAULT_COMPLETENESS = 0.5
 _SKY_ARCSEC2 = 4 * np.pi * np.degrees(1.0) ** 2 * 3600.0**2
 _INDEX_ORDER = 29
+# Up to this many pixels a row are counted in a table of them all.
+_FEW_PIXELS = 8
 
 Floats = NDArray[np.float64]
 
@@ -135,10 +137,20 @@ def local_density(left_index29: ArrayLike, right_index29: ArrayLike, order: int)
         Rows per square arcsecond; of one row in the pixel where there is none.
     """
     shift = 2 * (_INDEX_ORDER - order)
-    pixels, row = np.unique(np.asarray(left_index29, np.int64) >> shift, return_inverse=True)
-    right = np.sort(np.asarray(right_index29, np.int64), kind="stable")  # fast where it is sorted
-    counts = np.searchsorted(right, (pixels + 1) << shift) - np.searchsorted(right, pixels << shift)
-    return (np.maximum(counts, 1) / pixel_area_arcsec2(order))[row]
+    left, right = (np.asarray(index, np.int64) >> shift for index in (left_index29, right_index29))
+    return np.maximum(_count(left, right), 1) / pixel_area_arcsec2(order)
+
+
+def _count(wanted: NDArray[np.int64], pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often each number that is wanted is among some."""
+    if not len(wanted) or not len(pixels):
+        return np.zeros(len(wanted), np.int64)
+    low = min(wanted.min(), pixels.min())
+    span = int(max(wanted.max(), pixels.max()) - low) + 1
+    if span <= _FEW_PIXELS * (len(wanted) + len(pixels)):
+        return np.bincount(pixels - low, minlength=span)[wanted - low]
+    pixels = np.sort(pixels, kind="stable")  # fast where they are sorted
+    return np.searchsorted(pixels, wanted, side="right") - np.searchsorted(pixels, wanted)
 
 
 def pixel_area_arcsec2(order: int) -> float:

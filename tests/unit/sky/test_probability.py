@@ -31,7 +31,7 @@ def test_the_formula(rows, density, completeness):
     at = 0
     for row in rows:
         ratios = [completeness * np.exp(-(s**2) / (2 * one**2)) / (2 * np.pi * one**2) / density for s, one in row]
-        total = sum(ratios) + 1 - completeness
+        total = sum(ratios) + (1 - completeness)
         if total > 1e-200:
             assert found[at : at + len(row)] == pytest.approx([r / total for r in ratios], rel=1e-9, abs=1e-250)
         assert found[at : at + len(row)].sum() <= 1 + 1e-12
@@ -140,3 +140,13 @@ def test_local_density():
     assert np.array_equal(local_density(left[mine], right[theirs], 3), found[mine])
     assert local_density(left[:1], [], 3) == pytest.approx(1 / pixel_area_arcsec2(3))
     assert local_density([], right, 3).shape == (0,)
+
+
+@pytest.mark.parametrize("order", [0, 5, 11, 14, 29])
+@pytest.mark.parametrize(("n", "m"), [(0, 5), (5, 0), (200, 300)])
+def test_rows_are_counted_in_few_pixels_and_in_many(order: int, n: int, m: int) -> None:
+    random = np.random.default_rng(order)
+    left, right = (random.integers(7 << 48, 8 << 48, rows) for rows in (n, m))
+    shift = 2 * (29 - order)
+    expected = [max(1, int((right >> shift == one).sum())) / pixel_area_arcsec2(order) for one in left >> shift]
+    assert local_density(left, right, order).tolist() == expected
