@@ -19,7 +19,7 @@ from stellar.engine.keys import digest
 from stellar.engine.memory import Recent, remembered
 from stellar.engine.outside import MARGIN, look_outside
 from stellar.engine.rows import bucket_of
-from stellar.engine.staging import NOWHERE, Batches, cells_of, read_staged
+from stellar.engine.staging import NOWHERE, Batches, read_staged
 from stellar.engine.step import Input, Partition, PartitionInput, Step
 from stellar.errors import InputError, LedgerError
 from stellar.lake import layout
@@ -293,7 +293,8 @@ class Reader:
         """Cells of the rows of staged batches, and how many rows have no place in one."""
         batches = self.batches(role)
         size = round_bytes(self.bytes_of(role) / max(1, batches.rows))
-        return cells_of(batches.count, size, layout.THRESHOLD_BYTES, layout.MAX_ORDER), batches.unplaced_rows
+        cells = layout.layout_by(batches.below, size, layout.THRESHOLD_BYTES, layout.MAX_ORDER)
+        return cells, batches.unplaced_rows
 
     def prepare(self, places: list[Partition]) -> None:
         """Hash what is staged for each output partition, on all cores."""

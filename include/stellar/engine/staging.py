@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -27,7 +27,7 @@ from stellar.engine.keys import digest
 from stellar.errors import IntegrityError
 from stellar.lake.schema import INDEX_FIELD, stored_schema
 from stellar.lake.write import file_sha256, row_bytes
-from stellar.sky.healpix import INDEX_COLUMN, Cell, spatial_index
+from stellar.sky.healpix import INDEX_COLUMN, spatial_index
 
 if TYPE_CHECKING:
     from stellar.surveys.readers.chunks import SourceFile
@@ -341,6 +341,10 @@ class Batches:
         """Rows between two indices."""
         return sum(part.count(low, high) for part in self.parts.values())
 
+    def below(self, bounds: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows with a place whose index is below each of some."""
+        return np.array([self.count(0, int(bound)) if bound else 0 for bound in bounds], np.int64)
+
     def prepare(self, bounds: Sequence[tuple[int, int]], threads: int) -> None:
         """Hash the rows of many ranges, part by part, so that no more than a part per thread is in memory."""
 
@@ -386,18 +390,3 @@ def add_rows(sha256: Any, rows: pa.RecordBatch) -> None:
             # taking the rows makes their buffers start at them, whatever the chunk that they were cut from
             own = column.take(pa.array(np.arange(len(column))))
             sha256.update(pa.record_batch([own], names=["c"]).serialize())
-
-
-def cells_of(count: Callable[[int, int], int], bytes_per_row: float, threshold: int, max_order: int) -> list[Cell]:
-    """`stellar.lake.layout.layout` from counts of rows between two indices instead of the rows."""
-    largest = threshold / max(bytes_per_row, 1e-9)
-
-    def split(cell: Cell) -> list[Cell]:
-        rows = count(*cell.range29())
-        if not rows:
-            return []
-        if rows <= largest or cell.order >= max_order:
-            return [cell]
-        return [part for k in range(4) for part in split(Cell(cell.order + 1, 4 * cell.pixel + k))]
-
-    return [part for pixel in range(12) for part in split(Cell(0, pixel))]

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from functools import partial
 
 from stellar.engine.memory import Recent, remembered
 
@@ -38,7 +39,7 @@ def test_nothing_outlives_its_object():
     try:
         worker = Worker()
         worker.double(1)
-        worker.recent.get(1, lambda: worker.double(1))
+        worker.recent.get(1, partial(worker.double, 1))
         gone = weakref.ref(worker)
         del worker
         assert gone() is None

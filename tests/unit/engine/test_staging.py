@@ -6,13 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from stellar.engine import staging
-from stellar.engine.staging import Batches, cells_of, read_staged, stage
+from stellar.engine.staging import Batches, read_staged, stage
 from stellar.errors import IntegrityError
-from stellar.lake.layout import layout
+from stellar.lake.layout import layout, layout_by
 from stellar.sky.healpix import INDEX_COLUMN, Cell, spatial_index
 from stellar.surveys.readers.chunks import common_schema, find_sources
 
@@ -124,13 +122,10 @@ def test_kept_hashes_are_those_of_the_rows(tmp_path):
         assert "chunks" not in part.__dict__  # nothing was read for it
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, (12 << 58) - 1), min_size=1, max_size=200), st.integers(1, 40), st.integers(0, 6))
-def test_cells_are_those_that_the_rows_give(index, largest, order):
-    index = np.sort(np.array(index, np.int64))
-
-    def count(low, high):
-        return int(np.diff(np.searchsorted(index, [low, high]))[0])
-
-    wanted = layout(index, 1.0, threshold_bytes=largest, max_order=order)
-    assert cells_of(count, 1.0, largest, order) == wanted
+def test_cells_are_those_that_the_rows_give(tmp_path, monkeypatch):
+    monkeypatch.setattr(staging, "CHUNK_BYTES", 20_000)
+    rows = table(3_000)
+    one = staged(tmp_path, rows)
+    index = spatial_index(rows["ra"].to_numpy(), rows["dec"].to_numpy())
+    for largest in (40, 300, 5_000):
+        assert layout_by(batches(tmp_path, one).below, 1.0, largest) == layout(index, 1.0, threshold_bytes=largest)
