@@ -29,12 +29,15 @@ def stored(connection: sa.Connection, keys: Sequence[str]) -> dict[str, StoredMa
     """Margin key -> where a committed snapshot holds it."""
     if not keys:
         return {}
+    # as for `stellar.ledger.partitions.stored_partitions`
     rows = rows_of(
         connection,
-        "SELECT DISTINCT ON (m.key) m.key, m.name, m.file AS path, m.rows, m.bytes, m.file_sha256,"
-        " s.path AS snapshot_path FROM lake.margin m JOIN lake.snapshot s ON s.key = m.snapshot"
-        " WHERE m.key = ANY(:keys) AND s.state <> 'building' AND s.files_removed_at IS NULL"
-        " ORDER BY m.key, s.committed_at DESC",
+        "WITH held AS MATERIALIZED (SELECT m.* FROM unnest(CAST(:keys AS text[])) AS wanted (key)"
+        " JOIN lake.margin m ON m.key = wanted.key)"
+        " SELECT DISTINCT ON (held.key) held.key, held.name, held.file AS path, held.rows, held.bytes,"
+        " held.file_sha256, s.path AS snapshot_path FROM held JOIN lake.snapshot s ON s.key = held.snapshot"
+        " WHERE s.state <> 'building' AND s.files_removed_at IS NULL"
+        " ORDER BY held.key, s.committed_at DESC",
         keys=list(keys),
     )
     return {row["key"]: StoredMargin(**row) for row in rows}

@@ -29,13 +29,17 @@ def stored_partitions(connection: sa.Connection, keys: Sequence[str]) -> dict[st
     """Partition key -> where a committed snapshot holds it; keys of which no files are left are not in it."""
     if not keys:
         return {}
+    # The keys come first, materialized: without statistics (a young ledger has none) the planner would go through the
+    # partitions of every snapshot.
     rows = rows_of(
         connection,
-        "SELECT DISTINCT ON (p.key) p.key, sp.name, sp.file AS path, p.rows, p.bytes, p.file_sha256, p.accounting,"
+        "WITH held AS MATERIALIZED (SELECT sp.partition_key AS key, sp.name, sp.file, sp.snapshot"
+        " FROM unnest(CAST(:keys AS text[])) AS wanted (key)"
+        " JOIN lake.snapshot_partition sp ON sp.partition_key = wanted.key)"
+        " SELECT DISTINCT ON (p.key) p.key, held.name, held.file AS path, p.rows, p.bytes, p.file_sha256, p.accounting,"
         " s.path AS snapshot_path"
-        " FROM lake.partition p JOIN lake.snapshot_partition sp ON sp.partition_key = p.key"
-        " JOIN lake.snapshot s ON s.key = sp.snapshot"
-        " WHERE p.key = ANY(:keys) AND s.state <> 'building' AND s.files_removed_at IS NULL"
+        " FROM held JOIN lake.snapshot s ON s.key = held.snapshot JOIN lake.partition p ON p.key = held.key"
+        " WHERE s.state <> 'building' AND s.files_removed_at IS NULL"
         " ORDER BY p.key, s.committed_at DESC",
         keys=list(keys),
     )
