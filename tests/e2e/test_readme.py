@@ -31,7 +31,8 @@ def bare_folder():
 
 
 def blocks(root, language: str = "") -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", (root / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", (root / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    return [text for of, text in found if of == language]
 
 
 def pytest_generate_tests(metafunc):
