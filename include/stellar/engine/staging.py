@@ -38,6 +38,8 @@ STAGER = 1
 CHUNK_BYTES = 32 << 20
 #: A part is complete with this many bytes; what reads all of one has it in memory.
 PART_BYTES = 192 << 20
+#: After so much was read, parts are mapped anew: the kernel maps far more around each slice than is asked for.
+READ_BYTES = 24 << 20
 NOWHERE = -1
 #: Column that says which batch a row without a place came from.
 BATCH = "batch_id"
@@ -278,12 +280,8 @@ class Part:
 
     def slices(self, low: int, high: int) -> list[pa.RecordBatch]:
         """Rows of each chunk that has some between two indices."""
-        found = []
-        for chunk, index in self.chunks:
-            first, last = np.searchsorted(index, [low, high])
-            if first < last:
-                found.append(chunk.slice(first, last - first))
-        return found
+        places = ((chunk, *np.searchsorted(index, [low, high])) for chunk, index in self.chunks)
+        return [chunk.slice(first, last - first) for chunk, first, last in places if first < last]
 
     def count(self, low: int, high: int) -> int:
         """Rows between two indices."""
@@ -330,6 +328,7 @@ class Batches:
         self.unplaced_rows = sum(one.unplaced for one in staged)
         parts = [Part(lake / path, one.batch_id) for one in staged for path in one.parts]
         self.parts = {part.name: part for part in parts}
+        self._read = 0
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -342,8 +341,12 @@ class Batches:
         return sum(part.count(low, high) for part in self.parts.values())
 
     def below(self, bounds: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows with a place whose index is below each of some."""
-        return np.array([self.count(0, int(bound)) if bound else 0 for bound in bounds], np.int64)
+        """Rows with a place whose index is below each of some; one part at a time is in memory."""
+        total = np.zeros(len(bounds), np.int64)
+        for part in self.parts.values():
+            total += [part.count(0, int(bound)) if bound else 0 for bound in bounds]
+            part.close()
+        return total
 
     def prepare(self, bounds: Sequence[tuple[int, int]], threads: int) -> None:
         """Hash the rows of many ranges, part by part, so that no more than a part per thread is in memory."""
@@ -359,6 +362,7 @@ class Batches:
 
     def close(self) -> None:
         """Let go of the memory of all parts."""
+        self._read = 0
         for part in self.parts.values():
             part.close()
 
@@ -368,8 +372,12 @@ class Batches:
 
     def read(self, low: int, high: int) -> pa.Table:
         """Rows between two indices, chunk after chunk."""
+        if self._read > READ_BYTES:
+            self.close()
         rows = [piece for part in self.parts.values() for piece in part.slices(low, high)]
-        return pa.Table.from_batches(rows, self.schema)
+        table = pa.Table.from_batches(rows, self.schema)
+        self._read += table.nbytes
+        return table
 
     def unplaced(self) -> pa.Table:
         """Rows without a place; the last column, `batch_id`, has the batch of each."""
