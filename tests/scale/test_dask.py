@@ -11,7 +11,7 @@ from integration.engine import small_steps as small
 from platform_home import wait_for
 from scale import held_steps as held
 from scale import hold
-from stellar.engine import engine, plan
+from stellar.engine import batches, engine
 from stellar.engine.executors import map_unordered
 from stellar.errors import InputError, StellarError
 from stellar.flow.crossmatch import crossmatch
@@ -94,7 +94,7 @@ def test_a_scheduler_that_goes_away_is_said(cluster, on_cluster):
 
 
 def test_a_build_whose_worker_is_killed_is_the_build_of_one_process(cluster, contexts, bring, monkeypatch):
-    monkeypatch.setattr(plan, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(batches, "_BATCH_BYTES", 1)
     steps = [held.curate_step(), small.double_step()]
     alone = contexts(workers=1)
     bring(alone, *"abcd")

@@ -14,6 +14,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from stellar import store
+from stellar.engine.batches import deal
 from stellar.engine.context import Context
 from stellar.engine.inputs import MARGIN, UNPLACED, InputPlan, Reader, resolve_inputs, round_bytes
 from stellar.engine.keys import digest
@@ -28,8 +29,6 @@ from stellar.settings import Settings
 from stellar.sky.healpix import Cell
 
 ENGINE = 3  # raise it when the engine's own part in a snapshot's content changes
-_BATCH_BYTES = 4 << 20  # less work than this is not worth a task of its own
-_LARGEST_BATCH_BYTES = 128 << 20
 _MOST_BUCKETS = 256
 
 
@@ -164,7 +163,7 @@ def draft(ctx: Context, step: Step, snapshots: Mapping[str, str] | None = None) 
 def _make(ctx: Context, step: Step, key: str, inputs: dict[str, InputPlan]) -> Plan:
     reader = Reader(ctx.settings, step, inputs)
     partitions = _partitions(ctx, step, reader)
-    return Plan(key, step.dataset, False, partitions, _batches(ctx, reader, partitions), inputs)
+    return Plan(key, step.dataset, False, partitions, deal(ctx.settings.workers, reader, partitions), inputs)
 
 
 def load_plan(ctx: Context, key: str) -> Plan:
@@ -347,30 +346,6 @@ def _cover(step: Step, reader: Reader) -> list[Cell]:
         if reader.inputs[role].kind == "cells":
             found += cells_beyond(found, reader.catalog(role).cells)
     return sorted(found, key=Cell.range29)
-
-
-def _batches(ctx: Context, reader: Reader, partitions: list[PartitionPlan]) -> list[list[int]]:
-    """Deal what is to be built out to as few tasks as keep the cores busy.
-
-    A task gets partitions that follow one another on the sky, since they share what they read, of about equal bytes.
-    """
-    sizes = {number: _weight(reader, one) for number, one in enumerate(partitions) if not one.carried}
-    if not sizes:
-        return []
-    total = sum(sizes.values())
-    count = min(ctx.settings.workers, 1 + int(total // _BATCH_BYTES))
-    count = min(len(sizes), max(count, int(np.ceil(total / _LARGEST_BATCH_BYTES))))
-    share, taken = total / count, 0.0
-    batches: list[list[int]] = [[] for _ in range(count)]
-    for number, size in sizes.items():
-        # the batch in whose share the middle of this partition falls
-        batches[min(count - 1, int((taken + size / 2) / share)) if share else 0].append(number)
-        taken += size
-    return [batch for batch in batches if batch]
-
-
-def _weight(reader: Reader, one: PartitionPlan) -> float:
-    return sum(reader.weight(role, name, one.partition) for role, names in one.reads.items() for name in names)
 
 
 def write_json(path: Path, value: Any) -> None:

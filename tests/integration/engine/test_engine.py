@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from integration.engine import small_steps as small
-from stellar.engine import engine, ingest
+from stellar.engine import batches, engine, ingest
 from stellar.engine import plan as planning
 from stellar.engine.maintain import verify
 from stellar.engine.plan import staging
@@ -404,7 +404,7 @@ def test_partitions_are_built_by_several_processes(ctx, sync, monkeypatch):
     sync(*"abcd")
     alone = engine.run(ctx, [small.curate_step()])[0]
     hashes = snapshots.get(ctx.engine, alone.key).content_hash
-    monkeypatch.setattr(planning, "_BATCH_BYTES", 10_000)
+    monkeypatch.setattr(batches, "_BATCH_BYTES", 10_000)
     ctx.settings.workers = 2
     step = small.curate_step(version=2)
     assert len(engine.plan(ctx, step).batches) == 2
