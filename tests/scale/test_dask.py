@@ -28,10 +28,11 @@ def on_cluster(cluster, tmp_path):
     return load_settings(home=tmp_path, engine="dask", dask_scheduler=cluster.address)
 
 
-def kill_held_worker(cluster) -> str:
-    """Kill the worker whose call waits; its name."""
-    wait_for(lambda: hold.held_process(cluster.held), KILL_S, "a task under way")
-    pid = hold.held_process(cluster.held)
+def kill_held_worker(cluster, running) -> str:
+    """Kill the worker whose call waits, of work that runs; its name."""
+    wait_for(lambda: hold.held_process(cluster.held) or running.done(), KILL_S, "a task under way")
+    if (pid := hold.held_process(cluster.held)) is None:
+        raise AssertionError("the work ended before it could be disturbed") from running.exception()
     name = next(name for name, process in cluster.workers.items() if process.pid == pid)
     assert cluster.tasks()[name], "the scheduler knows that it is at work"
     cluster.kill(name)
@@ -42,7 +43,7 @@ def test_items_of_a_killed_worker_are_done_by_another(cluster, on_cluster):
     told = []
     with ThreadPoolExecutor(1) as pool:
         found = pool.submit(map_unordered, on_cluster, held.square, range(20), progress=lambda *now: told.append(now))
-        killed = kill_held_worker(cluster)
+        killed = kill_held_worker(cluster, found)
         assert found.result(timeout=KILL_S) == [number**2 for number in range(20)]
     assert told == [(done, 20) for done in range(21)]
     assert killed not in cluster.tasks()
@@ -104,7 +105,7 @@ def test_a_build_whose_worker_is_killed_is_the_build_of_one_process(cluster, con
     bring(ctx, *"abcd")
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(engine.run, ctx, steps)
-        kill_held_worker(cluster)
+        kill_held_worker(cluster, running)
         outcomes = running.result(timeout=KILL_S)
     assert [made(ctx, outcome) for outcome in outcomes] == expected
     assert outcomes[0].built > 2
@@ -123,7 +124,7 @@ def test_an_import_whose_worker_is_killed_is_the_import_of_one_process(scheduler
     ctx = contexts(workers=4, engine="dask", dask_scheduler=scheduler.address)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(import_table, ctx, tables, "stars", **options)
-        kill_held_worker(scheduler)
+        kill_held_worker(scheduler, running)
         check_same(running.result(timeout=KILL_S), alone)
 
 
@@ -139,7 +140,7 @@ def test_a_match_whose_worker_is_killed_is_the_match_of_one_process(scheduler, c
     scheduler.held.unlink()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(crossmatch, ctx, "stars", "others", "pairs", radius_arcsec=2.0)
-        kill_held_worker(scheduler)
+        kill_held_worker(scheduler, running)
         check_same(running.result(timeout=KILL_S), expected)
 
 
