@@ -4,7 +4,10 @@ import re
 import signal
 
 import httpx
+import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from platform_home import Home, wait_for
@@ -60,7 +63,7 @@ def test_passwords_are_printed_once_in_a_home_s_life(both):
 def test_an_operator_may_trigger_and_a_viewer_may_look_at_pages_too(both):
     (_, home), _ = both
     viewer, operator = login(home, "viewer"), login(home, "operator")
-    assert len(viewer.dags()) == 10
+    assert len(viewer.dags()) == 12
     viewer.request("GET", "/plugins")
     with pytest.raises(ServiceError, match="403"):
         viewer.trigger("maintain_lake")
@@ -68,6 +71,33 @@ def test_an_operator_may_trigger_and_a_viewer_may_look_at_pages_too(both):
         operator.trigger("maintain_lake", {"keep": 0})
     run_id = operator.trigger("maintain_lake", {"dry_run": True})
     wait_for(lambda: operator.run("maintain_lake", run_id)["state"] == "success", 120, "the run of a person")
+
+
+def test_an_operator_imports_and_matches_catalogues(both):
+    (_, home), _ = both
+    operator = login(home, "operator")
+    random = np.random.default_rng(1)
+    files = []
+    for number in range(2):
+        ra, dec = random.uniform(0, 360, 500), np.degrees(np.arcsin(random.uniform(-1, 1, 500)))
+        files.append(str(home.folder / f"{number}.parquet"))
+        pq.write_table(pa.table({"n": np.arange(500) + 500 * number, "ra": ra, "dec": dec}), files[-1])
+    asked = {
+        "import_catalog": {"files": files, "name": "stars", "id_column": "n", "margin_arcsec": 20_000},
+        "crossmatch_catalogs": {
+            "left": "stars",
+            "right": "own.stars",
+            "name": "pairs",
+            "radius_arcsec": 18_000,
+            "min_separation_arcsec": 1,
+        },
+    }
+    for dag, conf in asked.items():
+        run_id = operator.trigger(dag, conf)
+        wait_for(lambda d=dag, r=run_id: operator.run(d, r)["state"] in ("success", "failed"), 180, dag)
+        assert operator.run(dag, run_id)["state"] == "success", operator.tasks(dag, run_id)
+    rows = dict(home.query("SELECT dataset, rows FROM lake.current WHERE dataset LIKE 'own.%'"))
+    assert rows["own.stars"] == 1000 and 500 < rows["own.pairs"] < 1000
 
 
 def test_nobody_gets_in_without_a_password(both):
