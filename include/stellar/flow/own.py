@@ -12,7 +12,8 @@ from stellar.catalog.tables import STAGED, import_step
 from stellar.engine import engine
 from stellar.engine.context import Context
 from stellar.engine.step import Step
-from stellar.flow import crossmatch
+from stellar.flow.crossmatch import request
+from stellar.flow.crossmatch import step_of as crossmatch_step
 from stellar.flow.tables import sources_of, stage_source, stage_table
 from stellar.lake.names import own_name
 
@@ -22,12 +23,12 @@ IMPORT, CROSSMATCH = "import", "crossmatch"
 def step_of(asked: Mapping[str, Any]) -> Step:
     """The step that a request stands for."""
     given = {name: value for name, value in asked.items() if name != "kind"}
-    return import_step(**given) if asked["kind"] == IMPORT else crossmatch.step_of(given)
+    return import_step(**given) if asked["kind"] == IMPORT else crossmatch_step(given)
 
 
 def crossmatch_request(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
     """A cross-match as `stellar.flow.crossmatch.request` takes it, checked."""
-    return {"kind": CROSSMATCH, **crossmatch.request(ctx, **params)}
+    return {"kind": CROSSMATCH, **request(ctx, **params)}
 
 
 def import_groups(ctx: Context, params: Mapping[str, Any]) -> list[dict[str, Any]]:
