@@ -78,12 +78,13 @@ class Side:
         InputError
             Naming side and column, and which columns there are.
         """
-        numbers = [self.ra, self.dec, self.epoch_column, *self.motion, self.sigma_column]
-        for name in (self.id, *self.columns, *(one for one in numbers if one is not None)):
+        optional = [name for name in (self.epoch_column, self.sigma_column) if name is not None]
+        numbers = [self.ra, self.dec, *self.motion, *optional]
+        for name in (self.id, *self.columns, *numbers):
             if name not in schema.names:
                 raise InputError(f"{who} has no column {name!r}; it has {', '.join(schema.names)}")
         for name in numbers:
-            kind = schema.field(name).type if name is not None else pa.float64()
+            kind = schema.field(name).type
             if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
                 raise InputError(f"{who}: column {name!r} is {kind}, where numbers are needed")
         kind = schema.field(self.id).type

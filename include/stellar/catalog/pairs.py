@@ -63,7 +63,7 @@ def pair_rows(left: Rows, right: Rows, pairing: Pairing, threads: int = 1) -> tu
     without a left one. Left rows without a partner that do not come out are filtered by `unmatched`.
     """
     found = find(left, right, pairing, threads)
-    mine = slice(*np.searchsorted(found.pairs.left_index, [left.own.start, left.own.stop]))
+    mine = np.arange(*np.searchsorted(found.pairs.left_index, [left.own.start, left.own.stop]))
     pairs = found.pairs.take(mine)
     likely = probability(left, right, found, pairs, pairing)
     lines = Lines(*pairs[:3], likely, *pairs[3:])

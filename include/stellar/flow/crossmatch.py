@@ -145,7 +145,7 @@ def request(
         )
         for source, (id_column, columns, epoch, motion, sigma) in zip(sources, options, strict=True)
     ]
-    pairing = Pairing(*sides, float(radius_arcsec), int(k), how, bool(mutual), float(min_separation_arcsec))
+    pairing = Pairing(sides[0], sides[1], float(radius_arcsec), int(k), how, bool(mutual), float(min_separation_arcsec))
     finest = max(cell.order for cell in sources[0].catalog.cells)
     if finest > FINEST_ORDER:
         raise InputError(
