@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stellar.engine import staging
-from stellar.engine.staging import Batches, read_staged, stage
+from stellar.engine.staging import open_batches, read_staged, stage
 from stellar.errors import IntegrityError
 from stellar.lake.layout import layout, layout_by
 from stellar.sky.healpix import INDEX_COLUMN, Cell, spatial_index
@@ -38,7 +38,7 @@ def staged(tmp_path, rows, name="a.parquet"):
 
 
 def batches(tmp_path, *found):
-    return Batches(tmp_path / "lake", "own.stars", [one.batch_id for one in found])
+    return open_batches(tmp_path / "lake", found)
 
 
 def test_rows_of_a_cell_are_those_of_the_table(tmp_path, monkeypatch):
@@ -52,7 +52,7 @@ def test_rows_of_a_cell_are_those_of_the_table(tmp_path, monkeypatch):
         inside = rows.filter(pa.array(cell.contains(index))).sort_by("id")
         found = batches(tmp_path, one).read(*cell.range29()).sort_by("id")
         assert found.drop_columns([INDEX_COLUMN]).to_pylist() == inside.to_pylist()
-        assert batches(tmp_path, one).count(*cell.range29()) == len(inside)
+        assert sum(rows for _, _, rows in batches(tmp_path, one).pieces(*cell.range29())) == len(inside)
 
 
 def test_a_file_is_staged_once_until_it_is_touched(tmp_path):
@@ -62,6 +62,10 @@ def test_a_file_is_staged_once_until_it_is_touched(tmp_path):
     made = part.stat().st_mtime_ns
     again = stage(tmp_path / "lake", "own.stars", sources[0], common_schema(sources), OPTIONS)
     assert (again, part.stat().st_mtime_ns) == (first, made)
+    said = tmp_path / "lake" / "staged" / "own" / "stars" / f"{first.batch_id}.json"
+    os.utime(said, (0, 0))
+    assert stage(tmp_path / "lake", "own.stars", sources[0], common_schema(sources), OPTIONS) == first
+    assert said.stat().st_mtime > 0  # it counts as young again
     other = staged(tmp_path, table(50, seed=1))
     assert other.batch_id != first.batch_id
     # the same size and time of change do not hide other content: its inode or change time differs
@@ -104,11 +108,11 @@ def test_a_piece_s_hash_follows_its_rows_alone(tmp_path):
     changed = rows["name"].to_pylist()
     changed[int(np.flatnonzero(other.contains(index))[0])] = "changed"
     two = staged(tmp_path, rows.set_column(3, "name", pa.array(changed)), "b.parquet")
-    first, second = (dict(enumerate(batches(tmp_path, each).hashes(*cell.range29()))) for each in (one, two))
-    assert first[0][1] == second[0][1]
-    assert (
-        batches(tmp_path, one).hashes(*other.range29())[0][1] != batches(tmp_path, two).hashes(*other.range29())[0][1]
+    first, second = (
+        [batches(tmp_path, each).pieces(*place.range29()) for place in (cell, other)] for each in (one, two)
     )
+    assert first[0][0][1] == second[0][0][1]
+    assert first[1][0][1] != second[1][0][1]
 
 
 def test_kept_hashes_are_those_of_the_rows(tmp_path):
@@ -116,10 +120,13 @@ def test_kept_hashes_are_those_of_the_rows(tmp_path):
     bounds = [Cell(1, pixel).range29() for pixel in range(48)]
     first = batches(tmp_path, one)
     first.prepare(bounds, 2)
+    part = tmp_path / "lake" / one.parts[0]
+    about = part.stat()
+    with part.open("r+b") as file:  # nothing is read for it again
+        file.write(bytes(about.st_size))
+    os.utime(part, ns=(about.st_atime_ns, about.st_mtime_ns))
     again = batches(tmp_path, one)
-    assert [again.hashes(*each) for each in bounds] == [first.hashes(*each) for each in bounds]
-    for part in again.parts.values():
-        assert "chunks" not in part.__dict__  # nothing was read for it
+    assert [again.pieces(*each) for each in bounds] == [first.pieces(*each) for each in bounds]
 
 
 def test_cells_are_those_that_the_rows_give(tmp_path, monkeypatch):
