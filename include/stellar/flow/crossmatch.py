@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,7 @@ def crossmatch(
     -------
     dict
         ``dataset, snapshot, rows, unmatched, partitions, built, carried, found, changed, left, right`` and ``seconds``
-        by phase.
+        by phase; ``unmatched`` are the left rows that did not come out, None where all do.
 
     Raises
     ------
@@ -72,8 +74,10 @@ def crossmatch(
     with clock("open"):
         asked = request(ctx, left, right, name, radius_arcsec=radius_arcsec, **options)
         step = step_of(asked)
-    made = make(ctx, step, promote=promote, clock=clock, progress=progress)
-    unmatched = made.pop("filtered")
+    import_module("stellar.sky.kernel")  # now: threads that import numba at once can wait for each other for ever
+    made = make(ctx, step, on=asked["snapshots"], promote=promote, clock=clock, progress=progress)
+    filtered = made.pop("filtered")
+    unmatched = filtered if step.params["how"] == "inner" else None  # else they are among the rows
     made.pop("quarantined")
     return made | {"unmatched": unmatched, **{who: asked[who]["folder"] or asked[who]["dataset"] for who in SIDES}}
 
@@ -126,7 +130,7 @@ def request(
     dataset = own_name(name)
     if (epoch_left is None) != (epoch_right is None):
         raise InputError("positions are moved between two epochs: give --epoch-left and --epoch-right, or neither")
-    sources = [open_source(ctx, who, given) for who, given in zip(SIDES, (left, right), strict=True)]
+    sources = _open(ctx, [left, right])
     _check_name(ctx, dataset, sources)
     options = (
         (id_left, columns_left, epoch_left, pm_left, sigma_left),
@@ -146,18 +150,53 @@ def request(
         for source, (id_column, columns, epoch, motion, sigma) in zip(sources, options, strict=True)
     ]
     pairing = Pairing(sides[0], sides[1], float(radius_arcsec), int(k), how, bool(mutual), float(min_separation_arcsec))
+    asked = {"dataset": dataset, "pairing": pairing.to_params(), "margin_arcsec": float(margin_arcsec)}
+    return asked | _inputs(sources, pairing)
+
+
+def renewed(ctx: Context, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A request with the margins that it needs today: rows may move farther than when it was made.
+
+    Parameters
+    ----------
+    ctx : Context
+    asked : mapping
+        As `request` gives it; what else it holds is kept.
+
+    Returns
+    -------
+    dict
+        The request; its ``snapshots`` are those that it holds for now, to be planned on.
+
+    Raises
+    ------
+    InputError
+        When a side is not there any more, or the match needs wider margins than a catalogue keeps.
+    """
+    sources = _open(ctx, [asked[who]["folder"] or asked[who]["dataset"] for who in SIDES])
+    return {**asked, **_inputs(sources, Pairing.from_params(asked["pairing"]))}
+
+
+def _open(ctx: Context, given: Sequence[str | Path]) -> list[Source]:
+    """Both sides; a catalogue that is matched with itself is the same snapshot twice."""
+    left, right = (open_source(ctx, who, one) for who, one in zip(SIDES, given, strict=True))
+    same = (left.dataset, left.folder) == (right.dataset, right.folder)
+    return [left, replace(left, who=right.who) if same else right]
+
+
+def _inputs(sources: Sequence[Source], pairing: Pairing) -> dict[str, dict[str, Any]]:
+    """How both sides are read, as a request says it, and the snapshots (dataset -> key) of which that holds."""
     finest = max(cell.order for cell in sources[0].catalog.cells)
     if finest > FINEST_ORDER:
         raise InputError(
             f"left: {sources[0].named} has partitions of order {finest}, finer than {FINEST_ORDER}; bring it into the "
             "lake with `stellar import`"
         )
-    margins = margins_of(sources, pairing)
-    inputs = {
+    read = {
         source.who: {"dataset": source.dataset, "folder": source.folder, "margin_arcsec": margin}
-        for source, margin in zip(sources, margins, strict=True)
+        for source, margin in zip(sources, margins_of(sources, pairing), strict=True)
     }
-    return {"dataset": dataset, "pairing": pairing.to_params(), "margin_arcsec": float(margin_arcsec), **inputs}
+    return read | {"snapshots": {source.dataset: source.snapshot for source in sources if source.snapshot}}
 
 
 def step_of(asked: Mapping[str, Any]) -> Step:

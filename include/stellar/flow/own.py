@@ -12,7 +12,7 @@ from stellar.catalog.tables import STAGED, import_step
 from stellar.engine import engine
 from stellar.engine.context import Context
 from stellar.engine.step import Step
-from stellar.flow.crossmatch import request
+from stellar.flow.crossmatch import renewed, request
 from stellar.flow.crossmatch import step_of as crossmatch_step
 from stellar.flow.tables import sources_of, stage_source, stage_table
 from stellar.lake.names import own_name
@@ -74,8 +74,18 @@ def _options(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def own_plan(ctx: Context, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Plan a request and name the batches of partitions to build, as `stellar.flow.stages.stage_plan` does."""
-    planned = engine.plan(ctx, step_of(asked))
+    """Plan a request and name the batches of partitions to build, as `stellar.flow.stages.stage_plan` does.
+
+    A cross-match is planned with the margins that the catalogues of now ask for; the items say which.
+
+    Raises
+    ------
+    InputError
+        When a cross-match needs wider margins than a catalogue keeps by now; says what to make again.
+    """
+    if asked["kind"] == CROSSMATCH:
+        asked = renewed(ctx, asked)
+    planned = engine.plan(ctx, step_of(asked), asked.get("snapshots"))
     base = {"dataset": planned.dataset, "key": planned.key, "asked": dict(asked)}
     carried = sum(one.carried for one in planned.partitions)
     whole = {"batch": None, "found": planned.found, "partitions": len(planned.partitions), "carried": carried}

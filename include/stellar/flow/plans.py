@@ -131,10 +131,26 @@ def own_step(ctx: Context, dataset: str) -> Step | None:
     return step_of({"dataset": dataset, "pairing": params, "margin_arcsec": manifest["margin_arcsec"], **sides})
 
 
+def _as_of_today(ctx: Context, step: Step) -> tuple[Step, dict[str, str] | None]:
+    """The step as a run would make it: a cross-match reads as far as its rows move today; and on which snapshots."""
+    from stellar.catalog.pairs import NAME
+    from stellar.flow.crossmatch import SIDES, renewed, step_of
+
+    if step.name != NAME:
+        return step, None
+    sides = {
+        who: {name: getattr(step.inputs[who], name) for name in ("dataset", "folder", "margin_arcsec")} for who in SIDES
+    }
+    made = {"dataset": step.dataset, "pairing": step.params, "margin_arcsec": step.margin_arcsec, **sides}
+    asked = renewed(ctx, made)
+    return step_of(asked), asked["snapshots"]
+
+
 def _plan_one(ctx: Context, stage: str, step: Step, pending: dict[str, Pending]) -> dict[str, Any]:
     item: dict[str, Any] = {"stage": stage, "dataset": step.dataset, "models": dict(step.models), "batch": None}
     try:
-        plan = draft(ctx, step)
+        step, on = _as_of_today(ctx, step)
+        plan = draft(ctx, step, on)
         reasons = plan_reasons(ctx, step, plan)
         notes = _touched_files(ctx, step)
     except StellarError as error:

@@ -42,6 +42,8 @@ class Source:
         As the ledger knows it.
     margin_arcsec : float
         Width of the margins that are kept with it; 0 for none.
+    snapshot : str or None
+        Key of the dataset's snapshot that this is.
     """
 
     who: str
@@ -50,6 +52,7 @@ class Source:
     catalog: Catalog
     id_column: str | None
     margin_arcsec: float
+    snapshot: str | None = None
 
     @property
     def named(self) -> str:
@@ -81,7 +84,7 @@ def open_source(ctx: Context, who: str, given: str | Path) -> Source:
         raise InputError(f"{who}: {dataset} has no rows with a place on the sky, so it cannot be matched")
     with ctx.engine.connect() as connection:
         id_column = snapshots.about(connection, dataset)["id_column"]
-    return Source(who, dataset, None, catalog, id_column, found.margin_arcsec)
+    return Source(who, dataset, None, catalog, id_column, found.margin_arcsec, found.key)
 
 
 def _outside(ctx: Context, who: str, text: str) -> Source:

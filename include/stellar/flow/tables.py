@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +18,7 @@ from stellar.engine import engine
 from stellar.engine.context import Context
 from stellar.engine.executors import map_unordered
 from stellar.engine.run import build_all
-from stellar.engine.staging import Staged, stage
+from stellar.engine.staging import Staged, find_staged, stage
 from stellar.engine.step import Step
 from stellar.errors import GateFailed, InputError
 from stellar.lake.names import own_name
@@ -130,8 +130,12 @@ def stage_table(
     options = {"id": id_column, "ra": ra, "dec": dec}
     sources, schema = sources_of(files, options)
     tell = partial(progress, "stage") if progress else None
+    # those that are there are found here: to hand each to a thread takes longer
+    found = [find_staged(ctx.settings.workspace, dataset, source, schema, options) for source in sources]
+    lacking = [source for source, batch in zip(sources, found, strict=True) if batch is None]
     work = partial(stage_source, ctx.settings.without_secrets(), dataset, schema, options)
-    staged = map_unordered(ctx.settings, work, sources, threads=True, progress=tell)
+    fresh = map_unordered(ctx.settings, work, lacking, threads=True, progress=tell)
+    staged = [*(batch for batch in found if batch is not None), *fresh]
     _check_places(staged, options)
     _record(ctx, dataset, staged)
     ids = sorted({batch.batch_id for batch in staged})
@@ -230,9 +234,17 @@ def _record(ctx: Context, dataset: str, staged: Iterable[Staged]) -> None:
 
 
 def make(
-    ctx: Context, step: Step, *, promote: bool = True, clock: Clock | None = None, progress: Progress | None = None
+    ctx: Context,
+    step: Step,
+    *,
+    on: Mapping[str, str] | None = None,
+    promote: bool = True,
+    clock: Clock | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Plan, build, commit, gate and promote the step of one of the users' own datasets.
+
+    It reads the snapshots `on` (dataset -> key), or the current ones.
 
     Returns
     -------
@@ -241,7 +253,7 @@ def make(
     """
     clock = clock or Clock()
     with clock("plan"):
-        planned = engine.plan(ctx, step)
+        planned = engine.plan(ctx, step, on)
     if not planned.found:
         with clock("build"):
             build_all(ctx, step, planned, progress)

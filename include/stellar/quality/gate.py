@@ -273,8 +273,13 @@ def _reason(row: Mapping[str, Any]) -> str:
     told = observed.get("error") or (
         f"{row['failing']} failing" if row["failing"] is not None else f"it is {observed.get('value')}"
     )
+    none = kwargs.get("min_value") == kwargs.get("max_value") == 0 and kwargs.get("note") and row["failing"]
+    if none:  # how many of what there may not be
+        told = f"{row['failing']:,} {kwargs['note']}"
     if row["failing_rows"]:
         told += f", for example {row['failing_rows'][0]}"
+    if none:
+        return f"{row['column_name']}: {told}"
     shown = " ".join(f"{key}={value}" for key, value in limits.items() if value is not None)
     note = f" ({kwargs['note']})" if kwargs.get("note") else ""
     return f"{row['column_name']}: {what} {shown}{note}: {told}".replace("  ", " ")

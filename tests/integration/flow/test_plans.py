@@ -16,7 +16,7 @@ from stellar.engine.maintain import clear
 from stellar.errors import InputError
 from stellar.flow.crossmatch import crossmatch
 from stellar.flow.plans import dry_plan
-from stellar.flow.tables import import_table
+from stellar.flow.tables import import_table, sources_of, stage_source
 from stellar.lake import layout
 from stellar.ledger import snapshots
 from stellar.sky.healpix import Cell, spatial_index
@@ -197,3 +197,32 @@ def test_staged_batches_that_nobody_reads_any_more_are_cleared(ctx, made, tmp_pa
         file.unlink()
     item = by_dataset(dry_plan(ctx, "pairs"))["own.left"]
     assert "import them again" in item["error"]
+
+
+def test_a_staged_batch_that_is_found_again_is_not_cleared_before_the_ledger_names_it(ctx, made, tmp_path):
+    left, _ = made
+    folder = ctx.settings.lake / "staged" / "own" / "left"
+    file, options = tmp_path / "left.parquet", {"id": "star", "ra": "ra", "dec": "dec"}
+    bring(ctx, tmp_path / "other.parquet", "left", left.slice(1))
+    sources, schema = sources_of([file], options)
+    known = [stage_source(ctx.settings, "own.left", schema, options, sources[0])]
+    for one in [file, *folder.iterdir()]:
+        then = one.stat().st_mtime - 3 * 24 * 3600
+        os.utime(one, (then, then))
+    sources, schema = sources_of([file], options)  # touching it has changed what it is known by
+    known.append(stage_source(ctx.settings, "own.left", schema, options, sources[0]))
+    assert known[1] == known[0]
+    for one in folder.iterdir():
+        then = one.stat().st_mtime - 2 * 24 * 3600
+        os.utime(one, (then, then))
+    lost = [f"staged/own/left/{known[0].batch_id}"]
+    assert clear(ctx, dry_run=True) == lost  # until it is found again
+    assert stage_source(ctx.settings, "own.left", schema, options, sources[0]) == known[0]
+    assert clear(ctx) == []
+    assert bring(ctx, file, "left")["rows"] == len(left)
+    item = by_dataset(dry_plan(ctx, "left"))["own.left"]
+    assert (item["found"], item["notes"]) == (True, [])
+    read = (ctx.settings.lake / known[0].parts[0]).stat().st_mtime
+    os.utime(file, (read + 60, read + 60))  # later than it was read, earlier than it was found again
+    (note,) = by_dataset(dry_plan(ctx, "left"))["own.left"]["notes"]
+    assert "was changed since it was read" in note

@@ -20,8 +20,9 @@ from stellar.errors import GateFailed, InputError, IntegrityError
 from stellar.flow.tables import import_table
 from stellar.lake import layout
 from stellar.lake.read import Catalog
-from stellar.ledger import snapshots
+from stellar.ledger import gates, snapshots
 from stellar.ledger.partitions import partitions_of
+from stellar.quality import numbers
 from stellar.sky.healpix import INDEX_COLUMN, Cell, in_margin
 
 
@@ -305,3 +306,20 @@ def test_no_promotion_leaves_what_is_current(ctx, tmp_path):
     assert later["changed"] is False
     assert snapshots.current(ctx.engine, "own.mine").rows == 50
     assert snapshots.get(ctx.engine, later["snapshot"]).state == "candidate"
+
+
+def test_partitions_of_a_snapshot_that_failed_its_gate_are_looked_at_again(ctx, tmp_path, monkeypatch):
+    table = stars()
+    bring(ctx, write(tmp_path / "in", table))
+    seen = []
+    run = numbers.run_number_gate
+    monkeypatch.setattr(numbers, "run_number_gate", lambda *given, **named: seen.append(named) or run(*given, **named))
+    bring(ctx, write(tmp_path / "in", table.slice(0, 3_990)))
+    assert seen[-1]["checked"]
+    now = snapshots.current(ctx.engine, "own.mine").key
+    with ctx.engine.begin() as connection:
+        passed = gates.latest(connection, now)
+        about = {"suite_hash": passed.suite_hash, "rows_checked": 1, "data_docs": None, "expectations": []}
+        gates.record(connection, now, passed=False, **about)
+    bring(ctx, write(tmp_path / "in", table.slice(0, 3_980)))
+    assert not seen[-1]["checked"]

@@ -26,6 +26,8 @@ from stellar.surveys.readers.chunks_sources import KINDS, SourceFile, find_sourc
 __all__ = ["KINDS", "SourceFile", "common_schema", "count_rows", "find_sources", "iter_chunks", "read_schema"]
 
 CHUNK_BYTES = 48 << 20
+#: Kinds of files whose types only their rows tell.
+_READ_THROUGH = ("csv", "ecsv", "votable")
 
 
 class _Reader(NamedTuple):
@@ -96,8 +98,15 @@ def common_schema(
         When a file lacks a required column, has text in one of `numbers` (naming line and cell in a CSV), or two files
         have a column in different kinds or units.
     """
+    texts = [source for source in sources if source.kind in _READ_THROUGH]
+    first = {source.kind: source for source in reversed(texts)}
+    # the first of a kind imports what its reader needs: threads that import a library at once can wait for ever
+    read = {source: read_schema(source) for source in first.values()}
+    texts = [source for source in texts if source not in read]
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:  # the work is Arrow's, without the GIL
-        schemas = list(zip(sources, pool.map(read_schema, sources), strict=True))
+        read |= zip(texts, pool.map(read_schema, texts), strict=True)
+    # a header is read sooner than a thread takes it
+    schemas = [(source, read[source] if source in read else read_schema(source)) for source in sources]
     for source, schema in schemas:
         _check_required(source, schema, required)
         _check_numbers(source, schema, numbers)

@@ -149,12 +149,12 @@ def kind_of(path: Path) -> str:
 
 def peek(path: Path, size: int) -> bytes:
     """The first bytes of a file, unpacked."""
-    with unpacked(path) as stream:
+    with unpacked(path, size) as stream:
         return read_exactly(stream, size, path)
 
 
-def unpacked(path: Path) -> BinaryIO:
-    """A file opened for reading, through its decompressor where its first bytes name one.
+def unpacked(path: Path, buffer_bytes: int = 1 << 20) -> BinaryIO:
+    """A file opened for reading, so many bytes at a time, through its decompressor where its first bytes name one.
 
     Raises
     ------
@@ -162,14 +162,14 @@ def unpacked(path: Path) -> BinaryIO:
         When it is missing or may not be read.
     """
     try:
-        with path.open("rb") as stream:
+        with path.open("rb", buffering=0) as stream:
             magic = stream.read(6)
         if magic == _XZ:
             return cast(BinaryIO, lzma.open(path, "rb"))
         codec = next((codec for mark, codec in _CODECS.items() if magic.startswith(mark)), None)
         if codec is None:
-            return path.open("rb", buffering=1 << 20)
-        return cast(BinaryIO, pa.input_stream(str(path), compression=codec, buffer_size=1 << 20))
+            return path.open("rb", buffering=buffer_bytes)
+        return cast(BinaryIO, pa.input_stream(str(path), compression=codec, buffer_size=buffer_bytes))
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; check the path") from None
     except IsADirectoryError:
