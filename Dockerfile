@@ -12,7 +12,8 @@ RUN pip install "uv==0.13.8" \
 
 COPY pyproject.toml README.md airflow.cfg ./
 COPY include ./include
-RUN pip install --no-deps --no-build-isolation --editable .
+RUN pip install --no-deps --no-build-isolation --editable . \
+    && python -m stellar.sky.kernel
 COPY sql ./sql
 COPY ops ./ops
 COPY plugins ./plugins

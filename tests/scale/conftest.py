@@ -211,3 +211,15 @@ def new_bucket(s3: None) -> Callable[[], str]:
 def bucket(new_bucket: Callable[[], str]) -> str:
     """Address of an empty bucket."""
     return new_bucket()
+
+
+@pytest.fixture
+def there(contexts, bucket):
+    """An engine whose lake is in a bucket."""
+    return contexts(workers=2, lake_url=f"{bucket}/lake")
+
+
+@pytest.fixture
+def here(contexts):
+    """An engine whose lake is at home."""
+    return contexts(workers=2)

@@ -29,18 +29,6 @@ from stellar.ledger.connect import ledger_session
 OPTIONS = {"id_column": "id", "margin_arcsec": 20.0}
 
 
-@pytest.fixture
-def there(contexts, bucket):
-    """An engine whose lake is in a bucket."""
-    return contexts(workers=2, lake_url=f"{bucket}/lake")
-
-
-@pytest.fixture
-def here(contexts):
-    """An engine whose lake is at home."""
-    return contexts(workers=2)
-
-
 def hashes(root) -> dict[str, str]:
     """SHA-256 of every file of the lake but the histories, which have times."""
     names = [name for name in store.sizes(root) if not name.startswith((".", "staged/")) and "/batches/" not in name]

@@ -13,6 +13,7 @@ FLOORS = {
     "settings": 0,
     "store": 0,
     "secret_files": 0,
+    "json_files": 0,
     "checked_yaml": 0,
     "expressions": 0,
     "profile": 0,

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stellar.engine.staging import BATCH, floats
+from stellar.engine.parts import BATCH
+from stellar.engine.staging import floats
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
 from stellar.lake.schema import INDEX_FIELD, stored_schema
 from stellar.sky.healpix import INDEX_COLUMN

@@ -13,8 +13,9 @@ from stellar.errors import InputError
 
 app = typer.Typer()
 
-# pandas: pyarrow imports it for the first column that becomes a NumPy array
-MODULES = ("stellar.flow.crossmatch", "stellar.sky.kernel", "stellar.quality.numbers", "pandas")
+MODULES = ("stellar.flow.crossmatch", "stellar.sky.kernel", "stellar.quality.numbers")
+# 0.3 s: pyarrow would import pandas to know its types, numba cffi and SciPy's BLAS for functions that may use them
+WITHOUT = ("pandas", "cffi", "scipy.linalg")
 
 CATALOGUE = "a dataset (NAME means own.NAME), or a HATS folder with a / in its name"
 
@@ -59,7 +60,7 @@ def command(
     with _right, and runner_up_arcsec. Called again after a catalogue changed, it builds the cells that changed.
     """
     seconds: dict[str, Any] = {}
-    with timed_context(seconds, modules=MODULES) as ctx:
+    with timed_context(seconds, modules=MODULES, without=WITHOUT) as ctx:
         from stellar.flow.crossmatch import crossmatch
 
         outcome = crossmatch(
@@ -113,11 +114,13 @@ def told(outcome: dict[str, Any], promote: bool) -> str:
     """What became of it, for people."""
     state = "current" if promote else "candidate (promote it with `stellar datasets promote`)"
     work = f"{outcome['built']} partitions built, {outcome['carried']} carried over"
+    alone = ""
+    if outcome["unmatched"] is not None:
+        alone = f"; {outcome['unmatched']:,} rows of {outcome['left']} have no partner in {outcome['right']}"
     took = ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in outcome["seconds"].items())
     return "\n".join(
         [
-            f"{outcome['dataset']}: {outcome['rows']:,} rows in {outcome['partitions']} partitions, {state}; "
-            f"{outcome['unmatched']:,} rows of {outcome['left']} have no partner in {outcome['right']}",
+            f"{outcome['dataset']}: {outcome['rows']:,} rows in {outcome['partitions']} partitions, {state}{alone}",
             "nothing changed since it was made" if outcome["found"] else work,
             outcome["path"],
             took,

@@ -43,11 +43,11 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="All rows as a JSON list of objects")] = False,
     parquet: Annotated[Path | None, typer.Option("--parquet", help="Write all rows to a Parquet file")] = None,
 ) -> None:
-    """Ask a question in SQL (DuckDB's) over the current datasets and the ledger. Nothing can be changed.
+    r"""Ask a question in SQL (DuckDB's) over the current datasets and the ledger. Nothing can be changed.
 
     Datasets are views of their names (curated.gaia), the ledger's tables are ledger.<table>, and these read only what a
     region touches: cone('curated.gaia', ra, dec, radius_deg), box('curated.gaia', ra_min, ra_max, dec_min, dec_max),
-    polygon('curated.gaia', [ra, …], [dec, …]). Questions to start from: sql/queries/.
+    polygon('curated.gaia', \[ra, …], \[dec, …]). Questions to start from: sql/queries/.
     """
     if as_csv + as_json + (parquet is not None) > 1:
         raise InputError("choose one of --csv, --json and --parquet")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
+from threading import Thread, get_ident
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,8 +23,32 @@ def process_seconds() -> float:
     return uptime - ticks / os.sysconf("SC_CLK_TCK")
 
 
+class _Absent:
+    """An import finder (`importlib.abc.MetaPathFinder`) that has modules not found by the thread that it is made in."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names, self.thread = {*names} - {*sys.modules}, get_ident()
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name in self.names and get_ident() == self.thread:
+            raise ModuleNotFoundError(f"{name} is left out of this command", name=name)
+
+
+def _load(modules: Sequence[str], without: Sequence[str]) -> None:
+    absent = _Absent(without)
+    sys.meta_path.insert(0, absent)  # type: ignore[arg-type]
+    try:
+        for name in modules:
+            import_module(name)
+        import_module("pyarrow").array([0])  # pyarrow looks for pandas at its first array, and only then
+    finally:
+        sys.meta_path.remove(absent)  # type: ignore[arg-type]
+
+
 @contextmanager
-def timed_context(seconds: dict[str, Any], *, modules: Sequence[str] = ()) -> Iterator[Context]:
+def timed_context(
+    seconds: dict[str, Any], *, modules: Sequence[str] = (), without: Sequence[str] = ()
+) -> Iterator[Context]:
     """`stellar.flow.open_context`, with ``start`` and ``ledger`` put into `seconds`.
 
     ``start`` is what it took from the start of the process until all was imported; ``ledger`` what it took to reach
@@ -34,10 +59,12 @@ def timed_context(seconds: dict[str, Any], *, modules: Sequence[str] = ()) -> It
     seconds : dict
     modules : sequence of str
         What the command's work will need, imported while the ledger starts.
+    without : sequence of str
+        What those import where it is installed, and the command needs nothing of: not imported by them.
     """
     from stellar.flow.context import open_context
 
-    loading = Thread(target=lambda: [import_module(name) for name in modules], name="imports")
+    loading = Thread(target=_load, args=(modules, without), name="imports")
     loading.start()
     start = process_seconds()
     with ExitStack() as stack:

@@ -166,8 +166,8 @@ def _collect(settings: Settings, owner: sa.Engine, aside: Path, *, staged: bool,
         for path in [] if settings.lake_url else batches:
             for one in (lake / path, history.origin_file(lake / path)):
                 contents.add(f"lake/{one.relative_to(lake).as_posix()}", one)
-        if staged and not settings.lake_url:
-            contents.add("lake/staged", lake / "staged")
+        if staged:  # on this machine, wherever the lake lies
+            contents.add(f"{settings.workspace.name}/staged", settings.workspace / "staged")
         _check(reading, here, aside, contents)
         artifacts = reading.scalars(_ARTIFACTS).all()
         current = reading.execute(sa.text("SELECT dataset, snapshot FROM lake.current ORDER BY dataset")).all()

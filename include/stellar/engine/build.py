@@ -12,9 +12,10 @@ import pyarrow as pa
 from stellar.engine.context import Context
 from stellar.engine.inputs import Reader
 from stellar.engine.margins import edge_file, keep_edge
-from stellar.engine.plan import PartitionPlan, Plan, key_of, staging, write_json
+from stellar.engine.plan import PartitionPlan, Plan, key_of, staging
 from stellar.engine.step import Partition, Step, StepResult
 from stellar.errors import InputError, LedgerError
+from stellar.json_files import write_json
 from stellar.lake.write import PartitionFile, with_index, write_partition
 from stellar.settings import Settings
 from stellar.sky.healpix import INDEX_COLUMN
@@ -43,13 +44,10 @@ def build_batch(settings: Settings, step: Step, plan: Plan, batch_no: int) -> No
     if key_of(step, plan.inputs) != plan.key:
         raise LedgerError(f"{step.dataset}: this is not the step that {plan.key[:16]} was planned with; plan it again")
     reader = Reader(settings, step, plan.inputs)
-    try:
-        for number in plan.batches[batch_no]:
-            one = plan.partitions[number]
-            if read_note(settings, plan.key, one.partition) is None:
-                _build_one(settings, step, plan, one, reader)
-    finally:
-        reader.close()
+    for number in plan.batches[batch_no]:
+        one = plan.partitions[number]
+        if read_note(settings, plan.key, one.partition) is None:
+            _build_one(settings, step, plan, one, reader)
 
 
 def read_note(settings: Settings, key: str, partition: Partition) -> dict[str, Any] | None:

@@ -28,14 +28,14 @@ from stellar.engine.plan import (
     key_of,
     snapshot_folder,
     staging,
-    write_json,
 )
 from stellar.engine.step import Accounting, Partition, Step
 from stellar.errors import IntegrityError, LedgerError
+from stellar.json_files import write_json
 from stellar.lake.hats import MarginInfo, finish_catalog, finish_plain, partition_file
 from stellar.lake.read import Catalog
+from stellar.ledger import history, snapshots
 from stellar.ledger import margins as ledger_margins
-from stellar.ledger import snapshots
 from stellar.ledger.partitions import StoredPartition, partition_hashes, stored_partitions
 from stellar.settings import Settings
 from stellar.sky.healpix import Cell
@@ -110,6 +110,9 @@ def commit(ctx: Context, step: Step, plan: Plan) -> str:
                 plan,
             )
         _store(ctx, connection, plan.key, step.dataset, made, totals, about, plan, step)
+    # a candidate that no gate has seen must not be taken for the current one when the ledger is made again
+    new = [dataset for dataset in outputs if not history.history_file(ctx.settings.lake, dataset).exists()]
+    history.write_datasets(ctx.engine, ctx.settings.lake, new)
     shutil.rmtree(staging(ctx.settings, plan.key), ignore_errors=True)
     return plan.key
 

@@ -18,8 +18,9 @@ from stellar.engine.context import Context
 from stellar.engine.keys import digest
 from stellar.engine.memory import Recent, remembered
 from stellar.engine.outside import MARGIN, look_outside
+from stellar.engine.parts import NOWHERE, Batches
 from stellar.engine.rows import bucket_of
-from stellar.engine.staging import NOWHERE, Batches, read_staged
+from stellar.engine.staging import Staged, open_batches, read_staged
 from stellar.engine.step import Input, Partition, PartitionInput, Step
 from stellar.errors import InputError, LedgerError
 from stellar.lake import layout
@@ -111,7 +112,6 @@ class Reader:
     def __init__(self, settings: Settings, step: Step, inputs: Mapping[str, InputPlan]) -> None:
         self.settings, self.step, self.inputs = settings, step, inputs
         self._located: dict[str, Located] = {}
-        self._batches: dict[str, Batches] = {}
         self._id = step.id_columns[0]
         self._indices: Recent[NDArray[np.int64]] = Recent(64)
 
@@ -122,18 +122,16 @@ class Reader:
             raise LedgerError(f"{self.step.dataset}: input {role} is absent and cannot be read")
         return Catalog(self.settings.lake / path)
 
-    def batches(self, role: str) -> Batches:
-        """The staged batches of an input."""
-        if role not in self._batches:
-            one = self.step.inputs[role]
-            self._batches[role] = Batches(self.settings.workspace, one.dataset, one.batches or ())
-        return self._batches[role]
+    @remembered
+    def staged(self, role: str) -> list[Staged]:
+        """The staged batches of an input, in the order of their ids."""
+        one = self.step.inputs[role]
+        return [read_staged(self.settings.workspace, one.dataset, batch) for batch in sorted(one.batches or ())]
 
-    def close(self) -> None:
-        """Let go of staged rows: what was read of them counts as this process's memory until then."""
-        for batches in self._batches.values():
-            batches.close()
-        self._batches.clear()
+    @remembered
+    def batches(self, role: str) -> Batches:
+        """The rows of the staged batches of an input."""
+        return open_batches(self.settings.workspace, self.staged(role))
 
     def files(self, role: str) -> list[Path]:
         return [] if self.inputs[role].kind == "absent" else self.catalog(role).files
@@ -176,7 +174,7 @@ class Reader:
         if plan.kind == "absent":
             return []
         if plan.kind == "staged":
-            return [name for name, _ in self.batches(role).hashes(*_bounds(cell))]
+            return [name for name, _, _ in self.batches(role).pieces(*_bounds(cell))]
         if plan.kind == "cells" and partition.bucket is None:
             return self.around(role).names(cell) if cell else []
         if plan.kind == "positions" and partition.bucket is None:
@@ -212,7 +210,7 @@ class Reader:
     def content(self, role: str, partition: Partition, names: list[str]) -> list[list[str]]:
         """(name, SHA-256) of what `names` gave, to enter the partition's key."""
         if self.inputs[role].kind == "staged":
-            return self.batches(role).hashes(*_bounds(partition.cell))
+            return [[name, sha256] for name, sha256, _ in self.batches(role).pieces(*_bounds(partition.cell))]
         return [[name, self.hashes[role][name]] for name in names if name in self.hashes[role]]
 
     def read(self, role: str, partition: Partition, names: list[str]) -> PartitionInput:
@@ -223,7 +221,7 @@ class Reader:
             return PartitionInput(nothing, nothing, absent=True)
         if plan.kind == "staged":
             batches = self.batches(role)
-            rows = batches.unplaced() if cell is None else batches.read(*cell.range29())
+            rows = batches.unplaced(names) if cell is None else batches.read(*cell.range29(), names)
             return PartitionInput(rows, rows.slice(0, 0))
         catalog = self.catalog(role)
         columns = list(one.columns) if one.columns is not None else None
@@ -281,8 +279,8 @@ class Reader:
         if name.startswith(MARGIN):
             return 0.0
         if self.inputs[role].kind == "staged":
-            part = self.batches(role).parts[name]
-            return part.count(*_bounds(partition.cell)) * self.bytes_of(role) / max(1, self.inputs[role].rows)
+            rows = {part: count for part, _, count in self.batches(role).pieces(*_bounds(partition.cell))}
+            return rows[name] * self.bytes_of(role) / max(1, self.inputs[role].rows)
         return self._size(role, name)
 
     @remembered
@@ -291,10 +289,9 @@ class Reader:
 
     def staged_cells(self, role: str) -> tuple[list[Cell], int]:
         """Cells of the rows of staged batches, and how many rows have no place in one."""
-        batches = self.batches(role)
-        size = round_bytes(self.bytes_of(role) / max(1, batches.rows))
-        cells = layout.layout_by(batches.below, size, layout.THRESHOLD_BYTES, layout.MAX_ORDER)
-        return cells, batches.unplaced_rows
+        size = round_bytes(self.bytes_of(role) / max(1, self.inputs[role].rows))
+        cells = layout.layout_by(self.batches(role).below, size, layout.THRESHOLD_BYTES, layout.MAX_ORDER)
+        return cells, sum(one.unplaced for one in self.staged(role))
 
     def prepare(self, places: list[Partition]) -> None:
         """Hash what is staged for each output partition, on all cores."""
@@ -306,7 +303,7 @@ class Reader:
         """Bytes in memory of the columns of an input that the step reads, from footers and types alone."""
         one = self.step.inputs[role]
         if one.batches is not None:
-            return self.batches(role).bytes
+            return sum(batch.rows * batch.row_bytes for batch in self.staged(role))
         wanted = None if one.columns is None else {*one.columns}
         total = sum(_footer_bytes(path, wanted) for path in self.files(role))
         return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import re
 import shutil
@@ -19,10 +20,13 @@ from stellar.engine.recall import MANIFESTS
 from stellar.engine.verify import verify
 from stellar.errors import InputError
 from stellar.ledger import history, snapshots
+from stellar.ledger.partitions import files_held
 from stellar.store import is_remote, remove
 
 STALE_S = 24 * 3600.0
 STAGED = "staged"
+#: Folders of the cache with what was taken from partitions: `<two hex digits>/<SHA-256 of the file>.…`.
+OF_PARTITIONS = ("edges", "gate")
 _SNAPSHOT_FOLDER = re.compile(r"[0-9a-f]{16}")
 
 
@@ -168,12 +172,13 @@ def _in_use(ctx: Context) -> set[str]:
 def clear(ctx: Context, *, dry_run: bool = False, stale_s: float = STALE_S) -> list[str]:
     """Remove what was never committed: staging untouched for `stale_s`, and folders that the ledger does not name.
 
-    Staged batches go too, of files that an imported table does not consist of any more.
+    Staged batches go too, of files that an imported table does not consist of any more, and what the cache keeps of
+    partitions that no snapshot holds.
 
     Returns
     -------
     list of str
-        Paths below the lake's folder.
+        Paths below the lake's folder, of what lies on this machine below the workspace's, the cache below the home's.
     """
     lake, aside = ctx.settings.lake, ctx.settings.workspace
     stale = [folder for folder in _folders(aside / ".staging") if time.time() - _touched(folder) > stale_s]
@@ -183,9 +188,10 @@ def clear(ctx: Context, *, dry_run: bool = False, stale_s: float = STALE_S) -> l
     for layer in _folders(lake):
         for subject in [] if layer.name.startswith(".") or layer.name == STAGED else _folders(layer):
             cleared += _clear_dataset(ctx, f"{layer.name}.{subject.name}", subject, dry_run)
-    for layer in _folders(lake / STAGED):
+    for layer in _folders(aside / STAGED):
         for subject in _folders(layer):
             cleared += _clear_staged(ctx, f"{layer.name}.{subject.name}", subject, dry_run, stale_s)
+    cleared += _clear_cache(ctx, dry_run, stale_s)
     if not dry_run:
         _forget_building(ctx, stale_s)
     return cleared
@@ -222,14 +228,42 @@ def _clear_staged(ctx: Context, dataset: str, folder: Path, dry_run: bool, stale
     row = snapshots.current(ctx.engine, dataset)
     manifest = (read_manifest(ctx, row) if row is not None else None) or {}
     used |= set(manifest.get("batches", []))
-    cleared = set()
+    found: dict[Path, list[Path]] = {}  # batch, or draft of one -> its files
     for file in sorted(one for one in folder.iterdir() if one.is_file()):
         batch = file.name.split(".")[0]
-        if batch not in used and time.time() - file.stat().st_mtime > stale_s:
-            cleared.add((folder / batch if batch else file).relative_to(ctx.settings.lake).as_posix())
-            if not dry_run:
+        if batch not in used:
+            found.setdefault(folder / batch if batch else file, []).append(file)
+    cleared = []
+    for one, files in found.items():
+        # an import that found the batch again has touched one of its files, and will name it to the ledger
+        if all(_is_older(file, stale_s) for file in files):
+            cleared.append(one.relative_to(ctx.settings.workspace).as_posix())
+            for file in [] if dry_run else files:
                 file.unlink(missing_ok=True)
-    return sorted(cleared)
+    return cleared
+
+
+def _clear_cache(ctx: Context, dry_run: bool, stale_s: float) -> list[str]:
+    """What is kept of partitions that no snapshot holds any more, and drafts that nobody finished.
+
+    What a plan is about to commit is young, or it is read from the partition again.
+    """
+    stale: dict[Path, list[Path]] = {}  # what is said to be cleared -> its files
+    for name in OF_PARTITIONS:
+        for folder in _folders(ctx.settings.cache / name):
+            for file in sorted(one for one in folder.iterdir() if one.is_file()):
+                if _is_older(file, stale_s):
+                    sha256 = file.name.split(".")[0]
+                    stale.setdefault(folder / sha256 if sha256 else file, []).append(file)
+    if not stale:
+        return []
+    with ctx.engine.connect() as connection:
+        held = files_held(connection)
+    lost = {one: files for one, files in stale.items() if one.name not in held}
+    for files in [] if dry_run else lost.values():
+        for file in files:
+            file.unlink(missing_ok=True)
+    return [one.relative_to(ctx.settings.home).as_posix() for one in lost]
 
 
 def _forget_building(ctx: Context, stale_s: float) -> None:
@@ -248,6 +282,14 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
 
 
+def _is_older(file: Path, seconds: float) -> bool:
+    """Whether a file was written so long ago; one that is gone by now was not."""
+    try:
+        return time.time() - file.stat().st_mtime > seconds
+    except FileNotFoundError:
+        return False
+
+
 def _touched(folder: Path) -> float:
     """When something in a folder was last written."""
     times = [folder.stat().st_mtime]
@@ -260,10 +302,15 @@ def _touched(folder: Path) -> float:
 
 
 def _discard(ctx: Context, folder: Path) -> None:
-    """Move a folder out of sight, then delete it: a reader never meets half of one (an object store moves nothing)."""
+    """Move a folder out of sight, then delete it: a reader never meets half of one.
+
+    An object store moves nothing: there the manifest goes first, without which a folder is no snapshot.
+    """
     if not folder.exists():
         return
     if is_remote(folder):
+        with contextlib.suppress(FileNotFoundError):
+            (folder / "manifest.json").unlink()
         remove(folder)
         return
     bin_ = ctx.settings.workspace / ".staging" / f"discarded-{uuid.uuid4().hex}"

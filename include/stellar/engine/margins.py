@@ -111,24 +111,27 @@ def make_margins(
     def edge(part: Part) -> pa.Table:
         return read_edge(part, margin_arcsec, cache)
 
-    def one(item: tuple[Cell, tuple[str, list[Part]]]) -> Margin:
-        cell, (key, around) = item
-        old = stored.get(key)
-        if old is not None and _is_there(files, old):
-            source = lake / old.snapshot_path / old.path if old.path else None
-            return Margin(
-                str(cell), key, source, margin_file(cell) if source else None, old.rows, old.bytes, old.file_sha256
-            )
+    def carried(cell: Cell, old: StoredMargin) -> Margin:
+        source = lake / old.snapshot_path / old.path if old.path else None
+        file = margin_file(cell) if source else None
+        return Margin(str(cell), old.key, source, file, old.rows, old.bytes, old.file_sha256)
+
+    def made(cell: Cell) -> Margin:
+        key, around = wanted[cell]
         rows = [edge(part) for part in around]
         table = margin_rows(pa.concat_tables(rows), cell, margin_arcsec) if rows else _plain(schema.empty_table())
         if not len(table):
             return Margin(str(cell), key, None, None, 0, 0, _EMPTY)
         name = str(cell).replace("/", "-")
-        made = write_partition(table, folder / f"{name}.margin.parquet", id_column=ids, sky=True, keep_index=True)
-        return Margin(str(cell), key, made.path, margin_file(cell), made.rows, made.bytes, made.sha256)
+        file = write_partition(table, folder / f"{name}.margin.parquet", id_column=ids, sky=True, keep_index=True)
+        return Margin(str(cell), key, file.path, margin_file(cell), file.rows, file.bytes, file.sha256)
 
+    here = {cell: old for cell, (key, _) in wanted.items() if (old := stored.get(key)) and _is_there(files, old)}
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        return list(pool.map(one, wanted.items()))
+        fresh = dict(
+            zip(lacking := [cell for cell in wanted if cell not in here], pool.map(made, lacking), strict=True)
+        )
+    return [fresh[cell] if cell in fresh else carried(cell, here[cell]) for cell in wanted]
 
 
 def keep_edge(table: pa.Table, cell: Cell, margin_arcsec: float, path: Path) -> pa.Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from stellar.engine.keys import digest
 from stellar.engine.outside import look_outside
 from stellar.engine.step import Partition, Step
 from stellar.errors import InputError, LedgerError
+from stellar.json_files import write_json
 from stellar.lake.layout import LAYOUT, THRESHOLD_BYTES, cells_beyond, layout
 from stellar.lake.write import WRITER
 from stellar.ledger import margins, snapshots
@@ -28,7 +28,7 @@ from stellar.ledger.partitions import StoredPartition, partitions_of, stored_par
 from stellar.settings import Settings
 from stellar.sky.healpix import Cell
 
-ENGINE = 3  # raise it when the engine's own part in a snapshot's content changes
+ENGINE = 4  # raise it when the engine's own part in a snapshot's content changes
 _MOST_BUCKETS = 256
 
 
@@ -252,7 +252,7 @@ def _partitions(ctx: Context, step: Step, reader: Reader) -> list[PartitionPlan]
     places = _places(step, reader)
     reader.hashes.update(_hashes(ctx, reader))
     reader.prepare(places)
-    base = identity(step)
+    base = digest(identity(step))
     planned = []
     for place in places:
         names = {role: reader.names(role, place) for role in step.inputs}
@@ -263,7 +263,9 @@ def _partitions(ctx: Context, step: Step, reader: Reader) -> list[PartitionPlan]
             role: sorted(found.values()) if kinds[role] == "staged" and place.cell else sorted(found.items())
             for role, found in reads.items()
         }
-        key = digest({**base, "partition": place.name, "buckets": place.buckets, "kinds": kinds, "content": content})
+        key = digest(
+            {"step": base, "partition": place.name, "buckets": place.buckets, "kinds": kinds, "content": content}
+        )
         planned.append((place, key, reads))
     carried = _carried(ctx, [key for _, key, _ in planned])
     return [PartitionPlan(place, key, key in carried, reads) for place, key, reads in planned]
@@ -346,11 +348,3 @@ def _cover(step: Step, reader: Reader) -> list[Cell]:
         if reader.inputs[role].kind == "cells":
             found += cells_beyond(found, reader.catalog(role).cells)
     return sorted(found, key=Cell.range29)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    fresh.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    fresh.replace(path)

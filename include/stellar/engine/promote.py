@@ -99,7 +99,8 @@ def _checked(ctx: Context, before: snapshots.Snapshot, row: snapshots.Snapshot, 
     with ctx.engine.connect() as connection:
         known = gates.latest(connection, before.key)
     same = (before.step, before.params.get("id")) == (row.step, row.params.get("id"))
-    return set(_files(ctx, before.key).values()) if known and known.suite_hash == suite_hash and same else set()
+    passed = known is not None and known.passed and known.suite_hash == suite_hash and same
+    return set(_files(ctx, before.key).values()) if passed else set()
 
 
 def _folder(ctx: Context, key: str) -> Path | None:

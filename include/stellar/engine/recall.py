@@ -71,7 +71,7 @@ def _read_dataset(lake: Path, folder: Path, found: Found) -> None:
     past = history.read(folder / history.HISTORY)
     if past is None and (folder / history.HISTORY).exists():
         found.skip(folder / history.HISTORY, "cannot be read; states are taken from the times of the files")
-    manifests = dict(_manifests(lake, dataset, folder, found))
+    manifests = dict(_manifests(lake, dataset, folder, found, past is not None))
     if past is None:
         if not manifests:
             return
@@ -101,8 +101,14 @@ def _read_dataset(lake: Path, folder: Path, found: Found) -> None:
     found.rows["ingest.batch"] += past.get("ingest.batch", [])
 
 
-def _manifests(lake: Path, dataset: str, folder: Path, found: Found) -> Iterator[tuple[str, tuple[Row, Row, bool]]]:
-    """Key -> manifest, its snapshot's row as far as it tells, whether the files were removed; good ones only."""
+def _manifests(
+    lake: Path, dataset: str, folder: Path, found: Found, has_history: bool
+) -> Iterator[tuple[str, tuple[Row, Row, bool]]]:
+    """Key -> manifest, its snapshot's row as far as it tells, whether the files were removed; good ones only.
+
+    A folder without a manifest is no snapshot: its commit, or its removal from an object store, was cut off. Where it
+    should be one, the history says so.
+    """
     paths = [one / "manifest.json" for one in sorted(folder.iterdir()) if _SNAPSHOT_FOLDER.fullmatch(one.name)]
     for path in [*paths, *sorted((folder / MANIFESTS).glob("*.json.gz"))]:
         removed = path.parent.name == MANIFESTS
@@ -111,6 +117,8 @@ def _manifests(lake: Path, dataset: str, folder: Path, found: Found) -> Iterator
             manifest = json.loads(data)
             wrong = _contradictions(manifest, dataset, path.name if removed else path.parent.name)
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, FileNotFoundError) and has_history:
+                continue
             found.skip(path, f"cannot be read: {type(error).__name__}: {error}")
             continue
         if wrong:

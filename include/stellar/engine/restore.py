@@ -24,7 +24,7 @@ from stellar.ledger.home import FILE, LAYOUT
 from stellar.ledger.migrate import read_migrations
 from stellar.settings import Settings, load_settings
 
-_PARTS = {"lake", "artifacts", "data_docs", "secrets", "profile", FILE, LEDGER, AIRFLOW, ABOUT, END}
+_PARTS = {"lake", "work", "artifacts", "data_docs", "secrets", "profile", FILE, LEDGER, AIRFLOW, ABOUT, END}
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
 

@@ -202,11 +202,27 @@ def _settled(table: pa.Table, keys: list[str]) -> NDArray[np.int64]:
     rest = [field.name for field in table.schema if field.name not in keys]
     plain = [name for name in rest if _has_order(table.schema.field(name).type)]
     other = [name for name in rest if name not in plain]
-    words = {f"text {name}": [repr(value) for value in table[name].to_pylist()] for name in other}
+    words = {f"text {name}": _texts(table[name]) for name in other}
     numbered = table.select([*keys, *plain])
     for name, texts in words.items():
         numbered = numbered.append_column(name, pa.array(texts, pa.large_string()))
     return _sort_indices(numbered, numbered.column_names)
+
+
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    """Values as text, times as numbers: what Python holds of those depends on whether pandas is there."""
+    wanted = _without_times(column.type)
+    return [repr(value) for value in (column if wanted == column.type else column.cast(wanted)).to_pylist()]
+
+
+def _without_times(type_: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(type_):
+        return pa.list_(_without_times(type_.value_type))
+    if pa.types.is_struct(type_):
+        return pa.struct([(one.name, _without_times(one.type)) for one in type_.fields])
+    if pa.types.is_timestamp(type_) or pa.types.is_time(type_) or pa.types.is_duration(type_):
+        return pa.int64() if type_.bit_width == 64 else pa.int32()
+    return type_
 
 
 def _has_order(type_: pa.DataType) -> bool:

@@ -52,6 +52,16 @@ def partition_hashes(connection: sa.Connection, keys: Sequence[str]) -> dict[str
     return {row["key"]: row["file_sha256"] for row in rows_of(connection, sql, keys=list(keys))}
 
 
+def files_held(connection: sa.Connection) -> set[str]:
+    """SHA-256 of every partition file that a committed snapshot holds whose files are there."""
+    sql = (
+        "SELECT DISTINCT p.file_sha256 FROM lake.snapshot s"
+        " JOIN lake.snapshot_partition sp ON sp.snapshot = s.key JOIN lake.partition p ON p.key = sp.partition_key"
+        " WHERE s.state <> 'building' AND s.files_removed_at IS NULL"
+    )
+    return set(connection.scalars(sa.text(sql)))
+
+
 def partitions_of(engine: sa.Engine, key: str) -> list[dict[str, Any]]:
     """Partitions of a snapshot: name, key, file (None without rows), rows, bytes, sha256."""
     with engine.connect() as connection:

@@ -287,7 +287,7 @@ class Server:
                     return
                 if warden.poll() is not None:
                     break
-                time.sleep(0.05)
+                time.sleep(0.01)
             with self.log.open("rb") as log:
                 log.seek(began)
                 said = log.read().decode("utf-8", "replace")[-1500:].strip()
@@ -340,7 +340,7 @@ class Server:
                 os.kill(pid, signal.SIGTERM)
             deadline = time.monotonic() + READY_S
             while _is_warden(pid) and time.monotonic() < deadline:
-                time.sleep(0.02)
+                time.sleep(0.005)
         self.address_file.unlink(missing_ok=True)
 
     def bootstrap(self) -> None:

@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .grid import build_grid
+from .match import Match, nearest
 from .search import search
 
 # Pairs that one call of the search has room for, about; and at least, whatever the number of left rows.
 _CHUNK = 1 << 18
 _ROOM = 1024
 _ALL = 0
+# Of a left row that may have more pairs than this all are found, and the nearest kept: most such rows have few.
+_MANY = 64
 
 Pairs = tuple[NDArray[Any], ...]
 _TYPES = (np.int64, np.int64, np.float64, np.int32, np.float64)
@@ -42,8 +45,8 @@ def find_pairs(
     grid = build_grid(ra2, dec2, radius_arcsec / 3600.0) if len(ra1) and len(ra2) else None
     if grid is None:
         return _empty(0)
-    k = min(k, len(ra2))
-    rows = max(1, _CHUNK // max(k, 1))
+    k = _ALL if k >= len(ra2) else k
+    rows = max(1, _CHUNK // max(_wanted(k), 1))
     chunks = [(begin, min(begin + rows, len(ra1))) for begin in range(0, len(ra1), rows)]
     workers = max(1, min(n_threads, len(chunks)))
 
@@ -66,17 +69,23 @@ def find_pairs(
 def _search(
     ra: NDArray[np.float64], dec: NDArray[np.float64], begin: int, end: int, limits: tuple[Any, ...]
 ) -> Iterator[Pairs]:
-    """Pairs of a chunk, in as many pieces as it takes to have room for them."""
-    k = limits[1][2]
-    room = max((end - begin) * max(k, 1), _ROOM)
+    """Pairs of a chunk, in as many pieces as it takes to have room for them; each has all pairs of its left rows."""
+    grid, (radius, least, k), back = limits
+    room = max((end - begin) * max(_wanted(k), 1), _ROOM)
     while begin < end:
         out = _empty(room)
-        n, reached = search(ra, dec, begin, end, *limits, out)
+        n, reached = search(ra, dec, begin, end, grid, (radius, least, _wanted(k)), back, out)
         if reached == begin:  # not even one row's pairs had room
             room *= 4
             continue
         begin = reached
-        yield tuple(column[:n] for column in out)
+        found = tuple(column[:n] for column in out)
+        yield found if _wanted(k) == k else tuple(Match._make(found).take(nearest(Match._make(found), k=k)))
+
+
+def _wanted(k: int) -> int:
+    """How many pairs of a left row the search keeps by itself; room is made for so many of each."""
+    return k if k <= _MANY else _ALL
 
 
 def _empty(n: int) -> Pairs:

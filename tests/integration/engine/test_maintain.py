@@ -1,7 +1,11 @@
 """Hashes are verified, old files retired, the rest left alone."""
 
+import os
 import re
+import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -10,7 +14,11 @@ from stellar import cli, flow
 from stellar.engine import engine
 from stellar.engine.maintain import clear, maintain, retire, verify
 from stellar.errors import InputError, IntegrityError, LedgerError
+from stellar.flow.tables import import_table
+from stellar.lake import layout
 from stellar.ledger import snapshots
+from stellar.ledger.partitions import partitions_of
+from stellar.settings import CONFIG
 
 
 @pytest.fixture
@@ -184,3 +192,52 @@ def test_roll_back_by_the_command(ctx, history, stellar):
     assert stellar("datasets", "rollback", "curated.stars").exit_code == 2  # without a reason
     said = stellar("datasets", "rollback", "curated.stars", "--reason", "was fine", "--to", history[2])
     assert snapshots.current(ctx.engine, "curated.stars").key == history[2]
+
+
+@pytest.fixture
+def bring(ctx, gates, tmp_path, monkeypatch):
+    """Imports a table as own.left, without its first rows."""
+    shutil.copy(CONFIG / "gates" / "own.yaml", gates)
+    monkeypatch.setattr(layout, "THRESHOLD_BYTES", 10_000)
+    rows = pa.concat_tables([small.field_table(name, bad=0).slice(0, small.ROWS) for name in small.FIELDS])
+
+    def imported(first=0):
+        pq.write_table(rows.slice(first), tmp_path / "left.parquet")
+        return import_table(ctx, [tmp_path / "left.parquet"], "left", id_column="id", margin_arcsec=60.0)
+
+    return imported
+
+
+def make_older(folder, seconds):
+    files = [one for one in folder.rglob("*") if one.is_file()]
+    for one in files:
+        then = one.stat().st_mtime - seconds
+        os.utime(one, (then, then))
+    return files
+
+
+def test_the_cache_forgets_partitions_that_no_snapshot_holds(ctx, bring):
+    keys = [bring(first)["snapshot"] for first in (0, 1, 2)]
+    cache = ctx.settings.cache
+    held = {one["sha256"] for key in keys[1:] for one in partitions_of(ctx.engine, key)}
+    lost = {one["sha256"] for one in partitions_of(ctx.engine, keys[0])} - held
+    assert held and lost
+    kept = {name: {file.name.split(".")[0] for file in (cache / name).rglob("*.*")} for name in ("edges", "gate")}
+    assert all(names == held | lost for names in kept.values())
+    (cache / "edges" / "00").mkdir(exist_ok=True)
+    for name in (".left.arrow", ".under_way.arrow"):
+        (cache / "edges" / "00" / name).touch()
+    make_older(cache, 2 * 24 * 3600)
+    (cache / "edges" / "00" / ".under_way.arrow").touch()
+    draft = "cache/edges/00/.left.arrow"
+    assert clear(ctx) == [draft] and clear(ctx) == []  # the files of all snapshots are there
+    retire(ctx, keep=1)
+    gone = sorted(f"cache/{name}/{one[:2]}/{one}" for name in kept for one in lost)
+    assert clear(ctx, stale_s=3 * 24 * 3600) == []  # too young
+    assert clear(ctx, dry_run=True) == gone
+    assert clear(ctx) == gone
+    for name in kept:
+        assert {file.name.split(".")[0] for file in (cache / name).rglob("[!.]*.*")} == held
+    assert (cache / "edges" / "00" / ".under_way.arrow").exists()
+    assert bring(0)["snapshot"] == keys[0]
+    assert verify(ctx, rows=True) == []

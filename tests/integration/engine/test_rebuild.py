@@ -195,6 +195,18 @@ def test_without_histories_the_newest_files_are_current(ctx, sync, lose, stellar
     assert all(one.found for one in engine.run(ctx, STEPS))
 
 
+def test_a_candidate_that_no_gate_has_seen_does_not_become_current(ctx, sync, lose, stellar):
+    sync(*"ab")
+    planned = engine.plan(ctx, STEPS[0])
+    for number in range(len(planned.batches)):
+        engine.build(ctx, STEPS[0], planned, number)
+    engine.commit(ctx, STEPS[0], planned)
+    lose()
+    report = json.loads(stellar("ledger", "rebuild", "--json").stdout)
+    assert STEPS[0].dataset not in report["current"]
+    assert snapshots.get(ctx.engine, planned.key).state == "candidate"
+
+
 def test_what_cannot_be_restored_is_named(ctx, sync, lose, stellar):
     sync(*"ab")
     outcomes = engine.run(ctx, STEPS)

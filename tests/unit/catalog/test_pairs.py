@@ -325,6 +325,20 @@ def test_the_function_of_two_tables() -> None:
         match_tables(left, right.set_column(2, "dec", pa.array(dec + 100)), 5.0, columns_left=[], **asked)
 
 
+@pytest.mark.parametrize("how", ["inner", "outer"])
+@pytest.mark.parametrize(
+    "epochs", [{}, {"motion_left": ("pm", "pm"), "epoch_yr_left": 2000.0, "epoch_yr_right": 2010.0}]
+)
+def test_more_partners_may_be_asked_for_than_there_are_rows(how, epochs) -> None:
+    left, right = (catalogue(*scattered(seed, 30, 0.0, 41.8, 1.0)) for seed in (1, 2))
+    left = left.append_column("pm", pa.array([None, 5.0, 50.0] * 10, pa.float64()))
+    asked = {"id_left": "id", "id_right": "id", "how": how, **epochs}
+    every = match_tables(left, right, 5.0, k=len(right), **asked)
+    assert len(every) > len(left)
+    for k in (len(right) + 1, 10**9, 10**30):
+        assert match_tables(left, right, 5.0, k=k, **asked).equals(every)
+
+
 def test_a_pairing_is_the_same_after_it_was_json() -> None:
     import json
 

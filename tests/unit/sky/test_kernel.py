@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stellar.sky import grid, kernel
+from stellar.sky.match import Match, nearest
 from stellar.sky.separation import separation_arcsec
 
 
@@ -39,6 +41,35 @@ def test_neither_chunks_nor_threads_change_anything(monkeypatch, k, mutual, radi
         again = kernel.find_pairs(*left, *right, radius, k=k, mutual=mutual, n_threads=n_threads)
         for got, want in zip(again, whole, strict=True):
             assert got.dtype == want.dtype and np.array_equal(got, want, equal_nan=got.dtype == np.float64)
+
+
+@pytest.mark.parametrize("k", [kernel._MANY, kernel._MANY + 1, 200, 10**9, 10**30])
+@pytest.mark.parametrize("mutual", [False, True])
+def test_many_partners_are_the_nearest_of_all(k, mutual):
+    left, right = crowd(1, 1500), crowd(2, 1000)
+    every = Match._make(kernel.find_pairs(*left, *right, 60.0))
+    assert np.bincount(every.left_index).max() > 200
+    expected = every.take(nearest(every, k=k, mutual=mutual))
+    for n_threads in (1, 3):
+        found = kernel.find_pairs(*left, *right, 60.0, k=k, mutual=mutual, n_threads=n_threads)
+        for got, want in zip(found, expected, strict=True):
+            assert np.array_equal(got, want, equal_nan=got.dtype == np.float64)
+
+
+@pytest.mark.parametrize("k", [50_000, 10**9])
+def test_memory_is_that_of_the_pairs_there_are(k):
+    """Room for every right row as a partner of every left row would be 4 GB."""
+    random = np.random.default_rng(3)
+    right = random.uniform(0, 2, 100_000), random.uniform(-1, 1, 100_000)
+    left = tuple(side[:1000].copy() for side in right)
+    tracemalloc.start()
+    try:
+        pairs = len(kernel.find_pairs(*left, *right, 60.0, k=k)[0])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert pairs > 10_000
+    assert peak < 50 << 20
 
 
 def test_searches_in_several_threads_at_once():
