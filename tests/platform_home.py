@@ -88,7 +88,30 @@ class Home:
 
     def marked(self) -> list[psutil.Process]:
         """Living processes of this home, as the kernel knows them."""
-        return [process for process in leftovers(self.settings) if process.status() != psutil.STATUS_ZOMBIE]
+        return [process for process in leftovers(self.settings) if is_alive(process)]
+
+    def listening(self) -> set[str]:
+        """Addresses that any process of this home listens on."""
+        return {
+            connection.laddr.ip
+            for process in self.marked()
+            for connection in tcp_connections(process)
+            if connection.status == psutil.CONN_LISTEN
+        }
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False  # ended between being listed and being asked
+
+
+def tcp_connections(process: psutil.Process) -> list:
+    try:
+        return process.net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return []
 
 
 def wait_for(condition: Callable[[], object], seconds: float, what: str) -> float:
