@@ -13,6 +13,7 @@ RUN pip install "uv==0.13.8" \
 COPY pyproject.toml README.md airflow.cfg ./
 COPY include ./include
 RUN pip install --no-deps --no-build-isolation --editable . \
+    && python -m compileall -q include \
     && python -m stellar.sky.kernel
 COPY sql ./sql
 COPY ops ./ops

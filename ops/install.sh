@@ -61,6 +61,8 @@ by_uv || { echo "uv could not; pip installs instead, which takes some minutes"; 
 # the lock holds setuptools, so the project itself builds without the network
 if [[ -n $PRODUCT ]]; then
     $VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-    $VENV/bin/python -m stellar.sky.kernel  # compiled now, not in somebody's first cross-match
+    # compiled now, not in every command where the environment has PYTHONDONTWRITEBYTECODE, nor in the first cross-match
+    $VENV/bin/python -m compileall -q include dags plugins
+    $VENV/bin/python -m stellar.sky.kernel
 fi
 want "$LOCK" >"$VENV/.stamp-$LOCK"

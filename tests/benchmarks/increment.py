@@ -69,7 +69,7 @@ def hashes(folder: Path) -> dict[str, str]:
 def build(home: Path, data: Path) -> dict[str, dict]:
     """The chain of calls in one home: import left, import right, cross-match; outcomes and seconds of each call."""
     from stellar.flow.context import open_context
-    from stellar.flow.crossmatch import crossmatch
+    from stellar.flow.matching import crossmatch
     from stellar.flow.tables import import_table
     from stellar.settings import load_settings
 

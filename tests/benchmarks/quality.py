@@ -88,7 +88,7 @@ def measure_quality(
     ctx: "Context", left: pa.Table, right: pa.Table, radii_arcsec: Sequence[float] = RADII_ARCSEC
 ) -> list[Quality]:
     """Import both tables into a home and cross-match them at each radius; the first RIGHT rows are LEFT's partners."""
-    from stellar.flow.crossmatch import crossmatch
+    from stellar.flow.matching import crossmatch
     from stellar.flow.tables import import_table
     from stellar.sky.separation import separation_arcsec
 

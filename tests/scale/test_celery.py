@@ -18,7 +18,7 @@ import pytest
 from platform_home import PROFILE, Home, wait_for
 from scale import hold
 from stellar import flow
-from stellar.flow.crossmatch import crossmatch
+from stellar.flow.matching import crossmatch
 from stellar.flow.tables import import_table
 from stellar.ledger import snapshots
 from stellar.ledger.connect import ledger_session

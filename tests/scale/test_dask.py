@@ -14,7 +14,7 @@ from scale import hold
 from stellar.engine import batches, engine
 from stellar.engine.executors import map_unordered
 from stellar.errors import InputError, StellarError
-from stellar.flow.crossmatch import crossmatch
+from stellar.flow.matching import crossmatch
 from stellar.flow.tables import import_table
 from stellar.ledger import snapshots
 from stellar.ledger.partitions import partitions_of

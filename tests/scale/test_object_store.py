@@ -20,7 +20,7 @@ from stellar.engine.export import export
 from stellar.engine.maintain import clear, retire, set_aside
 from stellar.engine.rebuild import rebuild
 from stellar.engine.verify import verify
-from stellar.flow.crossmatch import crossmatch
+from stellar.flow.matching import crossmatch
 from stellar.flow.tables import import_table
 from stellar.lake.sql import connect
 from stellar.ledger import snapshots

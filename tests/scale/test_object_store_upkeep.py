@@ -20,7 +20,7 @@ from stellar.engine.maintain import clear, maintain
 from stellar.engine.restore import restore
 from stellar.engine.verify import verify
 from stellar.errors import InputError, IntegrityError
-from stellar.flow.crossmatch import crossmatch
+from stellar.flow.matching import crossmatch
 from stellar.flow.tables import import_table
 from stellar.ledger import snapshots
 from stellar.ledger.connect import ledger_session

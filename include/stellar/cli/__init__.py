@@ -7,6 +7,7 @@ make a group.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -118,6 +119,10 @@ def run() -> None:
 
     Python's own way out takes the imported libraries apart object by object, up to half a second after a cross-match.
     """
+    # imports make some 100,000 objects that stay: looking through them again and again takes a tenth of the start
+    gc.set_threshold(50_000)
+    # Arrow takes memory in small pages: zeroing huge ones, used in part, took up to a quarter of a short command
+    os.environ.setdefault("MIMALLOC_ALLOW_THP", "0")
     code = 0
     try:
         main()

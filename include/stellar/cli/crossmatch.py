@@ -13,9 +13,8 @@ from stellar.errors import InputError
 
 app = typer.Typer()
 
-MODULES = ("stellar.flow.crossmatch", "stellar.sky.kernel", "stellar.quality.numbers")
-# 0.3 s: pyarrow would import pandas to know its types, numba cffi and SciPy's BLAS for functions that may use them
-WITHOUT = ("pandas", "cffi", "scipy.linalg")
+MODULES = ("stellar.flow.matching", "stellar.sky.kernel", "stellar.quality.numbers")
+WITHOUT = ("pandas",)  # 0.3 s: pyarrow would import it to know its types
 
 CATALOGUE = "a dataset (NAME means own.NAME), or a HATS folder with a / in its name"
 
@@ -61,7 +60,7 @@ def command(
     """
     seconds: dict[str, Any] = {}
     with timed_context(seconds, modules=MODULES, without=WITHOUT) as ctx:
-        from stellar.flow.crossmatch import crossmatch
+        from stellar.flow.matching import crossmatch
 
         outcome = crossmatch(
             ctx,

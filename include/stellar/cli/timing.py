@@ -6,14 +6,17 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Thread, get_ident
 from typing import TYPE_CHECKING, Any
 
+from stellar.errors import StellarError
+
 if TYPE_CHECKING:
     from stellar.engine.context import Context
+    from stellar.ledger.server import Server
 
 
 def process_seconds() -> float:
@@ -51,32 +54,44 @@ def timed_context(
 ) -> Iterator[Context]:
     """`stellar.flow.open_context`, with ``start`` and ``ledger`` put into `seconds`.
 
-    ``start`` is what it took from the start of the process until all was imported; ``ledger`` what it took to reach
-    the ledger, and to stop it where it was started for this command.
+    ``start`` is what it took from the start of the process until all was imported, the ledger's server starting
+    meanwhile; ``ledger`` what it took from then to reach the ledger, and to stop it where it was started for this.
 
     Parameters
     ----------
     seconds : dict
     modules : sequence of str
-        What the command's work will need, imported while the ledger starts.
+        What the command's work will need, imported while the server starts.
     without : sequence of str
         What those import where it is installed, and the command needs nothing of: not imported by them.
     """
-    from stellar.flow.context import open_context
+    from stellar.ledger.server import embedded
+    from stellar.settings import load_settings
 
-    loading = Thread(target=_load, args=(modules, without), name="imports")
-    loading.start()
-    start = process_seconds()
+    settings = load_settings()
+    server = embedded(settings)
     with ExitStack() as stack:
+        begun = Thread(target=_begin, args=(server,), name="ledger")
+        if server is not None:
+            stack.callback(server.stop)
+            stack.callback(begun.join)
+            begun.start()
+        _load(["stellar.flow.context", *modules], without)
+        seconds["start"] = process_seconds()
         began = time.perf_counter()
-        ctx = stack.enter_context(open_context())
-        reached = time.perf_counter()
-        loading.join()
-        seconds["start"] = round(start + time.perf_counter() - reached, 4)
-        seconds["ledger"] = reached - began
+        if server is not None:
+            begun.join()
+        open_context = import_module("stellar.flow.context").open_context
+        ctx = stack.enter_context(open_context(settings=settings, postgres=server))
+        seconds["ledger"] = time.perf_counter() - began
         try:
             yield ctx
         finally:
             began = time.perf_counter()
             stack.close()
             seconds["ledger"] = round(seconds["ledger"] + time.perf_counter() - began, 4)
+
+
+def _begin(server: Server) -> None:
+    with suppress(StellarError):  # the session will start it once more, and say what is wrong
+        server.start()

@@ -1,18 +1,39 @@
 """What a profile builds, as the calls that the command, the DAGs and the run driver share.
 
-Everything passed in or out is small and JSON-able: names, keys, counts. Rows stay in the lake.
+Everything passed in or out is small and JSON-able: names, keys, counts. Rows stay in the lake. A call's module is
+imported when the call is first named, since a command needs a few of them only.
 """
 
-from stellar.flow.context import open_context
-from stellar.flow.crossmatch import crossmatch
-from stellar.flow.local import run_stages, run_sync
-from stellar.flow.models import train, train_plan
-from stellar.flow.stages import gate, promote, stage_build, stage_commit, stage_plan
-from stellar.flow.stale import stale
-from stellar.flow.steps import STAGES, stage_steps
-from stellar.flow.sync import sync_commit, sync_fetch, sync_plan
-from stellar.flow.tables import import_table
-from stellar.flow.upkeep import maintain
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stellar.flow.context import open_context
+    from stellar.flow.local import run_stages, run_sync
+    from stellar.flow.matching import crossmatch
+    from stellar.flow.models import train, train_plan
+    from stellar.flow.stages import gate, promote, stage_build, stage_commit, stage_plan
+    from stellar.flow.staleness import stale
+    from stellar.flow.steps import STAGES, stage_steps
+    from stellar.flow.sync import sync_commit, sync_fetch, sync_plan
+    from stellar.flow.tables import import_table
+    from stellar.flow.upkeep import maintain
+
+_CALLS = {
+    "context": ["open_context"],
+    "local": ["run_stages", "run_sync"],
+    "matching": ["crossmatch"],
+    "models": ["train", "train_plan"],
+    "stages": ["gate", "promote", "stage_build", "stage_commit", "stage_plan"],
+    "staleness": ["stale"],
+    "steps": ["STAGES", "stage_steps"],
+    "sync": ["sync_commit", "sync_fetch", "sync_plan"],
+    "tables": ["import_table"],
+    "upkeep": ["maintain"],
+}
+_MODULE_OF = {call: module for module, calls in _CALLS.items() for call in calls}
 
 __all__ = [
     "STAGES",
@@ -35,3 +56,9 @@ __all__ = [
     "train",
     "train_plan",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -8,19 +8,24 @@ from contextlib import contextmanager
 from stellar import store
 from stellar.engine.context import Context
 from stellar.ledger.connect import ledger_session
+from stellar.ledger.server import Server
 from stellar.settings import Settings, load_settings
 
 
 @contextmanager
-def open_context(run_id: str | None = None, settings: Settings | None = None) -> Iterator[Context]:
+def open_context(
+    run_id: str | None = None, settings: Settings | None = None, postgres: Server | None = None
+) -> Iterator[Context]:
     """Open settings and a ledger connection with the pipeline's role; starts the ledger where none is up.
 
     Parameters
     ----------
     run_id
         Who asks, for the ledger: an Airflow run, or None for the command.
+    postgres
+        As `ledger_session` takes it.
     """
     settings = settings or load_settings()
     store.check_reachable(settings.lake)
-    with ledger_session(settings) as engine:
+    with ledger_session(settings, postgres=postgres) as engine:
         yield Context(settings, engine, run_id)

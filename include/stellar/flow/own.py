@@ -12,8 +12,8 @@ from stellar.catalog.tables import STAGED, import_step
 from stellar.engine import engine
 from stellar.engine.context import Context
 from stellar.engine.step import Step
-from stellar.flow.crossmatch import renewed, request
-from stellar.flow.crossmatch import step_of as crossmatch_step
+from stellar.flow.matching import renewed, request
+from stellar.flow.matching import step_of as crossmatch_step
 from stellar.flow.tables import sources_of, stage_source, stage_table
 from stellar.lake.names import own_name
 
@@ -27,7 +27,7 @@ def step_of(asked: Mapping[str, Any]) -> Step:
 
 
 def crossmatch_request(ctx: Context, params: Mapping[str, Any]) -> dict[str, Any]:
-    """A cross-match as `stellar.flow.crossmatch.request` takes it, checked."""
+    """A cross-match as `stellar.flow.matching.request` takes it, checked."""
     return {"kind": CROSSMATCH, **request(ctx, **params)}
 
 

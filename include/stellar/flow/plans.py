@@ -121,7 +121,7 @@ def own_step(ctx: Context, dataset: str) -> Step | None:
             manifest["margin_arcsec"],
         )
     from stellar.catalog.pairs import NAME
-    from stellar.flow.crossmatch import SIDES, step_of
+    from stellar.flow.matching import SIDES, step_of
 
     if manifest["step"] != NAME:
         return None
@@ -134,7 +134,7 @@ def own_step(ctx: Context, dataset: str) -> Step | None:
 def _as_of_today(ctx: Context, step: Step) -> tuple[Step, dict[str, str] | None]:
     """The step as a run would make it: a cross-match reads as far as its rows move today; and on which snapshots."""
     from stellar.catalog.pairs import NAME
-    from stellar.flow.crossmatch import SIDES, renewed, step_of
+    from stellar.flow.matching import SIDES, renewed, step_of
 
     if step.name != NAME:
         return step, None

@@ -63,7 +63,9 @@ def _engine(settings: Settings, role: str) -> sa.Engine:
 
 
 @contextmanager
-def ledger_session(settings: Settings, role: str = "pipeline") -> Iterator[sa.Engine]:
+def ledger_session(
+    settings: Settings, role: str = "pipeline", postgres: server.Server | None = None
+) -> Iterator[sa.Engine]:
     """Engine on this home's ledger, migrated; starts the embedded server when none is up and stops it at the end.
 
     A server that somebody else uses (a supervisor, another command) is used with them and left to them.
@@ -74,6 +76,8 @@ def ledger_session(settings: Settings, role: str = "pipeline") -> Iterator[sa.En
         `postgres_url` names an external server; else the embedded one of `settings.home`.
     role : str
         `owner`, `pipeline` (writes rows) or `reader` (selects only).
+    postgres : Server, optional
+        The use of the embedded server to go on with, where the caller has begun to start it.
 
     Raises
     ------
@@ -85,9 +89,9 @@ def ledger_session(settings: Settings, role: str = "pipeline") -> Iterator[sa.En
     if role not in ("owner", "pipeline", "reader"):
         raise InputError(f"ledger role {role!r} is none of owner, pipeline, reader")
     home.read_layout(settings)
-    embedded = server.Server(settings) if settings.postgres_url is None else None
-    if embedded:
-        embedded.start()
+    postgres = postgres or server.embedded(settings)
+    if postgres:
+        postgres.start()
     try:
         bring_up_to_date(settings)
         engine = _engine(settings, role)
@@ -96,8 +100,8 @@ def ledger_session(settings: Settings, role: str = "pipeline") -> Iterator[sa.En
         finally:
             engine.dispose()
     finally:
-        if embedded:
-            embedded.stop()
+        if postgres:
+            postgres.stop()
 
 
 @contextmanager
@@ -107,19 +111,19 @@ def lost_ledger(settings: Settings) -> Iterator[sa.Engine]:
     For what makes a ledger again; the rest of the platform uses `ledger_session`.
     """
     home.read_layout(settings)
-    embedded = server.Server(settings) if settings.postgres_url is None else None
-    if embedded:
-        embedded.start()
-        embedded.bootstrap()  # a server that was up already does not know that its database was dropped
+    postgres = server.embedded(settings)
+    if postgres:
+        postgres.start()
+        postgres.bootstrap()  # a server that was up already does not know that its database was dropped
     engine = _engine(settings, "owner")
     try:
-        if embedded is None:
+        if postgres is None:
             _make_database(engine)
         yield engine
     finally:
         engine.dispose()
-        if embedded:
-            embedded.stop()
+        if postgres:
+            postgres.stop()
 
 
 def _make_database(engine: sa.Engine) -> None:

@@ -364,6 +364,11 @@ class Server:
             connection.close()
 
 
+def embedded(settings: Settings) -> Server | None:
+    """A use of the home's embedded server, not begun; None where the settings name an external one."""
+    return Server(settings) if settings.postgres_url is None else None
+
+
 def _is_warden(pid: int) -> bool:
     """Whether the process is a warden that still runs: pids are used again, and zombies are gone already."""
     try:

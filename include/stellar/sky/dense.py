@@ -115,15 +115,14 @@ def _order(x, dec, first, count, low, high, stack):
 @compiled(
     int64(
         float64[:, ::1], int32[::1], int32[::1], int64, float64,
-        int32[::1], int32[::1], float64[::1], float64[::1], int32[::1], int32[::1],
+        int32[::1], int32[::1], float64[::1], float64[::1], int32[::1], int32[::1], int64[:, ::1],
     )
 )  # fmt: skip
-def grow_trees(position, row, start, limit, ra_origin, tree_bin, tree_start, x, dec, first, count):
+def grow_trees(position, row, start, limit, ra_origin, tree_bin, tree_start, x, dec, first, count, stack):
     """Make the trees of all bins with more rows than `limit`; returns how many points they have.
 
     Sorts those bins' rows by (ra, dec, row), so that the rows of a point are together and ascend.
     """
-    stack = np.empty((80, 3), np.int64)
     trees, points = 0, 0
     for b in range(len(start) - 1):
         low, high = start[b], start[b + 1]

@@ -10,11 +10,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import float64, int8, int32, int64, typeof, types, void
 from numpy.typing import NDArray
 
-from .compiled import compiled
-from .dense import grow_trees, wrapped
+from .native import call
 
 # Rows in a bin, on average.
 _LOAD = 1.0
@@ -24,10 +22,11 @@ _WIDE = 4.0
 # Bounds in degrees are widened by these, far more than their rounding errors.
 _RELATIVE, _ABSOLUTE = 1e-9, 1e-9
 RA_ROUNDING = 1e-15
-_FARTHEST_RA = 1e6
 _MAX_ROWS = np.iinfo(np.int32).max
-
-COLUMN = types.Array(types.float64, 1, "C", readonly=True)  # takes writable arrays too
+# Ranges of a tree that wait to be looked into: of a range two, halved down to a few of 2**31 points.
+DEPTH = 80
+# Left rows that a search takes at a time, and candidates that it gathers before their separations are taken.
+BLOCK, GATHER = 256, 4096
 
 
 class Grid(NamedTuple):
@@ -63,74 +62,41 @@ class Grid(NamedTuple):
     point_count: NDArray[np.int32]
 
 
-@compiled()
-def on_sky(ra, dec):
-    """Whether a position is one: declination in [-90, 90], RA a number of degrees that has a fraction left."""
-    return abs(dec) <= 90.0 and abs(ra) <= _FARTHEST_RA
+class Scratch(NamedTuple):
+    """What a search writes down for itself; each thread has its own (`scratch_for`).
+
+    Of the left rows of a block: number, end of its candidates, range of rows of the grid, reach in RA. Of candidates:
+    positions and separation (`near`), place in the grid and number of rows there (`where`). Of one left row: runs of
+    rows, windows of trees. Of one tree: ranges to look into, points found.
+    """
+
+    line: NDArray[np.int64]
+    last: NDArray[np.int64]
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    reach: NDArray[np.float64]
+    near: NDArray[np.float64]
+    where: NDArray[np.int32]
+    run: NDArray[np.int64]
+    window: NDArray[np.float64]
+    stack: NDArray[np.int64]
+    found: NDArray[np.int32]
 
 
-@compiled(types.UniTuple(types.float64, 4)(COLUMN, COLUMN, int8[::1]))
-def _survey(ra, dec, occupied):
-    """Rows on the sky, their least and greatest declination, their greatest abs(ra); marks degrees of RA with rows."""
-    n, low, high, farthest = 0, 90.0, -90.0, 0.0
-    for i in range(len(ra)):
-        if on_sky(ra[i], dec[i]):
-            n += 1
-            low, high = min(low, dec[i]), max(high, dec[i])
-            farthest = max(farthest, abs(ra[i]))
-            occupied[int(min(max(wrapped(ra[i], 0.0), 0.0), 359.0))] = 1
-    return float(n), low, high, farthest
-
-
-@compiled()
-def bin_at(x, bins_per_degree, bins):
-    """Number of the bin in its zone that holds `x` degrees east of the origin, the nearest where none does."""
-    return int(min(max(x * bins_per_degree, 0.0), float(bins - 1)))
-
-
-@compiled()
-def zone_at(dec, dec_origin, zones_per_degree, zones):
-    """Zone of a declination, the nearest where none holds it. Like `bin_at` it never falls where its argument rises."""
-    return int(min(max((dec - dec_origin) * zones_per_degree, 0.0), float(zones - 1)))
-
-
-@compiled(
-    void(
-        COLUMN, COLUMN, int64[::1], float64[::1], float64, float64, float64,
-        float64[:, ::1], int32[::1], int32[::1],
+def scratch_for(grid: Grid, candidates: int = GATHER) -> Scratch:
+    """Room for a search; `candidates` is how many one left row may have, if more than usual."""
+    # a cap touches six zones at most (`_layout`), each in two ranges of bins; every tree may cut one in two
+    runs, room = 12 + 2 * len(grid.tree_bin), 2 * max(candidates, GATHER)
+    return Scratch(
+        *(np.empty(BLOCK, np.int64) for _ in range(4)),
+        np.empty(BLOCK),
+        np.empty((5, room)),
+        np.empty((2, room), np.int32),
+        np.empty((runs, 2), np.int64),
+        np.empty((runs, 2)),
+        np.empty((DEPTH, 3), np.int64),
+        np.empty(len(grid.point_x), np.int32),
     )
-)  # fmt: skip
-def _fill(ra, dec, zone_bin, bins_per_degree, dec_origin, zones_per_degree, ra_origin, position, row, start):
-    """Counting sort. `start` has one more element than it will have, and is zero."""
-    zones = len(bins_per_degree)
-    bins = np.empty(len(ra), np.int32)
-    for i in range(len(ra)):
-        bins[i] = -1
-        if on_sky(ra[i], dec[i]):
-            z = zone_at(dec[i], dec_origin, zones_per_degree, zones)
-            first = zone_bin[z]
-            x = wrapped(ra[i], ra_origin)
-            bins[i] = first + bin_at(x, bins_per_degree[z], zone_bin[z + 1] - first)
-            start[bins[i] + 2] += 1
-    for b in range(2, len(start)):
-        start[b] += start[b - 1]
-    for i in range(len(ra)):
-        if bins[i] >= 0:
-            j = start[bins[i] + 1]
-            start[bins[i] + 1] = j + 1
-            position[j, 0], position[j, 1], row[j] = ra[i], dec[i], i
-
-
-@compiled(types.UniTuple(types.int64, 2)(int32[::1], int64))
-def _crowded(start, limit):
-    """How many bins have more rows than `limit`, and how many rows they hold."""
-    bins, rows = 0, 0
-    for b in range(len(start) - 1):
-        n = start[b + 1] - start[b]
-        if n > limit:
-            bins += 1
-            rows += n
-    return bins, rows
 
 
 def build_grid(ra: NDArray[np.float64], dec: NDArray[np.float64], radius_deg: float) -> Grid | None:
@@ -150,7 +116,7 @@ def build_grid(ra: NDArray[np.float64], dec: NDArray[np.float64], radius_deg: fl
     if len(ra) > _MAX_ROWS:
         raise ValueError(f"{len(ra):,} right rows are too many for one search; match the sky in cells")
     occupied = np.zeros(360, np.int8)
-    count, dec_low, dec_high, farthest = _survey(ra, dec, occupied)
+    count, dec_low, dec_high, farthest = call("survey", ra, dec, occupied)
     n = int(count)
     if not n:
         return None
@@ -161,7 +127,9 @@ def build_grid(ra: NDArray[np.float64], dec: NDArray[np.float64], radius_deg: fl
     np.cumsum(bins, out=zone_bin[1:])
     start = np.zeros(zone_bin[-1] + 2, np.int32)
     position, row = np.empty((n, 2)), np.empty(n, np.int32)
-    _fill(ra, dec, zone_bin, bins / ra_span, dec_low, 1 / height, ra_origin, position, row, start)
+    bin_of_row = np.empty(len(ra), np.int32)
+    rows = bin_of_row, position, row, start
+    call("fill", ra, dec, zone_bin, bins / ra_span, dec_low, 1 / height, ra_origin, *rows)
     start = start[:-1]
     below = int(np.ceil(reach / height)) + 1
     return Grid(
@@ -216,17 +184,10 @@ def _ra_reach(edges: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
 def _trees(
     position: NDArray[np.float64], row: NDArray[np.int32], start: NDArray[np.int32], ra_origin: float, *, crowds: bool
 ) -> tuple[Any, ...]:
-    bins, rows = _crowded(start, DENSE) if crowds else (0, 0)
+    bins, rows = call("crowded", start, DENSE) if crowds else (0, 0)
     points = [np.empty(rows, t) for t in (np.float64, np.float64, np.int32, np.int32)]
     trees = [np.empty(bins, np.int32), np.zeros(bins + 1, np.int32)]
     if bins:
-        grow_trees(position, row, start, DENSE, ra_origin, *trees, *points)
+        stack = np.empty((DEPTH, 3), np.int64)
+        call("grow_trees", position, row, start, DENSE, ra_origin, *trees, *points, stack)
     return *trees, *points
-
-
-def _example() -> Grid:
-    f, i4, i8 = np.empty(0), np.empty(0, np.int32), np.empty(0, np.int64)
-    return Grid(np.empty((0, 2)), i4, i4, i8, f, f, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, i4, i4, f, f, i4, i4)
-
-
-GRID = typeof(_example())

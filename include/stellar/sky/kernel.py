@@ -1,22 +1,21 @@
 """The compiled cross-match: chunks of left rows searched over one grid, by threads where asked for.
 
-``python -m stellar.sky.kernel`` compiles everything into the cache (see `stellar.sky.compiled`), which takes some
-seconds; afterwards an import loads it. numba comes with this module (0.5 s), so import it inside functions.
+``python -m stellar.sky.kernel`` compiles everything, which takes some seconds; `stellar.sky.native` says where the code
+is kept and how it is found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .grid import build_grid
+from . import native
+from .grid import build_grid, scratch_for
 from .match import Match, nearest
-from .search import search
 
 # Pairs that one call of the search has room for, about; and at least, whatever the number of left rows.
 _CHUNK = 1 << 18
@@ -72,11 +71,16 @@ def _search(
     """Pairs of a chunk, in as many pieces as it takes to have room for them; each has all pairs of its left rows."""
     grid, (radius, least, k), back = limits
     room = max((end - begin) * max(_wanted(k), 1), _ROOM)
+    scratch = scratch_for(grid)
     while begin < end:
         out = _empty(room)
-        n, reached = search(ra, dec, begin, end, grid, (radius, least, _wanted(k)), back, out)
-        if reached == begin:  # not even one row's pairs had room
+        limits_ = radius, least, _wanted(k)
+        n, reached, need = native.call("search", ra, dec, begin, end, grid, limits_, back, out, scratch)
+        if need:
+            scratch = scratch_for(grid, need)
+        elif reached == begin:  # not even one row's pairs had room
             room *= 4
+        if reached == begin:
             continue
         begin = reached
         found = tuple(column[:n] for column in out)
@@ -107,5 +111,4 @@ def _mutual(pairs: Pairs, backs: list[tuple[NDArray[np.float64], NDArray[np.int6
 
 
 if __name__ == "__main__":
-    # The compiled functions lie in the modules imported above: as part of `__main__` they would be cached for it alone.
-    print(f"the cross-match is compiled; the code is in {Path(search._cache.cache_path)}")
+    print(f"the cross-match is compiled; the code is in {native.load().path}")

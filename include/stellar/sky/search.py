@@ -12,13 +12,11 @@ from numba import float64, int32, int64, types
 from numba.extending import overload, register_jitable
 
 from . import separation as formula
+from .bins import COLUMN, bin_at, on_sky, zone_at
 from .compiled import compiled
 from .dense import in_window, wrapped
-from .grid import COLUMN, DENSE, GRID, RA_ROUNDING, bin_at, on_sky, zone_at
+from .grid import BLOCK, DENSE, GATHER, RA_ROUNDING, Grid, Scratch
 
-_BLOCK = 256
-# Candidates gathered before their separations are taken.
-_GATHER = 4096
 _ARCSEC = formula.ARCSEC_PER_DEGREE
 
 # Taken into the loop that calls them, or it would not become vector code.
@@ -41,7 +39,7 @@ def _locate(ra, dec, row, end, grid, line, low, high, reach):
     zones, trees = len(grid.bins_per_degree), len(grid.tree_bin)
     south, north = grid.dec_origin - grid.dec_reach, grid.dec_last + grid.dec_reach
     rows = 0
-    while row < end and rows < _BLOCK:
+    while row < end and rows < BLOCK:
         a, d = ra[row], dec[row]
         row += 1
         # not NaN, and as near as it must be
@@ -133,7 +131,7 @@ def _gather(ra, dec, grid, line, low, high, reach, begin, rows, run, window, sta
     there are, and how much room the next left row needs if there was too little.
     """
     room, used, b = near.shape[1], 0, begin
-    while b < rows and used < _GATHER:
+    while b < rows and used < GATHER:
         a, d, w, before = ra[line[b]], dec[line[b]], reach[b], used
         runs = 1
         if low[b] >= 0:
@@ -262,15 +260,34 @@ def _keep(grid, near, where, line, last, begin, until, limits, back, out, pairs)
     return pairs, -1
 
 
+_FLOATS, _INTS, _ROWS = float64[::1], int64[::1], int32[::1]
+GRID = types.NamedTuple(
+    (
+        float64[:, ::1], _ROWS, _ROWS, _INTS, _FLOATS, _FLOATS,
+        float64, float64, float64, float64, float64, float64, int64,
+        _ROWS, _ROWS, _FLOATS, _FLOATS, _ROWS, _ROWS,
+    ),
+    Grid,
+)  # fmt: skip
+SCRATCH = types.NamedTuple(
+    (
+        _INTS, _INTS, _INTS, _INTS, _FLOATS, float64[:, ::1], int32[:, ::1],
+        int64[:, ::1], float64[:, ::1], int64[:, ::1], _ROWS,
+    ),
+    Scratch,
+)  # fmt: skip
+
+
 @compiled(
-    types.UniTuple(int64, 2)(
+    types.UniTuple(int64, 3)(
         COLUMN, COLUMN, int64, int64, GRID,
         types.Tuple((float64, float64, int64)),
-        types.Tuple((float64[::1], int64[::1])),
-        types.Tuple((int64[::1], int64[::1], float64[::1], int32[::1], float64[::1])),
+        types.Tuple((_FLOATS, _INTS)),
+        types.Tuple((_INTS, _INTS, _FLOATS, _ROWS, _FLOATS)),
+        SCRATCH,
     )
 )  # fmt: skip
-def search(ra, dec, begin, end, grid, limits, back, out):
+def search(ra, dec, begin, end, grid, limits, back, out, scratch):
     """Pairs of the left rows begin:end, written to the arrays of `out` (the columns of a `Match`).
 
     Parameters
@@ -281,20 +298,18 @@ def search(ra, dec, begin, end, grid, limits, back, out):
         Arcsec, ends included; how many pairs to keep of each left row, 0 for all.
     back : (separation, left row)
         Of each right row's nearest left row, updated; of length 0 where it is not asked for.
+    scratch : Scratch
 
     Returns
     -------
-    (pairs, row)
+    (pairs, row, need)
         How many pairs were written, and the left row to go on with: `end`, unless there was no room for the pairs of
-        that row (never with ``k > 0`` and room for `k` pairs a row).
+        that row (never with ``k > 0`` and room for `k` pairs a row), or in `scratch` for its candidates, of which
+        there are `need` then, and otherwise 0.
     """
-    line, last = np.empty(_BLOCK, np.int64), np.empty(_BLOCK, np.int64)
-    low, high, reach = np.empty(_BLOCK, np.int64), np.empty(_BLOCK, np.int64), np.empty(_BLOCK)
-    near, where = np.empty((5, 2 * _GATHER)), np.empty((2, 2 * _GATHER), np.int32)
-    # a cap touches six zones at most (`grid._layout`), each in two ranges of bins; every tree may cut one in two
-    runs = 12 + 2 * len(grid.tree_bin)
-    run, window = np.empty((runs, 2), np.int64), np.empty((runs, 2))
-    stack, found = np.empty((80, 3), np.int64), np.empty(len(grid.point_x), np.int32)
+    line, last, low, high, reach = scratch.line, scratch.last, scratch.low, scratch.high, scratch.reach
+    near, where, run, window = scratch.near, scratch.where, scratch.run, scratch.window
+    stack, found = scratch.stack, scratch.found
     pairs, row = 0, begin
     while row < end:
         rows, row = _locate(ra, dec, row, end, grid, line, low, high, reach)
@@ -304,11 +319,10 @@ def search(ra, dec, begin, end, grid, limits, back, out):
                 ra, dec, grid, line, low, high, reach, b, rows, run, window, stack, found, near, where, last
             )
             if until == b:
-                near, where = np.empty((5, 2 * need)), np.empty((2, 2 * need), np.int32)
-                continue
+                return pairs, line[b], need
             _separations(near, used)
             pairs, full = _keep(grid, near, where, line, last, b, until, limits, back, out, pairs)
             if full >= 0:
-                return pairs, full
+                return pairs, full, 0
             b = until
-    return pairs, end
+    return pairs, end, 0

@@ -17,7 +17,7 @@ from stellar.engine import engine, ingest
 from stellar.engine.maintain import maintain, verify
 from stellar.engine.recall import read_home
 from stellar.errors import LedgerError
-from stellar.flow.crossmatch import crossmatch
+from stellar.flow.matching import crossmatch
 from stellar.flow.plans import dry_plan
 from stellar.flow.tables import import_table
 from stellar.ledger import history, lineage, snapshots

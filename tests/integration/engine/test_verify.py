@@ -12,7 +12,7 @@ from stellar import cli
 from stellar.engine.context import Context
 from stellar.engine.verify import verify, verify_datasets
 from stellar.errors import InputError
-from stellar.flow.crossmatch import crossmatch
+from stellar.flow.matching import crossmatch
 from stellar.flow.tables import import_table
 from stellar.lake import layout
 from stellar.ledger import snapshots

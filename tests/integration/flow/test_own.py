@@ -11,7 +11,7 @@ from stellar import flow
 from stellar.engine.context import Context
 from stellar.errors import InputError
 from stellar.flow import own
-from stellar.flow.crossmatch import crossmatch
+from stellar.flow.matching import crossmatch
 from stellar.flow.plans import dry_plan
 from stellar.flow.tables import import_table
 from stellar.lake import layout

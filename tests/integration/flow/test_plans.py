@@ -14,7 +14,7 @@ from stellar.engine import plan as planning
 from stellar.engine.context import Context
 from stellar.engine.maintain import clear
 from stellar.errors import InputError
-from stellar.flow.crossmatch import crossmatch
+from stellar.flow.matching import crossmatch
 from stellar.flow.plans import dry_plan
 from stellar.flow.tables import import_table, sources_of, stage_source
 from stellar.lake import layout

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from stellar import flow
 from stellar.engine import ingest
 from stellar.errors import StellarError
-from stellar.flow.stale import stale
+from stellar.flow.staleness import stale
 
 CONE = {"regions": [{"ra": 0.0, "dec": 20.0, "radius_deg": 0.3}]}
 

@@ -125,9 +125,24 @@ def test_no_grid_without_positions():
 
 
 def test_compiling_ahead():
-    """`python -m stellar.sky.kernel` leaves the code where an import finds it."""
+    """`python -m stellar.sky.kernel` leaves the code where a match finds it, without numba."""
     done = subprocess.run([sys.executable, "-m", "stellar.sky.kernel"], capture_output=True, text=True, check=True)
     assert "compiled" in done.stdout
-    look = "from stellar.sky.kernel import search; print(sum(search.stats.cache_hits.values()))"
+    look = (
+        "import sys; from stellar.sky import match, native; found = match.match([1.0], [2.0], [1.0], [2.0], 1.0);"
+        "print(len(found.left_index), native.load().found, 'numba' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "1"
+    assert done.stdout.split() == ["1", "True", "False"]
+
+
+def test_a_left_row_with_more_candidates_than_there_is_room_for():
+    """All rows of a dense clump are candidates of one left row; those before and after it keep their pairs."""
+    ra2, dec2 = crowd(2, 3 * grid.GATHER)
+    ra1, dec1 = (
+        np.concatenate([ra2[:300], ra2[:1], ra2[300:600]]),
+        np.concatenate([dec2[:300], dec2[:1], dec2[300:600]]),
+    )
+    pairs = kernel.find_pairs(ra1, dec1, ra2, dec2, 648_000.0, k=1)
+    assert pairs[0].tolist() == list(range(601))
+    assert (pairs[3] == len(ra2)).all()

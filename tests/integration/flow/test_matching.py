@@ -15,7 +15,7 @@ from stellar.catalog.pairs import match_tables
 from stellar.engine.context import Context
 from stellar.engine.maintain import verify
 from stellar.errors import InputError
-from stellar.flow.crossmatch import crossmatch
+from stellar.flow.matching import crossmatch
 from stellar.flow.tables import import_table
 from stellar.lake import layout
 from stellar.lake.read import Catalog

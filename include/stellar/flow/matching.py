@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +69,13 @@ def crossmatch(
     GateFailed
         When the snapshot did not pass its gate; it is kept as rejected.
     """
+    from stellar.sky import native  # LLVM comes with it
+
     clock = Clock()
     with clock("open"):
         asked = request(ctx, left, right, name, radius_arcsec=radius_arcsec, **options)
         step = step_of(asked)
-    import_module("stellar.sky.kernel")  # now: threads that import numba at once can wait for each other for ever
+    native.load()  # now: where it has to be compiled first, the threads would wait for one of them
     made = make(ctx, step, on=asked["snapshots"], promote=promote, clock=clock, progress=progress)
     filtered = made.pop("filtered")
     unmatched = filtered if step.params["how"] == "inner" else None  # else they are among the rows
