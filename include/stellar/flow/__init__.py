@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stellar.flow.local import run_stages, run_sync
     from stellar.flow.matching import crossmatch
     from stellar.flow.models import train, train_plan
+    from stellar.flow.prediction import predict
     from stellar.flow.stages import gate, promote, stage_build, stage_commit, stage_plan
     from stellar.flow.staleness import stale
     from stellar.flow.steps import STAGES, stage_steps
@@ -26,6 +27,7 @@ _CALLS = {
     "local": ["run_stages", "run_sync"],
     "matching": ["crossmatch"],
     "models": ["train", "train_plan"],
+    "prediction": ["predict"],
     "stages": ["gate", "promote", "stage_build", "stage_commit", "stage_plan"],
     "staleness": ["stale"],
     "steps": ["STAGES", "stage_steps"],
@@ -42,6 +44,7 @@ __all__ = [
     "import_table",
     "maintain",
     "open_context",
+    "predict",
     "promote",
     "run_stages",
     "run_sync",

@@ -210,12 +210,17 @@ def read(path: Path, source: FileSource) -> pa.Table:
         for member in members(path):
             if member.name != path.name and not fnmatch.fnmatch(member.name, source.members):
                 continue
-            parts.append(_mapped(READERS[source.reader](member, source.options), member, source))
+            parts.append(read_member(member, source))
     except InputError as fault:
         raise InputError(f"{path}: {str(fault).removeprefix(f'{path}: ')}") from None
     if not parts:
         raise InputError(f"{path}: no file in it matches {source.members!r}")
     return pa.concat_tables(parts)
+
+
+def read_member(member: Member, source: FileSource) -> pa.Table:
+    """Rows of one unpacked file, as `read` gives them; raises `InputError` when it is of another dialect."""
+    return _mapped(READERS[source.reader](member, source.options), member, source)
 
 
 def _mapped(table: pa.Table, member: Member, source: FileSource) -> pa.Table:

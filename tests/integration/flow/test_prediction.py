@@ -1,0 +1,197 @@
+"""`stellar predict` on a user's own files: what the lake's rows get, and a reason for each file that gets nothing."""
+
+import gzip
+import io
+import os
+import subprocess
+import sys
+import tarfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from stellar.engine import engine, ingest
+from stellar.engine.context import Context
+from stellar.engine.step import Accounting, Input, Step, StepResult
+from stellar.errors import InputError
+from stellar.flow.prediction import dialects, features_of, predict
+from stellar.registry import versions
+from stellar.registry.bundle import Bundle
+from stellar.registry.store import ArtifactStore
+from stellar.surveys.base import Fetched, WorkUnit
+from stellar.surveys.readers.members import Member
+from stellar.training.config import ModelConfig
+from stellar.training.train import train
+
+CURVES = 120
+COLUMNS = ("amplitude", "skew", "fourier_explained", "r21")
+
+
+def curve_text(number):
+    """A sine, or a sawtooth: 90 points over 300 days."""
+    random = np.random.default_rng(number)
+    time = np.sort(random.uniform(0, 300, 90))
+    phase = (time / random.uniform(0.4, 3)) % 1
+    shape = 2 * phase - 1 if number % 2 else np.sin(2 * np.pi * phase)
+    mag = 12 + 0.3 * shape + random.normal(0, 0.01, 90)
+    return "".join(f"{t:.5f},{m:.4f},0.01\n" for t, m in zip(time, mag, strict=True))
+
+
+def pass_on(_, inputs, params):
+    rows = inputs["raw"].rows
+    rows = rows.select([name for name in rows.column_names if name != "batch_id"])
+    return StepResult(rows, Accounting(rows.num_rows, rows.num_rows))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("curves")
+    for number in range(CURVES):
+        (folder / f"curve-{number:03d}.dat").write_text(curve_text(number))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def features(files):
+    known = dialects("lightcurves")
+    rows = [features_of(Member(path.name, path.read_bytes()), "lightcurves", known) for path in sorted(files.iterdir())]
+    kinds = pa.array(["saw" if number % 2 else "sine" for number in range(CURVES)])
+    return pa.concat_tables(rows).append_column("shape", kinds)
+
+
+@pytest.fixture
+def model(settings, ledger, features):
+    ctx = Context(settings, ledger)
+    unit = WorkUnit("made", "made_curves", "made", "all", "1", {}, CURVES)
+    ingest.plan_units(ctx, "made", [unit])
+    ingest.record_batch(ctx, unit, Fetched(features.drop_columns(["id"]), "made", "select", {}, "0" * 64))
+    commit = ingest.commit_raw(ctx, "raw.made_curves")
+    engine.gate(ctx, [commit.key])
+    engine.promote(ctx, [commit.key], who="tests", reason="made")
+    step = Step(
+        "features.made_curves", "made", 1, {"raw": Input("raw.made_curves")}, {}, pass_on, "lc_id", "plain", "raw"
+    )
+    engine.run(ctx, [step], who="tests", reason="made")
+    config = ModelConfig.model_validate(
+        {
+            "name": "shape",
+            "description": "A model of the tests' own",
+            "family": "lightcurves",
+            "features": "features.made_curves",
+            "example": "lc_id",
+            "on_sky": False,
+            "inputs": {"labels": "features.made_curves"},
+            "frame": "select * from features",
+            "target": {"name": "shape", "kind": "class", "min_count": 5},
+            "columns": list(COLUMNS),
+            "watch": ["mag_median"],
+            "architecture": "xgb_classifier",
+            "params": {"rounds": 30, "learning_rate": 0.2, "max_depth": 3, "threads": 1},
+            "split": {"order": 4, "fractions": {"train": 0.4, "validation": 0.2, "calibration": 0.2, "test": 0.2}},
+            "policy": [{"metric": "accuracy", "op": ">=", "value": 0.8}],
+            "min_examples": 50,
+            "attributions": ["made by the tests"],
+        }
+    )
+    assert train(ctx, config).promoted
+    return ctx
+
+
+def of_dataset(ctx, features):
+    version = versions.current(ctx.engine, "shape")
+    return Bundle.load(ArtifactStore(ctx.settings.artifacts).get(version.artifact_sha256)).predict(features)
+
+
+def test_files_get_what_the_dataset_s_rows_get(model, files, features, tmp_path):
+    """In a folder, one by one, compressed and in an archive; in the order of the inputs."""
+    first, second, third = sorted(files.iterdir())[:3]
+    packed = tmp_path / "third.dat.gz"
+    packed.write_bytes(gzip.compress(third.read_bytes()))
+    archive = tmp_path / "all.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for path in sorted(files.iterdir()):
+            info = tarfile.TarInfo(f"in/{path.name}")
+            info.size = path.stat().st_size
+            tar.addfile(info, io.BytesIO(path.read_bytes()))
+    wanted = of_dataset(model, features)
+    names = [path.stem for path in sorted(files.iterdir())]
+    told = []
+    for inputs, rows, ids in (
+        ([str(files)], list(range(CURVES)), names),
+        ([str(archive)], list(range(CURVES)), names),
+        ([str(packed), str(second), str(first)], [2, 1, 0], ["third", names[1], names[0]]),
+        (["features.made_curves"], list(range(CURVES)), names),
+    ):
+        made = predict(model, "shape", inputs, lambda *progress: told.append(progress))
+        assert made.table["id"].to_pylist() == ids
+        assert made.table.drop_columns(["id", "model_version"]).equals(wanted.take(rows))
+        assert set(made.table["model_version"].to_pylist()) == {made.version.key[:16]}
+        assert made.refused == []
+    assert told[0] == ("predict", 0, CURVES) and told[CURVES] == ("predict", CURVES, CURVES)
+
+
+def test_tables_of_features_keep_their_ids(model, features, tmp_path):
+    table = features.select(["id", *COLUMNS, "mag_median"])
+    pq.write_table(table, tmp_path / "features.parquet")
+    pyarrow.csv.write_csv(table.drop_columns(["id"]), tmp_path / "features.csv")
+    made = predict(model, "shape", [str(tmp_path / "features.parquet"), str(tmp_path / "features.csv")])
+    assert made.table["id"].to_pylist() == [*table["id"].to_pylist(), *map(str, range(CURVES))]
+    pq.write_table(table.drop_columns(["skew"]), tmp_path / "short.parquet")
+    with pytest.raises(InputError, match=r"short.parquet: it lacks the column skew"):
+        predict(model, "shape", [str(tmp_path / "short.parquet")])
+
+
+def test_what_cannot_be_used_is_told_and_the_rest_is_done(model, files, tmp_path):
+    from astropy.io import fits
+
+    bad = {
+        "short.dat": ("".join(curve_text(1).splitlines(keepends=True)[:5]), "too few points"),
+        "words.dat": ("not a light curve\n", "of no kind that gives lightcurves"),
+        "dark.dat": (curve_text(1).replace(",0.01", ",nan"), "too few points"),
+        "cut.dat": (curve_text(1)[:-6], "fields instead of 3"),
+        "empty.dat": ("", "there is no measurement in it"),
+    }
+    for name, (text, _) in bad.items():
+        (tmp_path / name).write_text(text)
+    n = 200
+    columns = [
+        fits.Column("TIME", "D", array=np.arange(n) * 0.02),
+        fits.Column("PDCSAP_FLUX", "E", array=1000 + np.sin(np.arange(n))),
+        fits.Column("PDCSAP_FLUX_ERR", "E", array=np.ones(n)),
+        fits.Column("QUALITY", "J", array=np.zeros(n)),
+    ]
+    about = fits.PrimaryHDU()
+    about.header.update({"MISSION": "TESS", "TICID": 7, "SECTOR": 1, "RA_OBJ": 1.0, "DEC_OBJ": 2.0})
+    fits.HDUList([about, fits.BinTableHDU.from_columns(columns)]).writeto(tmp_path / "flux.fits")
+    bad["flux.fits"] = ("", "no mag_median, which the model was trained with")
+    good = sorted(files.iterdir())[0]
+    made = predict(model, "shape", [str(tmp_path), str(good)])
+    assert made.table["id"].to_pylist() == [good.stem]
+    reasons = dict(made.refused)
+    assert {name.rpartition("/")[2] for name in reasons} == set(bad)
+    for name, (_, why) in bad.items():
+        assert why in reasons[str(tmp_path / name)]
+    with pytest.raises(InputError, match=r"nothing to predict for: .*words.dat: of no kind"):
+        predict(model, "shape", [str(tmp_path / "words.dat")])
+    with pytest.raises(InputError, match="neither a file, a folder nor a dataset"):
+        predict(model, "shape", [str(tmp_path / "nowhere")])
+
+
+def test_the_command_writes_the_table_and_says_what_was_left(model, files, tmp_path):
+    (tmp_path / "words.dat").write_text("not a light curve\n")
+    out = tmp_path / "made" / "out.parquet"
+    where = model.settings.postgres_url.get_secret_value()
+    done = subprocess.run(
+        [sys.executable, "-m", "stellar", "predict", "shape", files, tmp_path / "words.dat", "--out", out],
+        env=os.environ | {"STELLAR_HOME": str(model.settings.home), "STELLAR_POSTGRES_URL": where},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"not used: {tmp_path / 'words.dat'}: of no kind" in done.stderr
+    assert f"{CURVES} rows by shape@1" in done.stdout and "1 files could not be used" in done.stdout
+    table = pq.read_table(out)
+    assert table.column_names[:3] == ["id", "shape", "probability"] and table.num_rows == CURVES
