@@ -33,11 +33,18 @@ if [[ -x $VENV/bin/python ]] && ! supported $VENV/bin/python; then
     fail "$VENV holds $($VENV/bin/python --version 2>&1 || echo 'a broken Python'); the platform needs Python 3.11 to 3.13: run make clean"
 fi
 
+# now, not in every command where the environment has PYTHONDONTWRITEBYTECODE, nor in the first cross-match
+compile() {
+    [[ -n $PRODUCT ]] || return 0
+    $VENV/bin/python -m compileall -q include dags plugins
+    $VENV/bin/python -m stellar.sky.kernel >/dev/null
+}
+
 want() { cat "$1" pyproject.toml | sha256sum | cut -d' ' -f1; }
 # the environment of the tests holds that of the platform
 if [[ -x $VENV/bin/${PRODUCT:-python} ]]; then
     for lock in "$LOCK" requirements-dev.txt; do
-        if [[ $(cat "$VENV/.stamp-$lock" 2>/dev/null || true) == "$(want "$lock")" ]]; then exit 0; fi
+        if [[ $(cat "$VENV/.stamp-$lock" 2>/dev/null || true) == "$(want "$lock")" ]]; then compile; exit 0; fi
     done
 fi
 
@@ -61,8 +68,6 @@ by_uv || { echo "uv could not; pip installs instead, which takes some minutes"; 
 # the lock holds setuptools, so the project itself builds without the network
 if [[ -n $PRODUCT ]]; then
     $VENV/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-    # compiled now, not in every command where the environment has PYTHONDONTWRITEBYTECODE, nor in the first cross-match
-    $VENV/bin/python -m compileall -q include dags plugins
-    $VENV/bin/python -m stellar.sky.kernel
+    compile
 fi
 want "$LOCK" >"$VENV/.stamp-$LOCK"

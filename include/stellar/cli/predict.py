@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stellar.cli.progress import percentage
+from stellar.errors import InputError
 
 app = typer.Typer()
 
@@ -27,7 +29,7 @@ def command(
     ],
     out: Annotated[Path, typer.Option(help="Parquet file to write")],
 ) -> None:
-    """Predict for each object of the inputs, in their order; `id` comes first, the model version last.
+    """Predict for each object of the inputs, in their order; `id` comes first, model version and file last.
 
     The id of a file of one object is its name without the extension. Files that cannot be used are listed with the
     reason, and the rest is done.
@@ -36,15 +38,32 @@ def command(
 
     from stellar import flow
 
+    _check(out, inputs)
     with flow.open_context() as ctx:
-        made = flow.predict(ctx, model, inputs, percentage())
+        made = flow.predict(ctx, model, inputs, percentage(), out=out)
     if made.warning:
         typer.echo(f"warning: {made.warning}", err=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(made.table, out)
+    fresh = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
+    try:
+        pq.write_table(made.table, fresh)
+        fresh.replace(out)
+    finally:
+        fresh.unlink(missing_ok=True)
     for name, why in made.refused[:SHOWN]:
         typer.echo(f"not used: {name}: {why}", err=True)
     if len(made.refused) > SHOWN:
         typer.echo(f"not used: {len(made.refused) - SHOWN} more", err=True)
     left = f"; {len(made.refused)} files could not be used" if made.refused else ""
     typer.echo(f"{len(made.table)} rows by {made.version} in {out}{left}")
+
+
+def _check(out: Path, inputs: list[str]) -> None:
+    """Refuse, before any work, an output that cannot be written or would replace an input; its folder is made."""
+    if out.is_dir():
+        raise InputError(f"--out {out} is a folder; name a file in it")
+    if out.exists() and any(Path(given).exists() and out.samefile(given) for given in inputs):
+        raise InputError(f"--out {out} is one of the inputs; name another file")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise InputError(f"--out {out}: {out.parent} cannot be made a folder: {fault.strerror}") from None

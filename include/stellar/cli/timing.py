@@ -6,13 +6,11 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from threading import Thread, get_ident
 from typing import TYPE_CHECKING, Any
-
-from stellar.errors import StellarError
 
 if TYPE_CHECKING:
     from stellar.engine.context import Context
@@ -65,33 +63,51 @@ def timed_context(
     without : sequence of str
         What those import where it is installed, and the command needs nothing of: not imported by them.
     """
+    from stellar import store
     from stellar.ledger.server import embedded
     from stellar.settings import load_settings
 
     settings = load_settings()
+    store.check_reachable(settings.lake)  # before a server is started for nothing
     server = embedded(settings)
-    with ExitStack() as stack:
-        begun = Thread(target=_begin, args=(server,), name="ledger")
-        if server is not None:
-            stack.callback(server.stop)
-            stack.callback(begun.join)
-            begun.start()
-        _load(["stellar.flow.context", *modules], without)
-        seconds["start"] = process_seconds()
-        began = time.perf_counter()
-        if server is not None:
-            begun.join()
-        open_context = import_module("stellar.flow.context").open_context
-        ctx = stack.enter_context(open_context(settings=settings, postgres=server))
-        seconds["ledger"] = time.perf_counter() - began
+    begun = _Start(server) if server else None
+    _load(["stellar.flow.context", *modules], without)
+    seconds["start"] = round(process_seconds(), 4)
+    began = time.perf_counter()
+    if begun:
+        begun.wait()
+    reached = ended = 0.0
+    try:
+        with import_module("stellar.flow.context").open_context(settings=settings, postgres=server) as ctx:
+            reached = time.perf_counter()
+            try:
+                yield ctx
+            finally:
+                ended = time.perf_counter()
+    finally:
+        seconds["ledger"] = round(reached - began + time.perf_counter() - ended, 4)
+
+
+class _Start(Thread):
+    """The start of a server, beside other work.
+
+    A command that ends meanwhile does not wait for it: the server's warden stops what nobody uses any more.
+    """
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(name="ledger", daemon=True)
+        self.server = server
+        self.fault: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
         try:
-            yield ctx
-        finally:
-            began = time.perf_counter()
-            stack.close()
-            seconds["ledger"] = round(seconds["ledger"] + time.perf_counter() - began, 4)
+            self.server.start()
+        except BaseException as fault:  # of whatever kind, it is raised where the server is waited for
+            self.fault = fault
 
-
-def _begin(server: Server) -> None:
-    with suppress(StellarError):  # the session will start it once more, and say what is wrong
-        server.start()
+    def wait(self) -> None:
+        """Wait until the server is up; raises what its start raised."""
+        self.join()
+        if self.fault is not None:
+            raise self.fault

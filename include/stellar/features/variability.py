@@ -12,6 +12,7 @@ from scipy.ndimage import median_filter, uniform_filter1d
 from stellar.features.periods import Fourier, fold
 
 MAD_TO_SIGMA = 1.4826
+MOST_FREQUENCIES = 10_000_000  # of a periodogram: 800 MB, and a century of the densest grid
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ def clean(
     if not level > 0:
         return "median_flux_not_positive"
     v, e = v / level, e / level
+    span = float(t[-1] - t[0])
+    if span * settings["fmax_per_day"] < 2:
+        return "span_too_short"
+    if span * settings["fmax_per_day"] * settings["samples_per_peak"] > MOST_FREQUENCIES:
+        return "span_too_long"  # a time of 0 among Julian dates, or times in seconds
     cadence = float(np.median(np.diff(t)))
     dense = cadence < settings["dense_cadence_d"]
     kept = e <= 5 * np.median(e)

@@ -6,9 +6,12 @@ training examples. One that cannot be used is told with the reason, and the othe
 
 from __future__ import annotations
 
+import gzip
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -27,7 +30,10 @@ from stellar.surveys.readers.members import Member, members
 if TYPE_CHECKING:
     from stellar.registry.versions import Version
 
-BATCH = 256  # feature rows that are predicted at once
+BATCH = 1024  # feature rows that are predicted at once
+LARGEST = 256 << 20  # bytes of one file of a spectrum or light curve; what is larger is something else
+# Endings that a name loses to be an id: those that begin with a letter, not the fraction of a coordinate
+_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,8}$")
 #: Lists of a curated dataset that the features of a family of models are made of; one of the sets is enough.
 LISTS = {
     "spectra": ({"loglam", "flux", "ivar", "and_mask"},),
@@ -54,7 +60,14 @@ class Predictions:
     refused: list[tuple[str, str]] = field(default_factory=list)
 
 
-def predict(ctx: Context, model: str, inputs: Sequence[str], progress: Progress | None = None) -> Predictions:
+def predict(
+    ctx: Context,
+    model: str,
+    inputs: Sequence[str],
+    progress: Progress | None = None,
+    *,
+    out: Path | None = None,
+) -> Predictions:
     """Predict for every object of some inputs.
 
     Parameters
@@ -65,12 +78,14 @@ def predict(ctx: Context, model: str, inputs: Sequence[str], progress: Progress 
         Files, folders of files, tar or zip archives of them, tables of features, datasets' names.
     progress : callable, optional
         Called as (what, inputs done, inputs).
+    out : Path, optional
+        A file that is no input, though a folder of the inputs may hold it: where the predictions go.
 
     Returns
     -------
     Predictions
-        Its table begins with `id`: the id column of a table or dataset; the name without extension of a file of one
-        object, the survey's own id where a file holds several.
+        Its table begins with `id`: the id column of a table or dataset; the name without ending of a file of one
+        object, the survey's own id where a file holds several. It ends with `file`: where the row's object was found.
 
     Raises
     ------
@@ -78,16 +93,23 @@ def predict(ctx: Context, model: str, inputs: Sequence[str], progress: Progress 
         When the model is not there, or nothing of the inputs can be used; with the reasons.
     """
     found: Resolved = resolve(ctx.engine, model)
-    bundle = Bundle.load(ArtifactStore(ctx.settings.artifacts).get(found.version.artifact_sha256))
-    refused: list[tuple[str, str]] = []
+    version = found.version
+    bundle = Bundle.load(ArtifactStore(ctx.settings.artifacts).get(version.artifact_sha256))
+    made = Predictions(pa.table({}), version, found.warning)
+    reader = _Reader(bundle, version.config["family"], dialects(version.config["family"]), made.refused)
     parts: list[pa.Table] = []
-    for rows in _batches(_rows(ctx, found.version, bundle, inputs, refused, progress)):
-        parts.append(_predicted(bundle, rows, found.version.key))
+    sources = [one for given in inputs for one in _listed(ctx, given, bundle, out)]
+    for rows in _batches(reader.rows(sources, progress or (lambda what, done, total: None))):
+        try:
+            parts.append(_predicted(bundle, rows, version.key))
+        except (InputError, pa.ArrowException) as fault:
+            made.refused += [(where, str(fault)) for where in dict.fromkeys(rows["file"].to_pylist())]
     if not parts:
-        reasons = "; ".join(f"{name}: {why}" for name, why in refused[:5])
-        more = f"; and {len(refused) - 5} more" if len(refused) > 5 else ""
+        reasons = "; ".join(f"{name}: {why}" for name, why in made.refused[:5])
+        more = f"; and {len(made.refused) - 5} more" if len(made.refused) > 5 else ""
         raise InputError(f"nothing to predict for: {reasons or 'the inputs have no rows'}{more}")
-    return Predictions(pa.concat_tables(parts), found.version, found.warning, refused)
+    made.table = pa.concat_tables(parts)
+    return made
 
 
 def dialects(family: str) -> list[Dialect]:
@@ -142,51 +164,69 @@ def _features(raw: pa.Table, member: Member, family: str, config: Curated) -> pa
     if not table.num_rows:
         raise InputError(", ".join([*(reason for reason in reasons if reason), *rules]))
     # a file of one object is named by the user; the ids within it are the survey's
-    one = len(raw) == 1
-    names = pa.array([PurePosixPath(member.name).stem]) if one else table[key].cast(pa.string())
-    return table.add_column(0, "id", names)
+    own = pa.array([_ENDING.sub("", _text(member.name))])
+    return table.add_column(0, "id", own if len(raw) == 1 else table[key].cast(pa.string()))
 
 
-def _rows(
-    ctx: Context,
-    version: Version,
-    bundle: Bundle,
-    inputs: Sequence[str],
-    refused: list[tuple[str, str]],
-    progress: Progress | None,
-) -> Iterator[pa.Table]:
-    """Feature rows of each input in turn, with `id`."""
-    tell = progress or (lambda what, done, total: None)
-    family = version.config["family"]
-    known = dialects(family)
-    sources = [one for given in inputs for one in _listed(ctx, given, bundle)]
-    for done, source in enumerate(sources):
-        tell("predict", done, len(sources))
-        if isinstance(source, pa.Table):
-            yield source
-        elif (table := _table_of_features(source, bundle)) is not None:
-            yield table
-        else:
-            yield from _files(source, bundle, family, known, refused)
-    tell("predict", len(sources), len(sources))
+@dataclass(frozen=True)
+class _Reader:
+    """Feature rows of files; what cannot be used goes to `refused`, with the reason."""
 
+    bundle: Bundle
+    family: str
+    known: Sequence[Dialect]
+    refused: list[tuple[str, str]]
 
-def _files(
-    path: Path, bundle: Bundle, family: str, known: Sequence[Dialect], refused: list[tuple[str, str]]
-) -> Iterator[pa.Table]:
-    """Feature rows of each file in `path`, an archive or one file; what cannot be used goes to `refused`."""
-    if not known:
-        refused.append((str(path), f"a model of {family} reads tables of features (.parquet, .csv) and datasets"))
-        return
-    try:
-        for member in members(path):
+    def rows(self, sources: Sequence[Path | pa.Table], tell: Progress) -> Iterator[pa.Table]:
+        """Rows of each source in turn, with `id` and `file`."""
+        for done, source in enumerate(sources):
+            tell("predict", done, len(sources))
+            if isinstance(source, pa.Table):
+                yield source
+                continue
             try:
-                yield _as_trained(features_of(member, family, known), bundle)
-            except InputError as fault:
-                where = str(path) if path.name.startswith(member.name) else f"{path}: {member.name}"
-                refused.append((where, str(fault)))
-    except InputError as fault:
-        refused.append((str(path), str(fault).removeprefix(f"{path}: ")))
+                yield from self._of(source)
+            except Exception as fault:  # of a damaged or hostile file anything may come, and the others are done
+                self._refuse(_text(source), fault)
+        tell("predict", len(sources), len(sources))
+
+    def _of(self, path: Path) -> Iterator[pa.Table]:
+        table = _table_of_features(path, self.bundle)
+        if table is not None:
+            yield table
+        elif not self.known:
+            raise InputError(f"a model of {self.family} reads tables of features (.parquet, .csv) and datasets")
+        else:
+            yield from self._members(path)
+
+    def _members(self, path: Path) -> Iterator[pa.Table]:
+        if path.stat().st_size > LARGEST and path.suffix.lower() not in (".tar", ".zip", ".gz", ".tgz"):
+            raise InputError(f"it has more than {LARGEST >> 20} MiB; a spectrum or a light curve has not")
+        count = 0
+        told = len(self.refused)
+
+        def unread(inside: str, why: str) -> None:
+            self.refused.append((f"{_text(path)}: {_text(inside)}", why))
+
+        for member in members(path, limit=LARGEST, refuse=unread):
+            count += 1
+            where = f"{_text(path)}: {_text(member.inside)}" if member.inside else _text(path)
+            try:
+                rows = _as_trained(features_of(member, self.family, self.known), self.bundle)
+                yield rows.append_column("file", pa.array([where] * len(rows), pa.string()))
+            except Exception as fault:  # as above
+                self._refuse(where, fault)
+        if not count and told == len(self.refused):
+            raise InputError("there is no file in it")
+
+    def _refuse(self, where: str, fault: Exception) -> None:
+        text = str(fault) if isinstance(fault, InputError) else f"cannot be read: {type(fault).__name__}: {fault}"
+        self.refused.append((where, text.removeprefix(f"{where}: ")))
+
+
+def _text(path: Path | str) -> str:
+    """A path as text that can be written; file names need be none."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _as_trained(rows: pa.Table, bundle: Bundle) -> pa.Table:
@@ -197,19 +237,26 @@ def _as_trained(rows: pa.Table, bundle: Bundle) -> pa.Table:
     return rows
 
 
-def _listed(ctx: Context, given: str, bundle: Bundle) -> list[Path | pa.Table]:
+def _listed(ctx: Context, given: str, bundle: Bundle, out: Path | None) -> list[Path | pa.Table]:
     """The files of an input, or a dataset's rows."""
     path = Path(given)
-    if path.is_dir():
-        files: list[Path | pa.Table] = [*sorted(one for one in path.rglob("*") if one.is_file())]
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as fault:
+        raise InputError(f"{given[:80]}: {fault.strerror}") from None
+    if is_folder:
+        files = sorted(
+            one for one in path.rglob("*") if one.is_file() and not (out and out.exists() and one.samefile(out))
+        )
         if not files:
             raise InputError(f"{given}: there is no file in this folder")
-        return files
-    if path.is_file():
+        return [*files]
+    if is_file:
         return [path]
     with connect(ctx.settings, ctx.engine) as lake:
         if given in lake.catalogs:
-            return [_with_id(lake.catalogs[given].read_all(), given, bundle)]
+            needed = {"id", bundle.meaning.example, *bundle.meaning.columns, *bundle.ranges.missing}
+            return [_with_id(lake.catalogs[given].read_all(sorted(needed)), given, bundle)]
         datasets = ", ".join(name for name in lake.catalogs if name.startswith("features."))
     raise InputError(f"{given}: neither a file, a folder nor a dataset; feature datasets: {datasets or 'none yet'}")
 
@@ -220,23 +267,21 @@ def _table_of_features(path: Path, bundle: Bundle) -> pa.Table | None:
     if name.endswith(".parquet"):
         import pyarrow.parquet as pq
 
-        return _with_id(pq.read_table(path), str(path), bundle)
+        return _with_id(pq.read_table(path), _text(path), bundle)
     if not name.endswith((".csv", ".csv.gz")):
+        return None
+    with gzip.open(path, "rb") if name.endswith(".gz") else path.open("rb") as stream:
+        header = stream.readline(1 << 20).decode("utf-8", "replace")
+    columns = {column.strip().strip('"') for column in header.lstrip("\ufeff").split(",")}
+    if bundle.model.kind != "tabular" or not columns & {*bundle.meaning.columns}:
         return None
     from pyarrow import csv
 
-    try:
-        table = csv.read_csv(path)
-    except pa.ArrowInvalid as fault:
-        if bundle.model.kind == "tabular":
-            raise InputError(f"{path}: not a table with commas: {fault}") from None
-        return None
-    has_any = any(column in table.column_names for column in bundle.meaning.columns)
-    return _with_id(table, str(path), bundle) if has_any else None
+    return _with_id(csv.read_csv(path), _text(path), bundle)
 
 
 def _with_id(rows: pa.Table, source: str, bundle: Bundle) -> pa.Table:
-    """Rows with the model's columns, and `id`: the example's, a column `id`, or the row's number, as text."""
+    """Rows with the model's columns, `id` (the example's, a column `id`, or the row's number, as text) and `file`."""
     missing = [name for name in bundle.meaning.columns if name not in rows.column_names]
     if missing:
         raise InputError(
@@ -249,22 +294,25 @@ def _with_id(rows: pa.Table, source: str, bundle: Bundle) -> pa.Table:
             break
     else:
         ids = pa.array([str(number) for number in range(len(rows))], pa.string())
-    return rows.drop_columns([one for one in ("id",) if one in rows.column_names]).add_column(0, "id", ids)
+    rows = rows.drop_columns([one for one in ("id", "file") if one in rows.column_names]).add_column(0, "id", ids)
+    return rows.append_column("file", pa.array([source] * len(rows), pa.string()))
 
 
 def _batches(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Tables of one schema put together to batches; those of files have a row or a few."""
+    """Tables cut, and those of one schema put together: those of files have a row or a few."""
     held: list[pa.Table] = []
-    for table in tables:
-        if held and (table.schema != held[0].schema or sum(map(len, held)) >= BATCH):
-            yield pa.concat_tables(held)
-            held = []
-        held.append(table)
+    for whole in tables:
+        for begin in range(0, len(whole), BATCH):
+            table = whole.slice(begin, BATCH)
+            if held and (table.schema != held[0].schema or sum(map(len, held)) + len(table) > BATCH):
+                yield pa.concat_tables(held)
+                held = []
+            held.append(table)
     if held:
         yield pa.concat_tables(held)
 
 
 def _predicted(bundle: Bundle, rows: pa.Table, key: str) -> pa.Table:
-    predictions = bundle.predict(rows)
-    table = predictions.add_column(0, "id", rows["id"])
-    return table.append_column("model_version", pa.array([key[:16]] * len(table), pa.string()))
+    table = bundle.predict(rows).add_column(0, "id", rows["id"])
+    table = table.append_column("model_version", pa.array([key[:16]] * len(table), pa.string()))
+    return table.append_column("file", rows["file"])

@@ -65,7 +65,7 @@ def _compile(function: Callable[..., Any], signature: Signature) -> dict[str, An
     library = made.library
     return {
         "symbol": made.fndesc.llvm_func_name,
-        "takes": " ".join(leaf for argument in arguments for leaf in _leaves(argument)),
+        "takes": [leaf for argument in arguments for leaf in _leaves(argument)],
         "returns": [str(one), many] if one is not types.none else None,
         "code": library.codegen._tm.emit_object(library._final_module),
     }
@@ -75,5 +75,5 @@ def _leaves(argument: types.Type) -> list[str]:
     if isinstance(argument, types.BaseTuple):
         return [leaf for one in argument for leaf in _leaves(one)]
     if isinstance(argument, types.Array):
-        return [f"{argument.dtype}[{argument.ndim}]"]
+        return [f"{'' if argument.mutable else 'const '}{argument.dtype}[{argument.ndim}]"]
     return [str(argument)]

@@ -46,7 +46,7 @@ class Entry(NamedTuple):
     """A compiled function, the types that it takes, and what it returns."""
 
     pointer: int
-    takes: str
+    takes: tuple[str, ...]
     returns: tuple[str, int] | None
 
 
@@ -81,8 +81,8 @@ def call(name: str, *arguments: Any) -> Any:
     kinds: list[str] = []
     leaves: list[int | float] = []
     _flatten(arguments, kinds, leaves)
-    if " ".join(kinds) != entry.takes:
-        raise TypeError(f"{name} takes {entry.takes}, not {' '.join(kinds)}")
+    if len(kinds) != len(entry.takes) or any(map(_differ, kinds, entry.takes)):
+        raise TypeError(f"{name} takes {', '.join(entry.takes)}; not {', '.join(kinds)}")
     out = np.empty(entry.returns[1], entry.returns[0]) if entry.returns else np.empty(1)
     failure = ctypes.c_void_p()
     types = tuple(ctypes.c_double if isinstance(leaf, float) else ctypes.c_int64 for leaf in leaves)
@@ -99,22 +99,28 @@ def _prototype(types: tuple[type, ...]) -> Any:
     return ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *types)
 
 
+def _differ(kind: str, wanted: str) -> bool:
+    return kind not in (wanted, wanted.removeprefix("const "))  # what is only read may be writable
+
+
 def _flatten(argument: Any, kinds: list[str], leaves: list[int | float]) -> None:
     """Arguments as numba's calling convention has them: the members of structures and tuples one after another."""
     if isinstance(argument, tuple):
         for one in argument:
             _flatten(one, kinds, leaves)
-    elif isinstance(argument, np.ndarray):
+    elif isinstance(argument, np.ndarray) and argument.flags.c_contiguous:
         array: NDArray[Any] = argument
-        kinds.append(f"{array.dtype}[{array.ndim}]" if array.flags.c_contiguous else "strided array")
+        kinds.append(f"{'' if array.flags.writeable else 'const '}{array.dtype}[{array.ndim}]")
         # owner and parent (none: the caller keeps the array), elements, bytes of one, data, shape, strides
         leaves += [0, 0, array.size, array.itemsize, array.ctypes.data, *array.shape, *array.strides]
     elif isinstance(argument, float):
         kinds.append("float64")
         leaves.append(float(argument))
-    else:
+    elif isinstance(argument, (int, np.integer)):
         kinds.append("int64")
         leaves.append(int(argument))
+    else:
+        kinds.append(f"strided {argument.dtype}" if isinstance(argument, np.ndarray) else type(argument).__name__)
 
 
 def load() -> Code:
@@ -157,9 +163,11 @@ def _linked(functions: Functions, path: Path | None, *, found: bool) -> Code:
         engine.add_object_file(llvm.ObjectFileRef.from_data(function["code"]))
     engine.finalize_object()
     entries = {
-        name: Entry(engine.get_function_address(one["symbol"]), one["takes"], one["returns"])
+        name: Entry(engine.get_function_address(one["symbol"]), tuple(one["takes"]), one["returns"])
         for name, one in functions.items()
     }
+    if not all(entry.pointer for entry in entries.values()):
+        raise ValueError(f"{path}: names a function that its code does not have")
     return Code(entries, path, found, engine)
 
 
@@ -198,26 +206,30 @@ def _folders(package: Path) -> Iterator[Path]:
 
 def _read(path: Path) -> Functions:
     """What `_write` wrote; ValueError when it is damaged."""
-    head, _, code = path.read_bytes().partition(b"\n")
-    said = json.loads(head)
-    if hashlib.sha256(code).hexdigest() != said["sha256"]:
+    digest, _, rest = path.read_bytes().partition(b"\n")
+    if hashlib.sha256(rest).hexdigest().encode() != digest:
         raise ValueError(f"{path} is damaged")
+    head, _, code = rest.partition(b"\n")
+    functions: Functions = json.loads(head)
     at = 0
-    for function in said["functions"].values():
+    for function in functions.values():
         function["code"] = code[at : at + function.pop("bytes")]
         at += len(function["code"])
-    return said["functions"]
+    return functions
 
 
 def _write(path: Path, functions: Functions) -> None:
-    """A line of JSON, and the object files."""
+    """A line with the hash of the rest, a line of JSON, and the object files."""
     code = b"".join(function["code"] for function in functions.values())
     said = {
         name: {what: said for what, said in one.items() if what != "code"} | {"bytes": len(one["code"])}
         for name, one in functions.items()
     }
-    head = json.dumps({"sha256": hashlib.sha256(code).hexdigest(), "functions": said}).encode()
+    rest = json.dumps(said).encode() + b"\n" + code
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    fresh.write_bytes(head + b"\n" + code)
-    fresh.replace(path)
+    try:
+        fresh.write_bytes(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -3,9 +3,11 @@
 import gzip
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +40,11 @@ def curve_text(number):
     shape = 2 * phase - 1 if number % 2 else np.sin(2 * np.pi * phase)
     mag = 12 + 0.3 * shape + random.normal(0, 0.01, 90)
     return "".join(f"{t:.5f},{m:.4f},0.01\n" for t, m in zip(time, mag, strict=True))
+
+
+def shifted(by):
+    lines = (line.split(",", 1) for line in curve_text(1).splitlines(keepends=True))
+    return "".join(f"{float(time) + by:.5f},{rest}" for time, rest in lines)
 
 
 def pass_on(_, inputs, params):
@@ -127,10 +134,13 @@ def test_files_get_what_the_dataset_s_rows_get(model, files, features, tmp_path)
     ):
         made = predict(model, "shape", inputs, lambda *progress: told.append(progress))
         assert made.table["id"].to_pylist() == ids
-        assert made.table.drop_columns(["id", "model_version"]).equals(wanted.take(rows))
+        assert made.table.column_names[-2:] == ["model_version", "file"]
+        assert made.table.drop_columns(["id", "model_version", "file"]).equals(wanted.take(rows))
         assert set(made.table["model_version"].to_pylist()) == {made.version.key[:16]}
         assert made.refused == []
     assert told[0] == ("predict", 0, CURVES) and told[CURVES] == ("predict", CURVES, CURVES)
+    files_of = predict(model, "shape", [str(archive), str(first)]).table["file"].to_pylist()
+    assert (files_of[0], files_of[-1]) == (f"{archive}: in/{first.name}", str(first))
 
 
 def test_tables_of_features_keep_their_ids(model, features, tmp_path):
@@ -142,6 +152,27 @@ def test_tables_of_features_keep_their_ids(model, features, tmp_path):
     pq.write_table(table.drop_columns(["skew"]), tmp_path / "short.parquet")
     with pytest.raises(InputError, match=r"short.parquet: it lacks the column skew"):
         predict(model, "shape", [str(tmp_path / "short.parquet")])
+    words = table.set_column(table.schema.get_field_index("skew"), "skew", pa.array(["x"] * CURVES))
+    pq.write_table(words, tmp_path / "words.parquet")
+    made = predict(model, "shape", [str(tmp_path / "words.parquet"), str(tmp_path / "features.csv")])
+    assert made.table["id"].to_pylist() == [*map(str, range(CURVES))]
+    assert [name for name, _ in made.refused] == [str(tmp_path / "words.parquet")]
+
+
+def test_a_bad_file_of_an_archive_leaves_the_others(model, files, tmp_path):
+    first, second = sorted(files.iterdir())[:2]
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
+        archive.write(first, "a/curve.dat")
+        archive.writestr("b/curve.dat.gz", b"no gzip")
+        archive.write(second, "c/curve.dat")
+        archive.write(second, "d/J1234-05.67")
+    made = predict(model, "shape", [str(tmp_path / "some.zip")])
+    assert made.table["id"].to_pylist() == ["curve", "curve", "J1234-05.67"]
+    assert made.table["file"].to_pylist() == [
+        f"{tmp_path}/some.zip: {name}/{file}"
+        for name, file in (("a", "curve.dat"), ("c", "curve.dat"), ("d", "J1234-05.67"))
+    ]
+    assert [name for name, _ in made.refused] == [f"{tmp_path}/some.zip: b/curve.dat.gz"]
 
 
 def test_what_cannot_be_used_is_told_and_the_rest_is_done(model, files, tmp_path):
@@ -153,9 +184,21 @@ def test_what_cannot_be_used_is_told_and_the_rest_is_done(model, files, tmp_path
         "dark.dat": (curve_text(1).replace(",0.01", ",nan"), "too few points"),
         "cut.dat": (curve_text(1)[:-6], "fields instead of 3"),
         "empty.dat": ("", "there is no measurement in it"),
+        "julian.dat": (f"0.0,12,0.01\n{shifted(2.4e6)}", "span too long"),
+        "instant.dat": ("".join(f"{k * 1e-15:.18f},12,0.01\n" for k in range(90)), "span too short"),
+        "ragged.csv": ("amplitude,skew\n1,2,3\n", "cannot be read: ArrowInvalid"),
+        "other.csv": ("amplitude,skew\n1,2\n", "it lacks the columns fourier_explained, r21"),
+        "damaged.parquet": ("PAR1", "cannot be read: ArrowInvalid"),
+        "no.tar": ("", "cannot be read"),
     }
     for name, (text, _) in bad.items():
         (tmp_path / name).write_text(text)
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
+        bad["empty.zip"] = ("", "there is no file in it")
+    (tmp_path / os.fsdecode(b"n\xffme.dat")).write_text("x")
+    (tmp_path / "big.fits").write_bytes(b"")
+    os.truncate(tmp_path / "big.fits", (256 << 20) + 1)
+    bad |= {"n\ufffdme.dat": ("", "fields instead of 3"), "big.fits": ("", "more than 256 MiB")}
     n = 200
     columns = [
         fits.Column("TIME", "D", array=np.arange(n) * 0.02),
@@ -193,5 +236,23 @@ def test_the_command_writes_the_table_and_says_what_was_left(model, files, tmp_p
     )
     assert f"not used: {tmp_path / 'words.dat'}: of no kind" in done.stderr
     assert f"{CURVES} rows by shape@1" in done.stdout and "1 files could not be used" in done.stdout
+    command = [sys.executable, "-m", "stellar", "predict", "shape", str(files)]
+    for place, why in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "words.dat" / "x", "cannot be made a folder"),
+        (sorted(files.iterdir())[0], "is one of the inputs"),
+    ):
+        refused = subprocess.run(
+            [*command, str(sorted(files.iterdir())[0]), "--out", place], capture_output=True, text=True
+        )
+        assert refused.returncode == 2 and why in refused.stderr
     table = pq.read_table(out)
     assert table.column_names[:3] == ["id", "shape", "probability"] and table.num_rows == CURVES
+    folder = tmp_path / "two"
+    folder.mkdir()
+    for path in sorted(files.iterdir())[:2]:
+        shutil.copy(path, folder)
+    for _ in range(2):  # what was written is no input of the next time
+        made = predict(model, "shape", [str(folder)], out=folder / "made.parquet")
+        assert (made.table.num_rows, made.refused) == (2, [])
+        pq.write_table(made.table, folder / "made.parquet")

@@ -83,7 +83,16 @@ def test_a_chosen_folder_comes_first(folder, tmp_path):
     assert not (folder / "__pycache__").exists()
 
 
-@pytest.mark.parametrize("damage", [lambda code: code[:40], lambda code: code[:-1] + b"?", lambda code: b""])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda code: code[:40],
+        lambda code: code[:-1] + b"?",
+        lambda code: code.replace(b'"symbol": "_', b'"symbol": "-'),
+        lambda code: b"[]\n",
+        lambda code: b"",
+    ],
+)
 def test_damaged_files_are_made_again(folder, damage):
     report(start(folder))
     (damaged,) = (folder / "__pycache__").glob("*.native")
@@ -143,8 +152,16 @@ def test_arguments_of_other_types_are_refused():
         (np.zeros(6)[::2], *fine[1:]),
         (*fine[:2], np.zeros((2, 180), np.int8)),
         (*fine[:2], 1),
+        (*fine[:2], np.float32(1)),
+        (*fine[:2], "1"),
         fine[:2],
     ]
+    shut = np.zeros(360, np.int8)
+    shut.flags.writeable = False
+    wrong.append((*fine[:2], shut))
     for arguments in wrong:
-        with pytest.raises(TypeError, match=r"survey takes float64\[1\] float64\[1\] int8\[1\], not"):
+        with pytest.raises(TypeError, match=r"survey takes const float64\[1\], const float64\[1\], int8\[1\]; not"):
             native.call("survey", *arguments)
+    read_only = np.zeros(3)
+    read_only.flags.writeable = False
+    assert native.call("survey", read_only, read_only, np.zeros(360, np.int8))[0] == 3

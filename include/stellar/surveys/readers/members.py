@@ -21,61 +21,84 @@ _CODECS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
+_FAULTS = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, RuntimeError)
+
+
 class Member(NamedTuple):
-    """One table's bytes: the file's own name (within its archive, without a compression's ending) and content."""
+    """One table's bytes: the file's own name, without a compression's ending, content, and its path in its archive."""
 
     name: str
     data: bytes
+    inside: str = ""
 
 
-def members(path: Path) -> Iterator[Member]:
+def members(
+    path: Path, *, limit: int = MAX_BYTES, refuse: Callable[[str, str], None] | None = None
+) -> Iterator[Member]:
     """The files in `path`, archives in the order of their names.
+
+    Parameters
+    ----------
+    limit : int
+        Most bytes that one file may have, unpacked.
+    refuse : callable, optional
+        Called with the path within the archive and the reason for each file of it that cannot be unpacked; the others
+        come all the same. Where not given, the first such file ends it.
 
     Raises
     ------
     InputError
-        When the file is missing, damaged, or unpacks to more than `MAX_BYTES`.
+        When the file is missing, damaged, or unpacks to more than `limit`.
     """
+    name = path.name.lower()
     try:
-        if path.name.endswith(_TAR):
-            yield from _tar(path)
-        elif path.suffix == ".zip":
-            yield from _zip(path)
-        elif path.suffix in _CODECS:
-            with _CODECS[path.suffix](path, "rb") as stream:
-                yield Member(path.stem, _bounded(stream, path))
+        if name.endswith(_TAR):
+            yield from _tar(path, limit, refuse)
+        elif name.endswith(".zip"):
+            yield from _zip(path, limit, refuse)
         else:
-            yield Member(path.name, path.read_bytes())
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error) as fault:
+            packed = path.suffix.lower() in _CODECS
+            with _CODECS[path.suffix.lower()](path, "rb") if packed else path.open("rb") as stream:
+                yield Member(path.stem if packed else path.name, _bounded(stream, path, limit))
+    except _FAULTS as fault:
         raise InputError(f"{path}: cannot be read: {fault}; fetch the file again") from None
 
 
-def _tar(path: Path) -> Iterator[Member]:
+Refuse = Callable[[str, str], None] | None
+
+
+def _tar(path: Path, limit: int, refuse: Refuse) -> Iterator[Member]:
     with tarfile.open(path) as archive:
         for entry in sorted((e for e in archive.getmembers() if e.isfile()), key=lambda e: e.name):
-            stream = archive.extractfile(entry)
-            if stream is not None:
-                yield _inner(entry.name, _bounded(stream, path))
+            yield from _inner(entry.name, lambda e=entry: archive.extractfile(e), limit, refuse)
 
 
-def _zip(path: Path) -> Iterator[Member]:
+def _zip(path: Path, limit: int, refuse: Refuse) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         for name in sorted(n for n in archive.namelist() if not n.endswith("/")):
-            with archive.open(name) as stream:
-                yield _inner(name, _bounded(stream, path))
+            yield from _inner(name, lambda n=name: archive.open(n), limit, refuse)
 
 
-def _inner(name: str, data: bytes) -> Member:
-    """A compressed file within an archive is unpacked too."""
-    pure = PurePosixPath(name)
-    if pure.suffix in _CODECS:
-        with _CODECS[pure.suffix](io.BytesIO(data), "rb") as stream:
-            return Member(pure.stem, _bounded(stream, Path(name)))
-    return Member(pure.name, data)
+def _inner(inside: str, opened: Callable[[], Any], limit: int, refuse: Refuse) -> Iterator[Member]:
+    """A file of an archive; a compressed one is unpacked too."""
+    pure = PurePosixPath(inside)
+    try:
+        with opened() as stream:
+            data, name = _bounded(stream, Path(inside), limit), pure.name
+        if pure.suffix.lower() in _CODECS:
+            with _CODECS[pure.suffix.lower()](io.BytesIO(data), "rb") as stream:
+                data, name = _bounded(stream, Path(inside), limit), pure.stem
+    except (*_FAULTS, InputError) as fault:
+        if refuse is None:
+            raise
+        refuse(inside, f"cannot be read: {fault}")
+        return
+    yield Member(name, data, inside)
 
 
-def _bounded(stream: object, path: Path) -> bytes:
-    data: bytes = stream.read(MAX_BYTES + 1)  # type: ignore[attr-defined]
-    if len(data) > MAX_BYTES:
-        raise InputError(f"{path}: unpacks to more than {MAX_BYTES >> 30} GiB; unpack it and give its parts")
+def _bounded(stream: Any, path: Path, limit: int) -> bytes:
+    data: bytes = stream.read(limit + 1)
+    if len(data) > limit:
+        size = f"{limit >> 30} GiB" if limit >> 30 else f"{limit >> 20} MiB"
+        raise InputError(f"{path}: unpacks to more than {size}; unpack it and give its parts")
     return data
