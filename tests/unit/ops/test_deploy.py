@@ -1,5 +1,6 @@
 """Image, services and installation, as far as they can be checked without a container."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -141,6 +142,21 @@ def test_another_python_is_refused_by_name(checkout):
     done = checkout.install()
     assert done.returncode == 2
     assert "Python 3.14.0" in done.stderr
+
+
+def test_an_environment_that_is_up_to_date_gets_the_code_compiled_and_nothing_installed(checkout):
+    """The sources may be newer than the environment: a first cross-match should not have to compile."""
+    binaries = checkout.folder / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    for name in ("python", "stellar"):
+        (binaries / name).write_text(f'#!/bin/sh\necho "$*" >> {checkout.folder}/asked\n')
+        (binaries / name).chmod(0o755)
+    locked = b"".join((checkout.folder / name).read_bytes() for name in ("requirements.txt", "pyproject.toml"))
+    (binaries.parent / ".stamp-requirements.txt").write_text(hashlib.sha256(locked).hexdigest())
+    done = checkout.install()
+    assert (done.returncode, done.stdout) == (0, "")
+    asked = (checkout.folder / "asked").read_text()
+    assert "-m stellar.sky.kernel" in asked and "-m compileall" in asked and "pip" not in asked
 
 
 def test_make_help_lists_what_there_is(root):
