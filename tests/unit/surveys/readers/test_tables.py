@@ -158,7 +158,14 @@ def test_packed_files_give_what_is_in_them(tmp_path: Path, packing: str) -> None
             entry = tarfile.TarInfo("in/x.csv")
             entry.size = len(CSV)
             archive.addfile(entry, io.BytesIO(CSV))
-    assert list(members(path)) == [Member("x.csv", CSV)]
+    wanted = [Member("x.csv", CSV, "" if packing in ("gz", "bz2") else "in/x.csv")]
+    assert list(members(path)) == wanted
+    loud = path.with_name(f"X.CSV.{packing.upper()}")
+    loud.write_bytes(path.read_bytes())
+    assert [member.data for member in members(loud)] == [CSV]
+    with pytest.raises(InputError, match="unpacks to more than 0 MiB"):
+        list(members(path, limit=len(CSV) - 1))
+    assert list(members(path, limit=len(CSV))) == wanted
     path.write_bytes(path.read_bytes()[: 530 if packing == "tar" else path.stat().st_size // 2])
     with pytest.raises(InputError, match="fetch the file again"):
         list(members(path))
