@@ -2,8 +2,8 @@
 
 A batch is one or more uncompressed Arrow files (parts) with `_healpix_29` as first column (-1 where a row has no place
 on the sky or no id); each of their record batches, the chunks, is sorted by it. So the rows of any cell are one slice
-of each chunk, and memory stays bounded however large the table is. A file is
-staged once: as long as its path, size and times stay the same, its batch is found again.
+of each chunk, and memory stays bounded however large the table is. A file is staged once: as long as its path, size
+and times stay the same, its batch is found again.
 """
 
 from __future__ import annotations

@@ -71,11 +71,10 @@ def _search(
     """Pairs of a chunk, in as many pieces as it takes to have room for them; each has all pairs of its left rows."""
     grid, (radius, least, k), back = limits
     room = max((end - begin) * max(_wanted(k), 1), _ROOM)
-    scratch = scratch_for(grid)
+    scratch, asked = scratch_for(grid), (radius, least, _wanted(k))
     while begin < end:
         out = _empty(room)
-        limits_ = radius, least, _wanted(k)
-        n, reached, need = native.call("search", ra, dec, begin, end, grid, limits_, back, out, scratch)
+        n, reached, need = native.call("search", ra, dec, begin, end, grid, asked, back, out, scratch)
         if need:
             scratch = scratch_for(grid, need)
         elif reached == begin:  # not even one row's pairs had room
