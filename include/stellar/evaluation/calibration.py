@@ -10,6 +10,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 
 from stellar.errors import InputError
+from stellar.evaluation.metrics import expected_calibration_error
 
 _FLOOR = 1e-12
 
@@ -122,3 +123,24 @@ def calibrator_from_dict(about: Mapping[str, Any]) -> Calibrator:
     if about["kind"] == "isotonic":
         return IsotonicCalibrator([(np.asarray(m["x"], float), np.asarray(m["y"], float)) for m in about["maps"]])
     raise InputError(f"calibration {about['kind']!r} is not known")
+
+
+def ece_of_calibrated(probabilities: np.ndarray, *, draws: int = 200, seed: int = 0) -> tuple[float, float, float]:
+    """Calibration error that these probabilities would show if they were exactly right: its sampling noise.
+
+    Truths are drawn from the probabilities themselves (consistency resampling, Broecker & Smith 2007).
+
+    Returns
+    -------
+    mean, lower, upper : float
+        Of the draws; the bounds hold 95% of them.
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    edges = np.cumsum(p, axis=1) / p.sum(axis=1, keepdims=True)
+    last = p.shape[1] - 1
+    found = [
+        expected_calibration_error(np.minimum((rng.random(len(p))[:, None] > edges).sum(axis=1), last), p)
+        for _ in range(draws)
+    ]
+    return float(np.mean(found)), *(float(edge) for edge in np.quantile(found, [0.025, 0.975]))

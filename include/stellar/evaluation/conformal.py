@@ -7,7 +7,7 @@ whatever the model. It says nothing about single slices; those are measured (`ev
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -116,13 +116,22 @@ def conformal_from_dict(about: Mapping[str, Any]) -> ConformalSets | ConformalIn
     raise InputError(f"conformal kind {about['kind']!r} is not known")
 
 
-def set_metrics(inside: np.ndarray, y_index: np.ndarray, alpha: float) -> dict[str, Any]:
-    """Of prediction sets: `coverage`, `nominal`, `mean_size`, `singletons` (share of sets with one class)."""
+def set_metrics(inside: np.ndarray, y_index: np.ndarray, alpha: float, classes: Sequence[str] = ()) -> dict[str, Any]:
+    """Of prediction sets: `coverage`, `nominal`, `mean_size`, `singletons` (share of sets with one class).
+
+    With the names of the `classes`, `per_class` has coverage and mean size of the rows that truly are of each.
+    """
     y, size = np.asarray(y_index), inside.sum(axis=1)
+    hit = inside[np.arange(len(y)), y]
     return {
         "n": len(y),
         "nominal": 1 - alpha,
-        "coverage": float(inside[np.arange(len(y)), y].mean()),
+        "coverage": float(hit.mean()),
         "mean_size": float(size.mean()),
         "singletons": float((size == 1).mean()),
+        "per_class": {
+            str(name): {"coverage": float(hit[y == k].mean()), "mean_size": float(size[y == k].mean())}
+            for k, name in enumerate(classes)
+            if (y == k).any()
+        },
     }

@@ -88,7 +88,12 @@ def log_loss(y_index: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def classification_metrics(
-    y_index: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], *, n_bins: int = 10
+    y_index: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    *,
+    predicted: np.ndarray | None = None,
+    n_bins: int = 10,
 ) -> dict[str, Any]:
     """Everything about a classifier on one set of rows.
 
@@ -99,6 +104,8 @@ def classification_metrics(
     probabilities : float[n, k]
     classes : sequence of str
         Names of the columns.
+    predicted : int[n], optional
+        The class that is given as the answer; the likeliest where not given.
     n_bins : int
         Equal-mass bins of the calibration error.
 
@@ -106,22 +113,27 @@ def classification_metrics(
     -------
     dict
         `n`, `accuracy`, `balanced_accuracy`, `macro_f1` (over the classes that occur in the truth or the prediction),
-        `mcc`, `ece`, `brier`, `log_loss`, `per_class` {class: precision, recall, f1, support}, `confusion` (rows true,
-        columns predicted), `classes`.
+        `mcc`, `top_3_accuracy`, `roc_auc` and `average_precision` (means of each class against the rest, over the
+        classes that occur in the truth), `ece`, `brier`, `log_loss`, `per_class` {class: precision, recall, f1,
+        support, roc_auc, average_precision}, `confusion` (rows true, columns predicted), `classes`.
     """
     p, y = _probabilities(probabilities, y_index)
     if len(classes) != p.shape[1]:
         raise InputError(f"{len(classes)} class names for {p.shape[1]} columns of probabilities")
-    predicted = p.argmax(axis=1)
+    predicted = p.argmax(axis=1) if predicted is None else predicted
     labels = np.arange(len(classes))
     precision, recall, f1, support = skm.precision_recall_fscore_support(y, predicted, labels=labels, zero_division=0)
     occurs = np.isin(labels, y) | np.isin(labels, predicted)
+    ranking = {k: _ranking(y == k, p[:, k]) for k in labels}
+    best = np.argsort(-p, axis=1, kind="stable")[:, :3]
     return {
         "n": len(y),
         "accuracy": float(skm.accuracy_score(y, predicted)),
         "balanced_accuracy": float(recall[support > 0].mean()),
         "macro_f1": float(f1[occurs].mean()),
         "mcc": float(skm.matthews_corrcoef(y, predicted)),
+        "top_3_accuracy": float((best == y[:, None]).any(axis=1).mean()),
+        **{name: _mean([one[name] for one in ranking.values()]) for name in ("roc_auc", "average_precision")},
         "ece": expected_calibration_error(y, p, n_bins),
         "brier": brier_score(y, p),
         "log_loss": log_loss(y, p),
@@ -131,6 +143,7 @@ def classification_metrics(
                 "recall": float(recall[k]),
                 "f1": float(f1[k]),
                 "support": int(support[k]),
+                **ranking[k],
             }
             for k, name in enumerate(classes)
         },
@@ -139,14 +152,34 @@ def classification_metrics(
     }
 
 
+def _ranking(is_class: np.ndarray, probability: np.ndarray) -> dict[str, float | None]:
+    """How well a class's probability ranks its members before the others; None where one side is empty."""
+    if is_class.all() or not is_class.any():
+        return {"roc_auc": None, "average_precision": None}
+    return {
+        "roc_auc": float(skm.roc_auc_score(is_class, probability)),
+        "average_precision": float(skm.average_precision_score(is_class, probability)),
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
 def regression_metrics(y_true: np.ndarray, prediction: np.ndarray) -> dict[str, Any]:
-    """`n`, `mae`, `rmse`, `r2`, `bias` (mean of prediction - truth), `median_ae`, `within_10_percent` (share)."""
+    """`n`, `mae`, `rmse`, `r2`, `bias` (mean of prediction - truth), `median_ae`, `within_10_percent` (share).
+
+    `outlier_rate` is the share further from the median residual than three robust standard deviations (1.4826 MAD).
+    """
     y, p = np.asarray(y_true, dtype=np.float64), np.asarray(prediction, dtype=np.float64)
     if not len(y) or y.shape != p.shape:
         raise InputError(f"truth {y.shape} and prediction {p.shape} must be of one length, and not empty")
     residual = p - y
+    centred = np.abs(residual - np.median(residual))
     return {
         "n": len(y),
+        "outlier_rate": float((centred > 3 * 1.4826 * np.median(centred)).mean()),
         "mae": float(skm.mean_absolute_error(y, p)),
         "rmse": float(skm.root_mean_squared_error(y, p)),
         "r2": _number(skm.r2_score(y, p)) if len(y) > 1 else None,

@@ -8,6 +8,7 @@ stars that an older model learnt from.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -95,6 +96,33 @@ def grouped_split(
             "use a higher HEALPix order, another seed or more data"
         )
     return parts
+
+
+def stratified_folds(groups: np.ndarray, strata: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Fold of each row, int64[n] from 0, such that no group has rows in two folds and every fold is like the whole.
+
+    Parameters
+    ----------
+    groups, strata : [n]
+        What stays together, and what is dealt evenly; a stratum of fewer groups than folds is in some of them.
+
+    Raises
+    ------
+    InputError
+        When there are fewer groups than folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if (count := len(np.unique(groups))) < folds:
+        raise InputError(f"split: {count} groups cannot be dealt to {folds} folds; fewer folds, or more data")
+    found = np.zeros(len(groups), dtype=np.int64)
+    dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # a class with fewer members than folds is expected, and shows in the counts of the card
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        for number, (_, rows) in enumerate(dealt.split(np.zeros((len(groups), 1)), strata, groups)):
+            found[rows] = number
+    return found
 
 
 def _balanced(values: np.ndarray, inverse: np.ndarray, strata: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:

@@ -23,6 +23,8 @@ ARCHITECTURES = {
     "xgb_classifier": "stellar.models.xgb:XgbClassifier",
     "xgb_quantile": "stellar.models.xgb:XgbQuantile",
     "xgb_multitask": "stellar.models.xgb:XgbMultiTask",
+    "forest_classifier": "stellar.models.forest:ForestClassifier",
+    "blend": "stellar.models.blend:Blend",
     "spectral_cnn": "stellar.models.keras_cnn:SpectralCNN",
 }
 MODEL_FILE = "model.json"
@@ -82,7 +84,7 @@ class Model(ABC):
     architecture: ClassVar[str]
     family: ClassVar[str]
     kind: ClassVar[Literal["tabular", "sequence"]]
-    libraries: ClassVar[tuple[str, ...]]
+    libraries: tuple[str, ...]
 
     def __init__(self, features: Sequence[str], targets: Sequence[str], params: Mapping[str, Any]) -> None:
         if not features:
@@ -108,6 +110,10 @@ class Model(ABC):
     def predict_proba(self, X: pa.Table, target: str | None = None) -> np.ndarray:
         """Probability of each class, float64[n, k], rows summing to 1, columns as `classes_`."""
         raise InputError(f"{self.architecture} predicts no classes" + (f" for {target}" if target else ""))
+
+    def predict_class(self, X: pa.Table) -> np.ndarray | None:
+        """Name of each row's class, object[n], where it is not simply the likeliest one; None where it is."""
+        return None
 
     def predict_dist(self, X: pa.Table, target: str | None = None) -> Quantiles:
         """Predictive distribution of a number, in the target's unit."""

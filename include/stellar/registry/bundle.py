@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +28,7 @@ from stellar.evaluation.conformal import ConformalIntervals, ConformalSets, conf
 from stellar.evaluation.metrics import pit_from_quantiles
 from stellar.models.base import Model, Quantiles, load_model
 
-FORMAT = 1
+FORMAT = 2
 RANGE_PERCENTILES = (0.1, 99.9)
 RARELY_MISSING = 0.01  # an input that under 1% of the training examples lacked is expected to be there
 
@@ -40,7 +40,9 @@ class Meaning:
     Attributes
     ----------
     kind : str
-        `class`, or `quantity` (whose name's last part is its unit).
+        Of the target: `class`, or `quantity` (whose name's last part is its unit).
+    further : tuple of str
+        Quantities that the model gives beside its target.
     class_column : str or None
         Column of the predicted class; None for a quantity without bands.
     bands : dict
@@ -56,12 +58,18 @@ class Meaning:
     alpha: float
     class_column: str | None = None
     bands: dict[str, float] = field(default_factory=dict)
+    further: tuple[str, ...] = ()
 
     @property
-    def interval_columns(self) -> tuple[str, str]:
-        """Names of the interval's ends: `teff_k` gives `teff_lower_k`, `teff_upper_k`."""
-        stem, _, unit = self.target.rpartition("_")
-        return (f"{stem}_lower_{unit}", f"{stem}_upper_{unit}") if stem else (f"{unit}_lower", f"{unit}_upper")
+    def quantities(self) -> tuple[str, ...]:
+        """Every quantity that it predicts, the target first."""
+        return (*((self.target,) if self.kind == "quantity" else ()), *self.further)
+
+
+def interval_columns(quantity: str) -> tuple[str, str]:
+    """Names of an interval's ends: `teff_k` gives `teff_lower_k`, `teff_upper_k`."""
+    stem, _, unit = quantity.rpartition("_")
+    return (f"{stem}_lower_{unit}", f"{stem}_upper_{unit}") if stem else (f"{unit}_lower", f"{unit}_upper")
 
 
 @dataclass(frozen=True)
@@ -105,38 +113,78 @@ class InputRanges:
         return np.array([bool(note) for note in notes], dtype=bool), [";".join(note) for note in notes]
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a bundle says of some rows, before it is put into columns.
+
+    Attributes
+    ----------
+    quantiles : dict of str to Quantiles
+        Predictive distribution of each quantity, in its unit.
+    classes : tuple of str
+        Names of the columns of the arrays below; empty where the model gives no classes.
+    raw, probabilities : float64[n, k]
+        Probabilities before and after calibration.
+    best : object[n]
+        Name of each row's class: the likeliest, unless the model chooses otherwise (a type between two templates).
+    inside : bool[n, k] or None
+        Which classes are in each row's prediction set.
+    """
+
+    quantiles: dict[str, Quantiles]
+    classes: tuple[str, ...] = ()
+    raw: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    probabilities: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    best: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=object))
+    inside: np.ndarray | None = None
+
+    @property
+    def best_probability(self) -> np.ndarray:
+        """Probability of each row's class, float64[n]; 0 for a type between those that have one."""
+        named = self.best[:, None] == np.array(self.classes, dtype=object)[None, :]
+        return np.where(named, self.probabilities, 0.0).sum(axis=1)
+
+
 @dataclass
 class Bundle:
-    """A fitted model with what makes its output honest."""
+    """A fitted model with what makes its output honest; `intervals` are by quantity."""
 
     meaning: Meaning
     model: Model
     ranges: InputRanges
     calibrator: Calibrator | None = None
     sets: ConformalSets | None = None
-    intervals: ConformalIntervals | None = None
+    intervals: dict[str, ConformalIntervals] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
         if self.meaning.kind == "class":
-            return self.model.classes_
+            return self.model.classes[self.meaning.target]
         return tuple(self.meaning.bands)
 
-    def quantiles(self, table: pa.Table) -> Quantiles:
-        """Predictive distribution of a quantity, in its unit."""
-        return self.model.predict_dist(table)
-
-    def raw_probabilities(self, table: pa.Table, quantiles: Quantiles | None = None) -> np.ndarray:
-        """Probabilities before calibration, float64[n, k]."""
+    def answers(self, table: pa.Table) -> Answers:
+        """Distributions, probabilities and sets of each row of `table`, which is not empty."""
+        quantiles = {name: self.model.predict_dist(table, name) for name in self.meaning.quantities}
+        if not self.meaning.class_column:
+            return Answers(quantiles)
         if self.meaning.kind == "class":
-            return self.model.predict_proba(table)
-        return band_probabilities(quantiles or self.quantiles(table), self.meaning.bands)
+            raw = self.model.predict_proba(table, self.meaning.target)
+        else:
+            raw = band_probabilities(quantiles[self.meaning.target], self.meaning.bands)
+        return self.calibrated(Answers(quantiles, self.classes, raw), table)
+
+    def calibrated(self, answers: Answers, table: pa.Table) -> Answers:
+        """The answers with what calibrator and sets make of their raw probabilities."""
+        p = self.calibrator.apply(answers.raw) if self.calibrator else answers.raw
+        chosen = self.model.predict_class(table) if self.meaning.kind == "class" else None
+        best = np.array(self.classes, dtype=object)[p.argmax(axis=1)] if chosen is None else chosen
+        return replace(answers, probabilities=p, best=best, inside=self.sets.sets(p) if self.sets else None)
 
     def prediction_schema(self) -> pa.Schema:
         """Names and types of the columns of `predict`."""
         fields: list[tuple[str, pa.DataType]] = []
-        if self.meaning.kind == "quantity":
-            fields += [(name, pa.float64()) for name in (self.meaning.target, *self.meaning.interval_columns)]
+        for quantity in self.meaning.quantities:
+            fields += [(name, pa.float64()) for name in (quantity, *interval_columns(quantity))]
         if self.meaning.class_column:
             fields += [(self.meaning.class_column, pa.string()), ("probability", pa.float64())]
             fields += [(probability_column(name), pa.float64()) for name in self.classes]
@@ -146,48 +194,44 @@ class Bundle:
     def predict(self, table: pa.Table) -> pa.Table:
         """The prediction columns of each row of `table`, in its order.
 
-        A quantity gives `<target>` (median) and its conformal interval; classes give the best class, `probability`,
-        `probability_<class>` and `prediction_set`; both give `is_out_of_range` and `flags`.
+        A quantity gives its median and the ends of its conformal interval; classes give the best class, `probability`,
+        `probability_<class>` and `prediction_set`; all give `is_out_of_range` and `flags`.
         """
         if not table.num_rows:  # an empty partition; not every library predicts for no rows
             return self.prediction_schema().empty_table()
+        return self.columns(self.answers(table), table)
+
+    def columns(self, answers: Answers, table: pa.Table) -> pa.Table:
+        """The prediction columns of `answers`, which are those of `table`."""
         columns: dict[str, pa.Array] = {}
-        quantiles = None
-        if self.meaning.kind == "quantity":
-            quantiles = self.quantiles(table)
-            low, high = self.interval(quantiles)
-            lower, upper = self.meaning.interval_columns
-            columns |= {self.meaning.target: _doubles(quantiles.median), lower: _doubles(low), upper: _doubles(high)}
+        for name, quantiles in answers.quantiles.items():
+            low, high = self.interval(name, quantiles)
+            lower, upper = interval_columns(name)
+            columns |= {name: _doubles(quantiles.median), lower: _doubles(low), upper: _doubles(high)}
         if self.meaning.class_column:
-            columns |= self._class_columns(self.probabilities(table, quantiles))
+            columns |= self._class_columns(answers)
         unlike, notes = self.ranges.flags(table)
         columns |= {"is_out_of_range": pa.array(unlike), "flags": pa.array(notes, pa.string())}
         return pa.table(columns, schema=self.prediction_schema())
 
-    def probabilities(self, table: pa.Table, quantiles: Quantiles | None = None) -> np.ndarray:
-        """Calibrated probabilities, float64[n, k]."""
-        raw = self.raw_probabilities(table, quantiles)
-        return self.calibrator.apply(raw) if self.calibrator else raw
-
-    def interval(self, quantiles: Quantiles) -> tuple[np.ndarray, np.ndarray]:
+    def interval(self, quantity: str, quantiles: Quantiles) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the interval that misses the truth at most `alpha` of the time; it always holds the median."""
         low, high = quantiles.interval(self.meaning.alpha)
-        if self.intervals:
-            low, high = self.intervals.apply(low, high)
+        if quantity in self.intervals:
+            low, high = self.intervals[quantity].apply(low, high)
         # a negative margin can draw a skewed interval in past its median
         return np.minimum(low, quantiles.median), np.maximum(high, quantiles.median)
 
-    def _class_columns(self, probabilities: np.ndarray) -> dict[str, pa.Array]:
-        names = np.array(self.classes, dtype=object)
+    def _class_columns(self, answers: Answers) -> dict[str, pa.Array]:
+        names = np.array(answers.classes, dtype=object)
         columns = {
-            str(self.meaning.class_column): pa.array(names[probabilities.argmax(axis=1)], pa.string()),
-            "probability": _doubles(probabilities.max(axis=1)),
+            str(self.meaning.class_column): pa.array(answers.best, pa.string()),
+            "probability": _doubles(answers.best_probability),
         }
-        for k, name in enumerate(self.classes):
-            columns[probability_column(name)] = _doubles(probabilities[:, k])
-        if self.sets:
-            inside = self.sets.sets(probabilities)
-            members = pa.array([names[row].tolist() for row in inside], pa.list_(pa.string()))
+        for k, name in enumerate(answers.classes):
+            columns[probability_column(name)] = _doubles(answers.probabilities[:, k])
+        if answers.inside is not None:
+            members = pa.array([names[row].tolist() for row in answers.inside], pa.list_(pa.string()))
             columns["prediction_set"] = members
         return columns
 
@@ -198,8 +242,9 @@ class Bundle:
         _write(folder / "bundle.json", {"format": FORMAT, **asdict(self.meaning)})
         _write(folder / "ranges.json", asdict(self.ranges))
         _write(folder / "calibration.json", self.calibrator.to_dict() if self.calibrator else None)
-        parts = {"sets": self.sets, "intervals": self.intervals}
-        _write(folder / "conformal.json", {name: part.to_dict() if part else None for name, part in parts.items()})
+        sets = self.sets.to_dict() if self.sets else None
+        intervals = {name: one.to_dict() for name, one in self.intervals.items()}
+        _write(folder / "conformal.json", {"sets": sets, "intervals": intervals})
 
     @classmethod
     def load(cls, folder: Path) -> Bundle:
@@ -208,15 +253,16 @@ class Bundle:
         if (found := about.pop("format", None)) != FORMAT:
             raise IntegrityError(f"{folder}: bundle format {found!r}, not {FORMAT}; train the model again")
         stored = _read(folder / "conformal.json")
-        sets, intervals = (stored[name] and conformal_from_dict(stored[name]) for name in ("sets", "intervals"))
+        intervals = {name: conformal_from_dict(one) for name, one in stored["intervals"].items()}
         calibration = _read(folder / "calibration.json")
+        lists = {name: tuple(about[name]) for name in ("columns", "further")}
         return cls(
-            Meaning(**{**about, "columns": tuple(about["columns"])}),
+            Meaning(**{**about, **lists}),
             load_model(folder / "model"),
             InputRanges(**_read(folder / "ranges.json")),
             calibration and calibrator_from_dict(calibration),
-            cast("ConformalSets | None", sets),
-            cast("ConformalIntervals | None", intervals),
+            cast("ConformalSets | None", stored["sets"] and conformal_from_dict(stored["sets"])),
+            cast("dict[str, ConformalIntervals]", intervals),
         )
 
 

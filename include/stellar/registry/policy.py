@@ -5,6 +5,8 @@ A model is promoted when no rule fails. Rules are declared in the model's YAML:
 - `{metric: accuracy, op: ">=", value: 0.70}`: the figure itself;
 - `{metric: ece, op: "<=", value: 0.05, bound: lower}`: fails only where the bootstrap interval's lower bound is above
   the value, since a small test set inflates a calibration error that has no sign;
+- `{metric: macro_f1, op: better_than_baselines}`: fails unless the figure is better than that of every baseline of the
+  config, on the same examples;
 - `{metric: accuracy, op: not_worse_than_current}`: fails only where the paired bootstrap shows, on the same test
   examples, that the current version is better.
 """
@@ -18,6 +20,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+PAIRED = ("not_worse_than_current", "better_than_baselines")  # rules that compare two models, and take no value
+
 
 class Rule(BaseModel):
     """One rule of a promotion policy."""
@@ -25,15 +29,15 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     metric: str
-    op: Literal[">=", "<=", "not_worse_than_current"]
+    op: Literal[">=", "<=", "not_worse_than_current", "better_than_baselines"]
     value: float | None = None
     bound: Literal["value", "lower", "upper"] = "value"
 
     @model_validator(mode="after")
     def _value_where_needed(self) -> Rule:
-        if self.op == "not_worse_than_current":
+        if self.op in PAIRED:
             if self.value is not None:
-                raise ValueError("`not_worse_than_current` compares two versions and takes no `value`; remove it")
+                raise ValueError(f"`{self.op}` compares two models and takes no `value`; remove it")
         elif self.value is None:
             raise ValueError(f"a rule with op `{self.op}` needs a `value`; add one")
         return self
@@ -41,6 +45,8 @@ class Rule(BaseModel):
     def __str__(self) -> str:
         if self.op == "not_worse_than_current":
             return f"{self.metric} not worse than the current version's"
+        if self.op == "better_than_baselines":
+            return f"{self.metric} better than the baselines'"
         judged = self.metric if self.bound == "value" else f"{self.bound} bound of {self.metric}"
         return f"{judged} {self.op} {self.value:g}"
 
@@ -87,6 +93,7 @@ def decide(
     comparisons: Mapping[str, Comparison] | None = None,
     *,
     incomparable: str = "no version is current",
+    baselines: Mapping[str, Mapping[str, Comparison]] | None = None,
 ) -> Decision:
     """Judge a new version.
 
@@ -96,8 +103,10 @@ def decide(
         Figures on the new version's test examples, by metric.
     comparisons
         By metric; empty where there is nothing to compare with, for the reason given by `incomparable`.
+    baselines
+        By name and metric.
     """
-    outcomes = [_judge(rule, metrics, comparisons or {}, incomparable) for rule in policy]
+    outcomes = [_judge(rule, metrics, comparisons or {}, incomparable, baselines or {}) for rule in policy]
     return Decision(
         promote=all(passed for passed, _ in outcomes),
         reasons=tuple(("passed: " if passed else "failed: ") + sentence for passed, sentence in outcomes),
@@ -107,13 +116,23 @@ def decide(
                 for rule, (passed, sentence) in zip(policy, outcomes, strict=True)
             ],
             "comparisons": {name: asdict(comparison) for name, comparison in (comparisons or {}).items()},
+            "baselines": {
+                name: {metric: asdict(one) for metric, one in theirs.items()}
+                for name, theirs in (baselines or {}).items()
+            },
         },
     )
 
 
 def _judge(
-    rule: Rule, metrics: Mapping[str, Figure], comparisons: Mapping[str, Comparison], incomparable: str
+    rule: Rule,
+    metrics: Mapping[str, Figure],
+    comparisons: Mapping[str, Comparison],
+    incomparable: str,
+    baselines: Mapping[str, Mapping[str, Comparison]],
 ) -> tuple[bool, str]:
+    if rule.op == "better_than_baselines":
+        return _judge_baselines(rule, baselines)
     if rule.op == "not_worse_than_current":
         return _judge_comparison(rule, comparisons.get(rule.metric), incomparable)
     figure = metrics.get(rule.metric)
@@ -135,3 +154,15 @@ def _judge_comparison(rule: Rule, comparison: Comparison | None, incomparable: s
     difference = comparison.difference
     interval = f"paired difference {difference.value:+.4g} [{difference.lower:+.4g}, {difference.upper:+.4g}]"
     return not difference.upper < 0, f"{rule}: {figures}; {interval} on {comparison.examples} examples"
+
+
+def _judge_baselines(rule: Rule, baselines: Mapping[str, Mapping[str, Comparison]]) -> tuple[bool, str]:
+    found = {name: theirs[rule.metric] for name, theirs in baselines.items() if rule.metric in theirs}
+    if not found:
+        return False, f"{rule}: there is none with this metric; give `baselines` in the config"
+    nearest = min(found, key=lambda name: found[name].difference.value)
+    difference = found[nearest].difference
+    return difference.value > 0, (
+        f"{rule}: {found[nearest].new_value:.4g} against {found[nearest].current_value:.4g} of {nearest}, the best of "
+        f"{len(found)}; paired difference {difference.value:+.4g} [{difference.lower:+.4g}, {difference.upper:+.4g}]"
+    )

@@ -65,7 +65,9 @@ def score_step(config: ScoredModel, version: Version, artifacts: Path | None = N
     """
     trained = version.config
     example = trained["example"]
-    wanted = dict.fromkeys([example, *_KEPT, *trained["columns"], *trained["watch"]])
+    # a curated dataset's rows belong to no object of their own yet
+    kept = [name for name in _KEPT if name != "object_id" or trained["features"].startswith("features.")]
+    wanted = dict.fromkeys([example, *kept, *trained["columns"], *trained["watch"]])
     return Step(
         dataset=config.scores,
         name=f"score {version.model}",

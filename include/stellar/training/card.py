@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from stellar.evaluation.plots import confusion_plot, coverage_plot, reliability_plot, residual_plot
 from stellar.evaluation.splits import PARTS
-from stellar.registry.bundle import Bundle
 from stellar.training.config import ModelConfig
-from stellar.training.evaluate import Evaluation
+from stellar.training.figures import Evaluation
+from stellar.training.fit import Fitted
 from stellar.training.frame import Frame
+
+COMPARED = ("accuracy", "macro_f1", "ece", "subtype_mae", "mae", "rmse", "crps")  # shown beside the baselines
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,7 @@ class Subject:
     key: str
     seed: int
     frame: Frame
-    parts: np.ndarray
-    bundle: Bundle
+    fitted: Fitted
     evaluation: Evaluation
     provenance: Provenance
 
@@ -49,6 +49,7 @@ def write_card(folder: Path, subject: Subject) -> None:
         _data(subject),
         _examples(subject),
         _metrics(subject),
+        _baselines(subject),
         _per_class(subject),
         _slices(subject),
         "\n".join(["## Plots", "", *(f"![{title}]({name})" for name, title in plots)]),
@@ -72,15 +73,19 @@ def _cell(value: Any) -> str:
 
 
 def _head(subject: Subject) -> str:
-    config, model = subject.config, subject.bundle.model
+    config, model = subject.config, subject.fitted.bundle.model
+    way = "cross" if config.split.folds else "split"
     facts = [
         ("version", f"`{subject.key[:16]}`"),
-        ("predicts", f"`{config.target.name}` from `{config.features}`"),
+        ("predicts", f"{', '.join(f'`{target.name}`' for target in config.targets)} from `{config.features}`"),
         ("architecture", f"`{config.architecture}`"),
         ("parameters", ", ".join(f"{key} {value}" for key, value in sorted(config.params.items())) or "defaults"),
         ("inputs", ", ".join(f"`{name}`" for name in config.columns)),
         ("calibration", config.calibration),
-        ("sets and intervals", f"split conformal, alpha {config.conformal.alpha:g}"),
+        (
+            "sets and intervals",
+            f"{way} conformal, alpha {config.conformal.alpha:g}",
+        ),
         ("seed", subject.seed),
         ("training", ", ".join(f"{key} {_cell(value)}" for key, value in _flat(model.history))),
     ]
@@ -120,25 +125,29 @@ def _data(subject: Subject) -> str:
 def _examples(subject: Subject) -> str:
     """Examples per part, and per class where there are classes."""
     frame, config = subject.frame.table, subject.config
-    fractions = ", ".join(f"{part} {share:g}" for part, share in config.split.fractions.items())
+    parts = subject.fitted.parts
+    order = [*(part for part in PARTS if part in parts), *sorted({*parts} - {*PARTS})]
     cells = f"Whole HEALPix cells of order {config.split.order} go to one part, and with them each star"
-    grouped = cells if config.on_sky else "Whole stars go to one part; there are no positions to group by"
+    grouped = cells if config.is_split_by_cell else "Whole stars go to one part"
+    if config.split.folds:
+        shares = "each example is tested by a model that saw the other folds; the version that is kept learned from all"
+    else:
+        shares = ", ".join(f"{part} {share:g}" for part, share in (config.split.fractions or {}).items())
     lines = [
         "## Examples",
         "",
-        f"{frame.num_rows} examples of {pc.count_distinct(frame['object_id']).as_py()} stars. {grouped} ({fractions}).",
+        f"{frame.num_rows} examples of {pc.count_distinct(frame['object_id']).as_py()} stars. {grouped} ({shares}).",
         "",
     ]
     if config.target.kind == "class":
         names = np.asarray(frame[config.target.name].to_pylist(), dtype=str)
         rows = [
-            (name, *(int(((names == name) & (subject.parts == part)).sum()) for part in PARTS))
-            for name in sorted(set(names))
+            (name, *(int(((names == name) & (parts == part)).sum()) for part in order)) for name in sorted(set(names))
         ]
     else:
         rows = []
-    rows.append(("all", *(int((subject.parts == part).sum()) for part in PARTS)))
-    lines.append(table(("class", *PARTS), rows))
+    rows.append(("all", *(int((parts == part).sum()) for part in order)))
+    lines.append(table(("class", *order), rows))
     if subject.frame.dropped:
         lines += ["", "Left out or merged by rule:", ""]
         lines.append(table(("rule", "examples"), sorted(subject.frame.dropped.items())))
@@ -148,9 +157,9 @@ def _examples(subject: Subject) -> str:
 def _metrics(subject: Subject) -> str:
     rows = [(name, one.value, one.lower, one.upper) for name, one in subject.evaluation.figures.items()]
     details = subject.evaluation.details
-    notes = [
-        f"Baseline: {details[key]['rule']}." for key in ("baseline_quantity", "baseline_classes") if key in details
-    ]
+    plain = [one["baseline"]["rule"] for one in details.get("quantities", {}).values()]
+    plain += [details["baseline_classes"]["rule"]] if "baseline_classes" in details else []
+    notes = [f"Plainest baseline: {rule}." for rule in plain]
     if "ece_raw" in details:
         notes.append(f"Calibration error before calibration: {details['ece_raw']:.4f}.")
     intro = (
@@ -158,6 +167,25 @@ def _metrics(subject: Subject) -> str:
         "intervals over stars."
     )
     return "\n".join(["## Metrics", "", intro, *notes, "", table(("metric", "value", "lower", "upper"), rows)])
+
+
+def _baselines(subject: Subject) -> str:
+    """The model beside its baselines, on the same test examples."""
+    baselines = subject.evaluation.details.get("baselines")
+    if not baselines:
+        return ""
+    wanted = [one for one in COMPARED if one in subject.evaluation.figures]
+    own = subject.evaluation.figures
+    rows = [(subject.config.architecture, *(own[one].value for one in wanted), "")]
+    for name, found in baselines.items():
+        paired = "; ".join(
+            f"{metric} {one['difference']['value']:+.4g} [{one['difference']['lower']:+.4g}, "
+            f"{one['difference']['upper']:+.4g}]"
+            for metric, one in found["paired"].items()
+        )
+        rows.append((f"{name} ({found['architecture']})", *(found["figures"][one][0] for one in wanted), paired))
+    header = ("model", *wanted, "this model minus it, paired over stars")
+    return "## Beside its baselines\n\n" + table(header, rows)
 
 
 def _per_class(subject: Subject) -> str:
@@ -195,20 +223,21 @@ def _plots(folder: Path, subject: Subject) -> list[tuple[str, str]]:
         confusion_plot(folder / "confusion.png", found["confusion"], found["classes"], config.name)
         reliability_plot(folder / "reliability.png", evaluation.details["reliability"], config.name)
         shown += [("confusion.png", "Confusion matrix"), ("reliability.png", "Reliability")]
-    if "value" in evaluation.truth:
-        target = config.target.name
-        predicted = evaluation.predictions[target].to_numpy()
-        residual_plot(folder / "residuals.png", evaluation.truth["value"], predicted, target, config.name)
-        nominal, observed = _coverage(subject)
-        coverage_plot(folder / "coverage.png", nominal, observed, config.name)
-        shown += [("residuals.png", "Residuals"), ("coverage.png", "Coverage of central intervals")]
+    for target in subject.fitted.bundle.meaning.quantities:
+        suffix = "" if target == config.target.name else f"_{target}"
+        truth = evaluation.truth[target]
+        known = np.flatnonzero(np.isfinite(truth))
+        said = evaluation.predictions[target].to_numpy()[known]
+        residual_plot(folder / f"residuals{suffix}.png", truth[known], said, target, config.name)
+        coverage_plot(folder / f"coverage{suffix}.png", *_coverage(subject, target, known), config.name)
+        shown += [(f"residuals{suffix}.png", f"Residuals of {target}"),
+                  (f"coverage{suffix}.png", f"Coverage of central intervals of {target}")]  # fmt: skip
     return shown
 
 
-def _coverage(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+def _coverage(subject: Subject, target: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nominal and observed coverage of the central intervals, before the conformal step."""
-    test: pa.Table = subject.frame.table.filter(pa.array(subject.parts == "test"))
-    quantiles, truth = subject.bundle.quantiles(test), subject.evaluation.truth["value"]
+    quantiles, truth = subject.evaluation.quantiles[target], subject.evaluation.truth[target][rows]
     nominal = np.linspace(0.1, 0.9, 9)
     ends = [quantiles.interval(1 - share) for share in nominal]
-    return nominal, np.array([((truth >= low) & (truth <= high)).mean() for low, high in ends])
+    return nominal, np.array([((truth >= low[rows]) & (truth <= high[rows])).mean() for low, high in ends])

@@ -30,8 +30,9 @@ class Target(_Section):
     label: str | None = Field(None, description="`target` in features.labels; the name where not given")
     class_name: str | None = Field(None, pattern=_COLUMN, description="Column of the class that `bands` give")
     bands: dict[str, float] | None = Field(None, description="Class -> lower edge of its range, ascending")
-    min_count: int = Field(20, ge=2, description="Classes with fewer examples follow `rare`")
+    min_count: int = Field(20, ge=1, description="Classes with fewer examples follow `rare`")
     rare: str = Field("drop", description="`drop`, or the class into which rare classes are merged")
+    scale: Literal["mk"] | None = Field(None, description="Order of the classes: `mk`, by spectral subtype")
 
     @model_validator(mode="after")
     def _bands_of_a_quantity(self) -> Target:
@@ -51,20 +52,50 @@ class Target(_Section):
 
 
 class Split(_Section):
-    """Sky cells of a HEALPix order go whole to one part; `fractions` are shares of examples."""
+    """Which examples a model is tested on: one part of them (`fractions`), or each in its turn (`folds`).
 
-    order: int = Field(ge=0, le=15)
-    fractions: dict[Literal["train", "validation", "calibration", "test"], float]
+    Whole stars, and whole sky cells of HEALPix `order` where it is given, stay together. With folds, the version that
+    is kept learns from all examples; its figures, calibration and conformal thresholds come from models that did not
+    see the example.
+    """
+
+    order: int | None = Field(None, ge=0, le=15)
+    fractions: dict[Literal["train", "validation", "calibration", "test"], float] | None = None
+    folds: int | None = Field(None, ge=2, le=20, description="Stratified by class")
+    column: str | None = Field(
+        None,
+        pattern=_COLUMN,
+        description="Column of the frame: `train` marks examples that are only learned from, `test` those that are "
+        "only tested on (another survey's); goes with `folds`, which the others are dealt to",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Split:
+        if (self.fractions is None) == (self.folds is None):
+            raise ValueError("give `fractions` or `folds`, one of them")
+        if self.column and not self.folds:
+            raise ValueError("`column` goes with `folds`; give `folds`")
+        return self
 
     @field_validator("fractions")
     @classmethod
-    def _all_four(cls, fractions: dict[str, float]) -> dict[str, float]:
+    def _all_four(cls, fractions: dict[str, float] | None) -> dict[str, float] | None:
+        if fractions is None:
+            return None
         missing = {"train", "validation", "calibration", "test"} - set(fractions)
         if missing:
             raise ValueError(f"a fraction is missing for {', '.join(sorted(missing))}; name all four parts")
         if any(share <= 0 for share in fractions.values()) or abs(sum(fractions.values()) - 1) > 1e-6:
             raise ValueError(f"the fractions must be above 0 and add up to 1, not {sum(fractions.values()):g}")
         return fractions
+
+
+class Baseline(_Section):
+    """A model to be better than: fitted and tested on the same examples."""
+
+    architecture: str
+    columns: list[str] | None = Field(None, min_length=1, description="The model's own where not given")
+    params: dict[str, Any] = Field(default_factory=dict)
 
 
 class Conformal(_Section):
@@ -96,10 +127,12 @@ class ModelConfig(_Section):
     )
     frame: str | None = Field(None, description="SQL of the training frame; features joined to labels where not given")
     target: Target
+    further_targets: list[Target] = Field(default_factory=list, description="Quantities predicted beside the target")
     columns: list[str] = Field(min_length=1, description="Columns of `features` that the model sees")
     watch: list[str] = Field(default_factory=list, description="Further numeric columns whose range is watched")
     architecture: str
     params: dict[str, Any] = Field(default_factory=dict)
+    baselines: dict[str, Baseline] = Field(default_factory=dict, description="Name -> a model to be better than")
     split: Split
     calibration: Literal["temperature", "isotonic", "none"] = "temperature"
     conformal: Conformal = Field(default_factory=lambda: Conformal(method="lac", alpha=0.1))
@@ -116,10 +149,36 @@ class ModelConfig(_Section):
             raise ValueError(f"given twice: {', '.join(twice)}; keep one of each")
         return columns
 
+    @field_validator("further_targets")
+    @classmethod
+    def _quantities_alone(cls, further: list[Target]) -> list[Target]:
+        wrong = [one.name for one in further if one.kind != "quantity" or one.bands]
+        if wrong:
+            raise ValueError(
+                f"{', '.join(wrong)}: a further target is a quantity without bands; classes are the target's"
+            )
+        return further
+
+    @property
+    def targets(self) -> list[Target]:
+        """Everything that it predicts, the main target first."""
+        return [self.target, *self.further_targets]
+
+    @property
+    def is_split_by_cell(self) -> bool:
+        """Whether whole sky cells stay together, which takes a position of every example."""
+        return self.on_sky and self.split.order is not None
+
     @property
     def keys(self) -> list[str]:
         """Columns that say which example a row is, of which star, and where."""
-        return list(dict.fromkeys([self.example, "object_id", *(("ra", "dec") if self.on_sky else ())]))
+        return list(dict.fromkeys([self.example, "object_id", *(("ra", "dec") if self.is_split_by_cell else ())]))
+
+    @property
+    def inputs_read(self) -> list[str]:
+        """Columns of the frame that the model or one of its baselines reads."""
+        theirs = [name for one in self.baselines.values() for name in one.columns or ()]
+        return list(dict.fromkeys([*self.columns, *theirs]))
 
     @property
     def datasets(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from stellar.engine.engine import Context
 from stellar.errors import InputError
 from stellar.lake.sql import LakeConnection, connect
 from stellar.lake.write import write_partition
+from stellar.registry.bundle import Meaning, band_of
 from stellar.training.config import ModelConfig
 
 
@@ -61,7 +63,9 @@ def _query(connection: LakeConnection, config: ModelConfig) -> pa.Table:
     sources = ", ".join(f"{name} as (from {dataset})" for name, dataset in config.datasets.items())
     inner = config.frame or _joined(config)
     sliced = [part.column for part in config.slices]
-    wanted = dict.fromkeys([*config.keys, *sliced, *config.watch, *config.columns, config.target.name])
+    dealt = [config.split.column] if config.split.column else []
+    targets = [one.name for one in config.targets]
+    wanted = dict.fromkeys([*config.keys, *sliced, *config.watch, *config.inputs_read, *targets, *dealt])
     try:
         table = connection.arrow(f"with {sources} select * from ({inner}) as frame")  # noqa: S608 - names are checked
     except duckdb.Error as fault:
@@ -73,23 +77,27 @@ def _query(connection: LakeConnection, config: ModelConfig) -> pa.Table:
             f"of `columns`/`slices`. It gives: {', '.join(table.column_names)}"
         )
     table = table.select(list(wanted))
-    usable = pc.is_valid(table[config.target.name])
+    usable = functools.reduce(pc.or_, (pc.is_valid(table[name]) for name in targets))
     for key in config.keys:
         usable = pc.and_(usable, pc.is_valid(table[key]))
     return table.filter(usable)
 
 
 def _joined(config: ModelConfig) -> str:
-    """Features joined to the best label of their object: the one with the smallest error."""
-    value = "value_string" if config.target.kind == "class" else "value_float"
-    label = (config.target.label or config.target.name).replace("'", "''")
-    return f"""
-        select features.*, label.{value} as {config.target.name}
-        from features join (
-            select object_id, {value} from labels where target = '{label}' and {value} is not null
-            qualify row_number() over (partition by object_id order by error_float nulls last, survey, survey_id) = 1
-        ) as label using (object_id)
-    """  # noqa: S608 - identifiers are checked by the config's patterns, the label is quoted
+    """Features joined to the best label of their object, of each target: the one with the smallest error."""
+    joins, values = [], []
+    for number, target in enumerate(config.targets):
+        value = "value_string" if target.kind == "class" else "value_float"
+        label = (target.label or target.name).replace("'", "''")
+        values.append(f"label{number}.{value} as {target.name}")
+        joins.append(f"""
+            left join (
+                select object_id, {value} from labels where target = '{label}' and {value} is not null
+                qualify row_number() over
+                    (partition by object_id order by error_float nulls last, survey, survey_id) = 1
+            ) as label{number} using (object_id)""")  # noqa: S608 - identifiers are checked, the label is quoted
+    known = " or ".join(f"{value.partition(' as ')[0]} is not null" for value in values)
+    return f"select features.*, {', '.join(values)} from features {' '.join(joins)} where {known}"  # noqa: S608
 
 
 def _refuse_duplicates(table: pa.Table, config: ModelConfig) -> None:
@@ -108,7 +116,9 @@ def _apply_class_rule(table: pa.Table, config: ModelConfig) -> tuple[pa.Table, d
     if target.kind != "class":
         return table, {}
     column = table[target.name].cast(pa.string())
-    counts = {row["values"].as_py(): row["counts"].as_py() for row in pc.value_counts(column.combine_chunks())}
+    counts = {
+        row["values"].as_py(): row["counts"].as_py() for row in pc.value_counts(column.drop_null().combine_chunks())
+    }
     rare = sorted(name for name, count in counts.items() if count < target.min_count and name != target.rare)
     at = table.schema.get_field_index(target.name)
     if not rare:
@@ -142,3 +152,11 @@ def _content_hash(table: pa.Table, example: str) -> str:
 def numbers(table: pa.Table, name: str) -> np.ndarray:
     """A numeric column as float64[n], nulls as NaN."""
     return pc.fill_null(table[name].cast(pa.float64()), float("nan")).to_numpy()
+
+
+def true_classes(meaning: Meaning, table: pa.Table) -> np.ndarray:
+    """Class names of the examples as an object array, None where unknown."""
+    if meaning.kind == "class":
+        return np.asarray(table[meaning.target].to_pylist(), dtype=object)
+    names = np.asarray(list(meaning.bands), dtype=object)
+    return names[band_of(numbers(table, meaning.target), meaning.bands)]

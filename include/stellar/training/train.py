@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from stellar.engine.context import Context
@@ -28,12 +29,14 @@ from stellar.registry.promotion import CurrentChangedError, register
 from stellar.registry.store import ArtifactStore, list_files
 from stellar.registry.versions import MetricRow, NewVersion, Version, find_version, metrics_of
 from stellar.training.card import Provenance, Subject, write_card
+from stellar.training.compare import against_baselines, compare
 from stellar.training.config import ModelConfig, load_config
-from stellar.training.evaluate import Evaluation, compare, evaluate
+from stellar.training.evaluate import evaluate
+from stellar.training.figures import Evaluation
 from stellar.training.fit import Fitted, fit, new_model, split
 from stellar.training.frame import Frame, NotTrainableError, build_frame
 
-CODE_VERSION = "1"  # raise it whenever training, a model or an evaluation may give another result
+CODE_VERSION = "2"  # raise it whenever training, a model or an evaluation may give another result
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,11 @@ def train(
         fitted = fit(config, frame.table, seed)
     except NotTrainableError as fault:
         return TrainingResult(config.name, "not_trainable", reasons=(str(fault),))
-    test = fitted.rows(frame.table, "test")
-    evaluation = evaluate(config, fitted.bundle, fitted.rows(frame.table, "train"), test, seed)
+    evaluation = evaluate(config, fitted, frame.table, seed)
+    test = frame.table.take(fitted.test_rows)
+    against = against_baselines(config, frame.table, test, evaluation, seed)
     new = _store(ctx, config, key, seed, frame, fitted, evaluation, started)
-    version, decision = _register(ctx, config, new, evaluation, test, seed, who)
+    version, decision = _register(ctx, config, new, evaluation, test, against, seed, who)
     write_model(ctx.engine, ctx.settings.artifacts, config.name)
     return TrainingResult(
         config.name,
@@ -171,14 +175,14 @@ def _store(ctx: Context, config: ModelConfig, key: str, seed: int, frame: Frame,
         _write_json(folder / "config.json", config.model_dump(mode="json"))
         _write_json(folder / "metrics.json", {"figures": _plain(evaluation.figures), "details": evaluation.details})
         provenance = _provenance(ctx, frame)
-        write_card(folder, Subject(config, key, seed, frame, fitted.parts, fitted.bundle, evaluation, provenance))
+        write_card(folder, Subject(config, key, seed, frame, fitted, evaluation, provenance))
         files = {name: digest for name, digest, _ in list_files(folder)}
         address = ArtifactStore(ctx.settings.artifacts).put(folder)
     return NewVersion(
         key=key,
         model=config.name,
         family=config.family,
-        target=config.target.name,
+        target=", ".join(target.name for target in config.targets),
         description=config.description.strip(),
         architecture=config.architecture,
         config=config.model_dump(mode="json"),
@@ -194,13 +198,14 @@ def _store(ctx: Context, config: ModelConfig, key: str, seed: int, frame: Frame,
     )
 
 
-def _register(ctx: Context, config: ModelConfig, new: NewVersion, evaluation: Evaluation, test: pa.Table, seed: int,
+def _register(ctx: Context, config: ModelConfig, new: NewVersion, evaluation: Evaluation, test: pa.Table,
+              against: Mapping[str, Mapping[str, Comparison]], seed: int,
               who: str) -> tuple[Version, Decision]:  # fmt: skip
     """Judge against whatever is current and register; once more where another attempt changed that meanwhile."""
     while True:
         current = versions.current(ctx.engine, config.name)
         comparisons, why_not = _compare(ctx, config, current, evaluation, test, seed)
-        decision = decide(config.policy, evaluation.figures, comparisons, incomparable=why_not)
+        decision = decide(config.policy, evaluation.figures, comparisons, incomparable=why_not, baselines=against)
         try:
             compared_with = current.key if current else None
             return register(
@@ -215,19 +220,37 @@ def _compare(ctx: Context, config: ModelConfig, current: Version | None, evaluat
     """Paired figures against the current version, or why there are none.
 
     Both predict the new test examples, without those of stars that the current version was fitted, stopped or
-    calibrated on. A current version that cannot predict them (other feature columns, a damaged artifact) is no use for
-    scoring either, so it does not hold the new one back.
+    calibrated on. One that was tested by folds learned from every star in the end: its answers are those of the folds,
+    for the examples that both have. A current version that cannot predict them (other feature columns, a damaged
+    artifact) is no use for scoring either, so it does not hold the new one back.
     """
     if current is None:
         return {}, "no version is current"
     try:
         folder = ArtifactStore(ctx.settings.artifacts).get(current.artifact_sha256)
-        seen = _seen_stars(folder)
-        keep = np.array([star not in seen for star in test["object_id"].to_pylist()])
-        found = compare(config, evaluation, Bundle.load(folder), current.key, test, keep, seed)
+        if current.config.get("split", {}).get("folds"):
+            rows, theirs = _by_folds(config, folder, test)
+        else:
+            seen = _seen_stars(folder)
+            rows = np.flatnonzero([star not in seen for star in test["object_id"].to_pylist()])
+            theirs = Bundle.load(folder).predict(test.take(rows))
+        found = compare(config, evaluation, theirs, rows, current.key, test, seed)
     except (InputError, IntegrityError) as fault:
         return {}, f"the current version {current.key[:16]} cannot predict the test examples: {fault}"
-    return found, f"{current.key[:16]} was fitted on every star of the test part"
+    return found, f"{current.key[:16]} has answers for none of the test examples that it did not learn from"
+
+
+def _by_folds(config: ModelConfig, folder: Path, test: pa.Table) -> tuple[np.ndarray, pa.Table]:
+    """Rows of `test` that a version has its folds' answers for, and these."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(folder / "test_predictions.parquet") as file:
+        answers = file.read()
+    if config.example not in answers.column_names:
+        raise InputError(f"its examples have no {config.example}")
+    place = pc.index_in(test[config.example], value_set=answers[config.example].combine_chunks())
+    rows = np.flatnonzero(pc.is_valid(place).to_numpy())
+    return rows, answers.take(place.drop_null())
 
 
 def _seen_stars(folder: Path) -> set[str]:
@@ -241,10 +264,11 @@ def _seen_stars(folder: Path) -> set[str]:
 
 def _write_examples(folder: Path, config: ModelConfig, frame: Frame, fitted: Fitted, evaluation: Evaluation) -> None:
     """Which example was in which part, with its truth; and the predictions on the test part."""
-    keys = frame.table.select([*config.keys, config.target.name])
+    targets = [target.name for target in config.targets]
+    keys = frame.table.select(list(dict.fromkeys([*config.keys, *targets])))
     examples = keys.append_column("part", pa.array(fitted.parts.tolist(), pa.string()))
     write_partition(examples, folder / "examples.parquet", id_column=config.example)
-    test = fitted.rows(keys, "test").rename_columns({config.target.name: f"true_{config.target.name}"})
+    test = keys.take(fitted.test_rows).rename_columns({name: f"true_{name}" for name in targets})
     for name in evaluation.predictions.column_names:
         test = test.append_column(name, evaluation.predictions[name])
     write_partition(test, folder / "test_predictions.parquet", id_column=config.example)

@@ -19,6 +19,8 @@ def test_classification_by_hand():
         "recall": 1.0,
         "f1": pytest.approx(0.8),
         "support": 2,
+        "roc_auc": pytest.approx(3 / 4),
+        "average_precision": pytest.approx(5 / 6),
     }
     assert found["per_class"]["G"]["support"] == 0
     assert found["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)  # G neither occurs nor is predicted

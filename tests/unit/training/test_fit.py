@@ -6,7 +6,8 @@ from made_stars import BANDS, make_class_config, make_config, make_stars
 from stellar.models.base import Quantiles
 from stellar.registry.bundle import Bundle, band_of, band_probabilities
 from stellar.scoring.score import score
-from stellar.training.evaluate import compare, evaluate
+from stellar.training.compare import compare
+from stellar.training.evaluate import evaluate
 from stellar.training.fit import fit, split
 from stellar.training.frame import NotTrainableError
 
@@ -26,7 +27,7 @@ def stars():
 def fitted(request, stars):
     config = CONFIGS[request.param]
     made = fit(config, stars, seed=7)
-    found = evaluate(config, made.bundle, made.rows(stars, "train"), made.rows(stars, "test"), seed=7)
+    found = evaluate(config, made, stars, seed=7)
     return config, made, found
 
 
@@ -60,7 +61,7 @@ def test_the_long_form_has_classes_and_slices_once_each(fitted):
 def test_the_same_seed_gives_the_same_figures(fitted, stars):
     config, made, found = fitted
     again = fit(config, stars, seed=7)
-    same = evaluate(config, again.bundle, again.rows(stars, "train"), again.rows(stars, "test"), seed=7)
+    same = evaluate(config, again, stars, seed=7)
     assert same.figures == found.figures
     assert (again.parts == made.parts).all()
 
@@ -102,24 +103,23 @@ def test_a_worse_model_is_seen_to_be_worse_on_the_same_stars(stars):
     good_config, bad_config = make_config(), make_config(params={"rounds": 1, "learning_rate": 0.05, "threads": 1})
     good, bad = (fit(config, stars, seed=7) for config in (good_config, bad_config))
     test = bad.rows(stars, "test")
-    found = evaluate(bad_config, bad.bundle, bad.rows(stars, "train"), test, seed=7)
-    keep = np.ones(test.num_rows, dtype=bool)
-    comparisons = compare(bad_config, found, good.bundle, "g" * 64, test, keep, seed=7)
+    found = evaluate(bad_config, bad, stars, seed=7)
+    theirs, rows = good.bundle.predict(test), np.arange(test.num_rows)
+    comparisons = compare(bad_config, found, theirs, rows, "g" * 64, test, seed=7)
     assert set(comparisons) == {"mae", "accuracy"}
     for one in comparisons.values():
         assert one.difference.upper < 0
         assert one.examples == test.num_rows
-    assert compare(bad_config, found, good.bundle, "g" * 64, test, ~keep, seed=7) == {}
+    assert compare(bad_config, found, theirs.slice(0, 0), rows[:0], "g" * 64, test, seed=7) == {}
 
 
 def test_a_class_that_training_never_saw_counts_as_wrong(stars):
     config = make_class_config()
     made = fit(config, stars, seed=7)
-    test = made.rows(stars, "test")
-    names = np.array(test["spectral_class"].to_pylist(), dtype=object)
-    names[:10] = "QUARK"
-    found = evaluate(config, made.bundle, made.rows(stars, "train"), test.set_column(
-        test.schema.get_field_index("spectral_class"), "spectral_class", pa.array(names.tolist())), seed=7)  # fmt: skip
+    names = np.array(stars["spectral_class"].to_pylist(), dtype=object)
+    names[made.test_rows[:10]] = "QUARK"
+    at = stars.schema.get_field_index("spectral_class")
+    found = evaluate(config, made, stars.set_column(at, "spectral_class", pa.array(names.tolist())), seed=7)
     assert found.details["classes"]["per_class"]["QUARK"]["recall"] == 0
     assert found.details["classes"]["per_class"]["QUARK"]["support"] == 10
 
