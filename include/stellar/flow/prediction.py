@@ -39,6 +39,18 @@ LISTS = {
     "spectra": ({"loglam", "flux", "ivar", "and_mask"},),
     "lightcurves": ({"time_btjd", "flux", "flux_err", "quality"}, {"time_d", "mag", "mag_err"}),
 }
+#: Readers of tables by a file's ending.
+TABLE_READERS = {
+    ".csv": "csv",
+    ".dat": "ascii",
+    ".txt": "ascii",
+    ".parquet": "parquet",
+    ".fits": "fits",
+    ".fit": "fits",
+    ".vot": "votable",
+    ".xml": "votable",
+    ".ecsv": "ecsv",
+}
 Progress = Callable[[str, int, int], None]
 
 
@@ -96,7 +108,8 @@ def predict(
     version = found.version
     bundle = Bundle.load(ArtifactStore(ctx.settings.artifacts).get(version.artifact_sha256))
     made = Predictions(pa.table({}), version, found.warning)
-    reader = _Reader(bundle, version.config["family"], dialects(version.config["family"]), made.refused)
+    family, features = version.config["family"], version.config["features"]
+    reader = _Reader(bundle, family, dialects(family, features), made.refused)
     parts: list[pa.Table] = []
     sources = [one for given in inputs for one in _listed(ctx, given, bundle, out)]
     for rows in _batches(reader.rows(sources, progress or (lambda what, done, total: None))):
@@ -112,20 +125,27 @@ def predict(
     return made
 
 
-def dialects(family: str) -> list[Dialect]:
-    """Kinds of files that give the features of a family of models, by name."""
+def dialects(family: str, features: str) -> list[Dialect]:
+    """Kinds of files that give the features of a family of models, by name.
+
+    A model of a curated dataset's own columns reads that dataset's kind of file, or a table with its columns.
+    """
+    sources = [load_source(path.stem) for path in sorted(FILES.glob("*.yaml"))]
+    room, _, name = features.partition(".")
+    if room == "curated":
+        config = load_curated(name)
+        return [Dialect(source, config) for source in sources if source.dataset == config.source]
     wanted = LISTS.get(family, ())
     curated = {}
     for path in sorted(CATALOG.glob("*.yaml")):
         config = load_curated(path.stem)
         if any(all(config.has(name) for name in names) for names in wanted):
             curated[config.source] = config
-    sources = [load_source(path.stem) for path in sorted(FILES.glob("*.yaml"))]
     return [Dialect(source, curated[source.dataset]) for source in sources if source.dataset in curated]
 
 
-def features_of(member: Member, family: str, known: Sequence[Dialect]) -> pa.Table:
-    """Feature rows of one file, with `id`, by the first dialect that it is of.
+def features_of(member: Member, family: str, features: str, known: Sequence[Dialect]) -> pa.Table:
+    """Rows of the dataset `features` of one file, with `id`, by the first dialect that it is of.
 
     Raises
     ------
@@ -135,37 +155,53 @@ def features_of(member: Member, family: str, known: Sequence[Dialect]) -> pa.Tab
     faults = []
     for dialect in known:
         try:
-            raw = read_member(member, dialect.source)
+            raw = read_member(member, _as_written(member, dialect.source))
         except InputError as fault:
             faults.append(f"{dialect.source.reader}: {str(fault).removeprefix(f'{member.name}: ')}")
             continue
-        return _features(raw, member, family, dialect.curated)
+        curated = _curated(raw, dialect.curated)
+        if features == f"curated.{dialect.curated.dataset}":
+            return curated.add_column(0, "id", curated[dialect.curated.id].cast(pa.string()))
+        return _features(curated, member, family, dialect.curated, is_one=len(raw) == 1)
     raise InputError(f"of no kind that gives {family} ({'; '.join(dict.fromkeys(faults))})")
 
 
-def _features(raw: pa.Table, member: Member, family: str, config: Curated) -> pa.Table:
-    """Curated and featured rows of one file; what is predicted need have no position."""
+def _as_written(member: Member, source: FileSource) -> FileSource:
+    """The source, with the reader that a table's ending asks for."""
+    if source.reader not in TABLE_READERS.values():
+        return source
+    reader = TABLE_READERS.get(Path(member.name.lower().removesuffix(".gz")).suffix, source.reader)
+    return source if reader == source.reader else source.model_copy(update={"reader": reader, "options": {}})
+
+
+def _curated(raw: pa.Table, config: Curated) -> pa.Table:
+    """Curated rows of one file; what is predicted need have no position."""
     made = curate(raw, raw.slice(0, 0), config.model_copy(update={"layout": "plain"}))
     if not made.table.num_rows:
         why = made.quarantine["reason"].to_pylist() if made.quarantine else list(made.accounting.filtered)
         raise InputError(", ".join(dict.fromkeys(map(str, why))) or "it has no rows")
-    ids = made.table[config.id].cast(pa.string())
+    return made.table
+
+
+def _features(curated: pa.Table, member: Member, family: str, config: Curated, *, is_one: bool) -> pa.Table:
+    """Featured rows of one file, `is_one` where it holds one object."""
+    ids = curated[config.id].cast(pa.string())
     if family == "spectra":
         from stellar.features.spectra import spectra_features
 
-        table, filtered, reasons = spectra_features(made.table, ids)
+        table, filtered, reasons = spectra_features(curated, ids)
         rules = ["too few good pixels"] if filtered.any() else []
         key = "spec_id"
     else:
         from stellar.features.lightcurves import MAGNITUDES, lightcurve_features
 
-        table, rules_of, reasons = lightcurve_features(made.table, ids, MAGNITUDES if config.has("mag") else None)
+        table, rules_of, reasons = lightcurve_features(curated, ids, MAGNITUDES if config.has("mag") else None)
         rules, key = [rule.replace("_", " ") for rule in rules_of], "lc_id"
     if not table.num_rows:
         raise InputError(", ".join([*(reason for reason in reasons if reason), *rules]))
     # a file of one object is named by the user; the ids within it are the survey's
     own = pa.array([_ENDING.sub("", _text(member.name))])
-    return table.add_column(0, "id", own if len(raw) == 1 else table[key].cast(pa.string()))
+    return table.add_column(0, "id", own if is_one else table[key].cast(pa.string()))
 
 
 @dataclass(frozen=True)
@@ -191,7 +227,8 @@ class _Reader:
         tell("predict", len(sources), len(sources))
 
     def _of(self, path: Path) -> Iterator[pa.Table]:
-        table = _table_of_features(path, self.bundle)
+        is_of_curated = self.bundle.meaning.features.startswith("curated.")
+        table = _table_of_features(path, self.bundle, is_of_curated=is_of_curated)
         if table is not None:
             yield table
         elif not self.known:
@@ -212,7 +249,8 @@ class _Reader:
             count += 1
             where = f"{_text(path)}: {_text(member.inside)}" if member.inside else _text(path)
             try:
-                rows = _as_trained(features_of(member, self.family, self.known), self.bundle)
+                made = features_of(member, self.family, self.bundle.meaning.features, self.known)
+                rows = _as_trained(made, self.bundle)
                 yield rows.append_column("file", pa.array([where] * len(rows), pa.string()))
             except Exception as fault:  # as above
                 self._refuse(where, fault)
@@ -261,19 +299,23 @@ def _listed(ctx: Context, given: str, bundle: Bundle, out: Path | None) -> list[
     raise InputError(f"{given}: neither a file, a folder nor a dataset; feature datasets: {datasets or 'none yet'}")
 
 
-def _table_of_features(path: Path, bundle: Bundle) -> pa.Table | None:
+def _table_of_features(path: Path, bundle: Bundle, *, is_of_curated: bool) -> pa.Table | None:
     """A table on disk that has the model's columns; None for a file of another kind."""
     name = path.name.lower()
     if name.endswith(".parquet"):
         import pyarrow.parquet as pq
 
+        if is_of_curated and not {*bundle.meaning.columns} <= {*pq.read_schema(path).names}:
+            return None
         return _with_id(pq.read_table(path), _text(path), bundle)
     if not name.endswith((".csv", ".csv.gz")):
         return None
     with gzip.open(path, "rb") if name.endswith(".gz") else path.open("rb") as stream:
         header = stream.readline(1 << 20).decode("utf-8", "replace")
     columns = {column.strip().strip('"') for column in header.lstrip("\ufeff").split(",")}
-    if bundle.model.kind != "tabular" or not columns & {*bundle.meaning.columns}:
+    known = columns & {*bundle.meaning.columns}
+    # a survey's own table names some columns alike by chance
+    if bundle.model.kind != "tabular" or not known or (is_of_curated and len(known) < len(bundle.meaning.columns)):
         return None
     from pyarrow import csv
 

@@ -24,7 +24,7 @@ from stellar.registry import versions
 from stellar.registry.bundle import Bundle
 from stellar.registry.store import ArtifactStore
 from stellar.surveys.base import Fetched, WorkUnit
-from stellar.surveys.readers.members import Member
+from stellar.surveys.readers.members import Member, members
 from stellar.training.config import ModelConfig
 from stellar.training.train import train
 
@@ -63,8 +63,11 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def features(files):
-    known = dialects("lightcurves")
-    rows = [features_of(Member(path.name, path.read_bytes()), "lightcurves", known) for path in sorted(files.iterdir())]
+    known = dialects("lightcurves", "features.lightcurves")
+    rows = [
+        features_of(Member(path.name, path.read_bytes()), "lightcurves", "features.lightcurves", known)
+        for path in sorted(files.iterdir())
+    ]
     kinds = pa.array(["saw" if number % 2 else "sine" for number in range(CURVES)])
     return pa.concat_tables(rows).append_column("shape", kinds)
 
@@ -256,3 +259,33 @@ def test_the_command_writes_the_table_and_says_what_was_left(model, files, tmp_p
         made = predict(model, "shape", [str(folder)], out=folder / "made.parquet")
         assert (made.table.num_rows, made.refused) == (2, [])
         pq.write_table(made.table, folder / "made.parquet")
+
+
+LINEAR = """# ra dec ug gi iK JK logP Ampl skew kurt magMed nObs LCtype LINEARobjectID
+119.526 46.9629 1.034 1.046 3.173 0.682 -0.472 0.46 0.37 -0.82 17.5 216 5 10003298
+119.602 47.2093 1.164 0.284 -99.99 -99.99 -0.219 1.01 -0.84 -0.62 16.6 311 1 10004892
+"""
+
+
+@pytest.mark.parametrize("name", ["held_back.dat", "held_back.dat.gz", "held_back.csv", "held_back.parquet"])
+def test_a_model_of_a_curated_dataset_reads_its_kind_of_table(tmp_path, name):
+    rows = [line.split() for line in LINEAR.splitlines()]
+    columns = {key: [float(row[k]) for row in rows[1:]] for k, key in enumerate(rows[0][1:])}
+    columns["LINEARobjectID"] = [int(value) for value in columns["LINEARobjectID"]]
+    if "csv" in name or "parquet" in name:
+        del columns["LCtype"]  # what is to be predicted need not be there
+    buffer = io.BytesIO()
+    if name.endswith(".parquet"):
+        pq.write_table(pa.table(columns), buffer)
+    elif name.endswith(".csv"):
+        pyarrow.csv.write_csv(pa.table(columns), buffer)
+    else:
+        buffer.write(LINEAR.encode())
+    content = gzip.compress(buffer.getvalue()) if name.endswith(".gz") else buffer.getvalue()
+    (tmp_path / name).write_bytes(content)
+    (member,) = members(tmp_path / name)
+    dataset = "curated.linear_variables"
+    found = features_of(member, "lightcurves", dataset, dialects("lightcurves", dataset))
+    assert found["id"].to_pylist() == ["10003298", "10004892"]
+    assert found["log_period_d"].to_pylist() == [-0.472, -0.219]
+    assert found["ik"].to_pylist() == [3.173, None]

@@ -1,12 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from made_stars import BANDS, make_class_config, make_config, make_stars
+from stellar.evaluation.splits import star_groups
 from stellar.models.base import Quantiles
 from stellar.registry.bundle import Bundle, band_of, band_probabilities
+from stellar.registry.policy import Figure, decide
 from stellar.scoring.score import score
-from stellar.training.compare import compare
+from stellar.sky.healpix import spatial_index
+from stellar.training.compare import against_baselines, compare
 from stellar.training.evaluate import evaluate
 from stellar.training.fit import fit, split
 from stellar.training.frame import NotTrainableError
@@ -140,3 +145,113 @@ def test_band_probabilities_follow_the_distribution():
     assert found[0].argmax() == list(BANDS).index("K")
     assert found[1].argmax() == list(BANDS).index("A")
     assert (band_of(np.array([3900.0, 3899.9, 1e5]), BANDS) == [1, 0, 4]).all()
+
+
+def by_folds(**changes):
+    return make_class_config(**{"split": {"order": 4, "folds": 4}, "params": {"rounds": 20, "threads": 1}, **changes})
+
+
+def test_folds_test_every_example_with_a_model_that_did_not_see_its_cell(stars):
+    config = by_folds()
+    made = fit(config, stars, seed=7)
+    assert sorted(made.test_rows) == list(range(len(stars)))
+    cells = star_groups(
+        stars["object_id"].to_pylist(), spatial_index(stars["ra"].to_numpy(), stars["dec"].to_numpy()), 4
+    )
+    for one in made.tested:
+        assert not {*cells[one.rows]} & {*cells[one.learnt]}
+        assert not one.learnt[one.rows].any()
+    found = evaluate(config, made, stars, seed=7)
+    assert found.predictions.num_rows == len(stars)
+    assert found.figures["accuracy"].value > found.figures["baseline_accuracy"].value + 0.2
+    # the version that is kept has learned from all, so it knows its examples better than the folds did
+    own = made.bundle.predict(stars)["spectral_class"].to_pylist()
+    assert np.mean(np.array(own) == stars["spectral_class"].to_pylist()) > found.figures["accuracy"].value
+
+
+def test_folds_keep_strata_even(stars):
+    parts = split(by_folds(), stars, seed=7)
+    names = np.array(stars["spectral_class"].to_pylist())
+    for name in set(names):
+        counts = [int(((parts == fold) & (names == name)).sum()) for fold in sorted(set(parts))]
+        assert max(counts) < 1.6 * min(counts)
+
+
+def marked(stars, parts):
+    return stars.append_column("part", pa.array(parts, pa.string()))
+
+
+def test_examples_can_be_marked_as_only_learned_from_or_only_tested_on(stars):
+    config = by_folds(on_sky=False, split={"folds": 3, "column": "part"})
+    n = len(stars)
+    dealt = marked(stars, ["train"] * 100 + ["test"] * 50 + [None] * (n - 150))
+    made = fit(config, dealt, seed=7)
+    assert sorted(made.test_rows) == list(range(100, n))
+    assert all(one.learnt[:100].all() and not one.learnt[100:150].any() for one in made.tested)
+
+    apart = marked(stars, ["test"] * 300 + ["train"] * (n - 300))
+    made = fit(config, apart, seed=7)
+    assert sorted(made.test_rows) == list(range(300)), "folds of what it learns from calibrate, and do not test"
+    assert evaluate(config, made, apart, seed=7).figures["accuracy"].value > 0.6
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: marked(t, ["valid"] * len(t)), "says valid"),
+        (
+            lambda t: marked(pa.concat_tables([t, t]), ["test"] * len(t) + [None] * len(t)),
+            "both learned from and tested",
+        ),
+        (lambda t: marked(pa.concat_tables([t, t]), ["train"] * len(t) + [None] * len(t)), "are of stars of the folds"),
+        (lambda t: marked(t.slice(0, 2), [None] * 2), "cannot be dealt to 3 folds"),
+    ],
+)
+def test_parts_that_would_leak_are_refused(stars, change, said):
+    config = by_folds(on_sky=False, split={"folds": 3, "column": "part"})
+    with pytest.raises(NotTrainableError, match=said):
+        split(config, change(stars), seed=7)
+
+
+def test_a_model_of_several_targets_gives_each_with_its_interval(stars):
+    further = [{"name": "g_mag", "kind": "quantity"}]
+    known = np.where(np.arange(len(stars)) % 3 == 0, np.nan, stars["g_mag"].to_numpy())
+    at = stars.schema.get_field_index("g_mag")
+    table = stars.set_column(at, "g_mag", pa.array(known, from_pandas=True)).append_column("near", stars["g_mag"])
+    config = make_config(
+        target={"name": "teff_k", "kind": "quantity"},
+        further_targets=further,
+        architecture="xgb_multitask",
+        params={
+            "heads": {"teff_k": {"kind": "quantile"}, "g_mag": {"kind": "quantile"}},
+            "rounds": 40,
+            "learning_rate": 0.2,
+            "threads": 1,
+        },
+        columns=["bp_rp", "u_g", "near"],
+        watch=[],
+        slices=[],
+        policy=[{"metric": "g_mag_mae", "op": "<=", "value": 1}],
+    )
+    made = fit(config, table, seed=7)
+    found = evaluate(config, made, table, seed=7)
+    assert found.figures["g_mag_mae"].value < 0.3 * found.figures["g_mag_baseline_mae"].value
+    assert found.figures["mae"].value < 0.5 * found.figures["baseline_mae"].value
+    assert 0.8 < found.figures["g_mag_interval_coverage"].value <= 1
+    assert {"teff_k", "teff_lower_k", "teff_upper_k", "g_mag", "g_lower_mag"} <= {*found.predictions.column_names}
+
+
+def test_a_baseline_is_fitted_and_tested_on_the_same_examples(stars):
+    weak = {"architecture": "xgb_classifier", "columns": ["u_g"], "params": {"rounds": 2, "threads": 1}}
+    config = by_folds(baselines={"weak": weak}, policy=[{"metric": "accuracy", "op": "better_than_baselines"}])
+    made = fit(config, stars, seed=7)
+    found = evaluate(config, made, stars, seed=7)
+    against = against_baselines(config, stars, stars.take(made.test_rows), found, seed=7)
+    assert against["weak"]["accuracy"].difference.value > 0
+    assert against["weak"]["accuracy"].examples == len(stars)
+    assert any(row.slice == "baseline=weak" and row.name == "accuracy" for row in found.rows())
+    assert decide(config.policy, found.figures, baselines=against).promote
+    turned = {"weak": {"accuracy": replace(against["weak"]["accuracy"], difference=Figure(-0.1, -0.2, 0.0))}}
+    refused = decide(config.policy, found.figures, baselines=turned)
+    assert not refused.promote
+    assert "of weak, the best of 1" in refused.reasons[0]
