@@ -24,6 +24,7 @@ ARCHITECTURES = {
     "xgb_quantile": "stellar.models.xgb:XgbQuantile",
     "xgb_multitask": "stellar.models.xgb:XgbMultiTask",
     "spectral_cnn": "stellar.models.keras_cnn:SpectralCNN",
+    "template_match": "stellar.models.templates:TemplateMatch",
 }
 MODEL_FILE = "model.json"
 FORMAT = 1
