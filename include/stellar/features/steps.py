@@ -13,6 +13,7 @@ def feature_steps(profile: Profile) -> list[Step]:
     from stellar.features.objects import ASSOCIATIONS
     from stellar.features.sed import sed_step
     from stellar.features.spectra import spectra_step
+    from stellar.features.template_spectra import templates_step
 
     steps = []
     for subject, one in profile.features.items():
@@ -21,6 +22,10 @@ def feature_steps(profile: Profile) -> list[Step]:
             continue
         source = load_curated(one.source)
         names = {"dataset": f"features.{subject}", "source": f"curated.{one.source}", "survey": one.source}
+        if one.kind == "spectra" and source.layout == "plain":
+            # Spectra without a position are templates: objects of their own, as curves without a position are.
+            steps.append(templates_step(f"features.{subject}", source))
+            continue
         if one.kind == "spectra":
             steps.append(spectra_step(**names, margin_arcsec=profile.chain_arcsec))
             continue

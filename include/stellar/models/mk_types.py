@@ -8,6 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 
 LETTERS = "OBAFGKM"
+# Dwarfs go from K5 to K7 to M0: K6, K8 and K9 are not types of their own (Keenan & McNeil 1989, ApJS 71, 245;
+# Kirkpatrick, Henry & McCarthy 1991, ApJS 77, 417). Numbers in between stay, since types are averaged.
+UNUSED = (56, 58, 59)
+USED = np.array([k for k in range(10 * len(LETTERS)) if k not in UNUSED])
 # LAMOST writes dM0 and gM3 for dwarfs and giants, the SDSS templates sdF3 and sd:F0 for subdwarfs.
 _TYPE = re.compile(rf"\s*(?:sd:?|d|g)?([{LETTERS}])(\d(?:\.\d)?)")
 
@@ -27,6 +31,7 @@ def subtype_numbers(names: Iterable[str | None]) -> np.ndarray:
 
 
 def subtype_name(number: float) -> str:
-    """Letter and digit of the nearest type, halves upward: 41.5 is `G2`; below O0 is `O0`, above M9 is `M9`."""
-    nearest = int(np.clip(np.floor(number + 0.5), 0, 10 * len(LETTERS) - 1))
+    """Letter and digit of the nearest type in use, halves upward: 41.5 is `G2`, 58.6 `M0`; beyond the ends the end."""
+    middles = (USED[1:] + USED[:-1]) / 2
+    nearest = int(USED[np.searchsorted(middles, number, side="right")])
     return f"{LETTERS[nearest // 10]}{nearest % 10}"

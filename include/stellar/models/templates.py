@@ -23,7 +23,7 @@ from scipy.special import ndtr
 
 from stellar.errors import InputError
 from stellar.models.base import Labels, Model, merge_params
-from stellar.models.mk_types import subtype_name, subtype_numbers
+from stellar.models.mk_types import USED, subtype_name, subtype_numbers
 
 SEQUENCES = ("flux", "ivar", "mask")
 FILE = "templates.npz"
@@ -31,15 +31,16 @@ DEFAULTS: dict[str, Any] = {
     # the grid of features.spectra, which `flux`, `ivar` and `mask` are on
     "first_angstrom": 3850.0,
     "step_dex": 3e-4,
-    # widths of the running mean: 25, 40 and 80 bins, 110 to 350 Angstrom at 6000
-    "widths_dex": [0.0075, 0.012, 0.024],
-    "range_angstrom": [3900.0, 8800.0],
+    # widths of the running mean: 80 to 320 bins, 330 to 1,300 Angstrom at 6000. Narrower ones take the bands of M
+    # stars and the wings of the Balmer lines away, and templates type templates worse.
+    "widths_dex": [0.024, 0.048, 0.096],
+    "range_angstrom": [3850.0, 9150.0],
     # telluric bands: O2 B, H2O, O2 A, H2O (Kirkpatrick et al. 1991, ApJS 77, 417, table 5, with their wings)
     "exclude_angstrom": [[6860.0, 6970.0], [7160.0, 7340.0], [7580.0, 7720.0], [8120.0, 8360.0]],
-    "mismatch": 0.03,  # how far a template differs from a star of its type, relative to the continuum
-    "neighbours": 0.1,  # share of a library's templates that a type is the mean of
+    "mismatch": 0.05,  # how far a template differs from a star of its type, relative to the continuum
+    "neighbours": 0.14,  # share of a library's templates that a type is the mean of
     "min_neighbours": 5,
-    "sharpness": 2.0,  # a template (or library) counts by its mean squared deviation to minus this power
+    "sharpness": 1.0,  # a template (or library) counts by its mean squared deviation to minus this power
     "library_column": "library",  # of the training frame: which library an example is of; absent: all are of one
     "reference": None,  # library whose types are the scale
     "voters": None,  # libraries whose templates give the type; None: all
@@ -274,8 +275,9 @@ class TemplateMatch(Model):
         if self._types.max() - self._types.min() < 1:
             raise InputError(f"{self.architecture}: all templates are of one type; two types are the least")
         self._smoothing, residual = self._spread()
-        ends = int(np.floor(self._types.min() + 0.5)), int(np.floor(self._types.max() + 0.5))
-        self.classes = {self.targets[0]: tuple(subtype_name(k) for k in range(max(ends[0], 0), min(ends[1], 69) + 1))}
+        ends = subtype_numbers(subtype_name(end) for end in (self._types.min(), self._types.max()))
+        used = USED[(ends[0] <= USED) & (ends[1] >= USED)]
+        self.classes = {self.targets[0]: tuple(subtype_name(k) for k in used)}
         self.history = {"libraries": report, "smoothing_subtypes": self._smoothing, "leave_one_out_error": residual}
         return self
 
@@ -351,10 +353,10 @@ class TemplateMatch(Model):
 
     def predict_proba(self, X: pa.Table, target: str | None = None) -> np.ndarray:
         names = self.classes[self._class_target(target)]
-        edges = subtype_numbers(names)[:, None] + np.array([-0.5, 0.5])
-        edges[0, 0], edges[-1, 1] = -np.inf, np.inf
-        reach = ndtr((edges[None] - self._types[:, None, None]) / self._smoothing)
-        return self._votes(X) @ (reach[:, :, 1] - reach[:, :, 0])
+        types = subtype_numbers(names)
+        edges = np.concatenate([[-np.inf], (types[1:] + types[:-1]) / 2, [np.inf]])
+        below = ndtr((edges[None] - self._types[:, None]) / self._smoothing)
+        return self._votes(X) @ np.diff(below, axis=1)
 
     # -- files -------------------------------------------------------------------------------------------------------
     def _write(self, folder: Path) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stellar.models.mk_types import subtype_name, subtype_number, subtype_numbers
+from stellar.models.mk_types import USED, subtype_name, subtype_number, subtype_numbers
 
 
 @pytest.mark.parametrize(
@@ -32,14 +33,21 @@ def test_no_mk_type(name):
     assert math.isnan(subtype_number(name))
 
 
-@given(st.integers(0, 69))
+@given(st.sampled_from(USED.tolist()))
 def test_name_and_number_are_inverse(number):
     assert subtype_number(subtype_name(number)) == number
 
 
 @given(st.floats(-20, 90))
 def test_name_is_the_nearest_type(number):
-    assert abs(subtype_number(subtype_name(number)) - min(max(number, 0), 69)) <= 0.5 + 1e-9
+    found = subtype_number(subtype_name(number))
+    assert abs(found - number) == pytest.approx(np.abs(USED - number).min())
+
+
+@pytest.mark.parametrize(("number", "name"), [(55.9, "K5"), (56, "K7"), (58.4, "K7"), (58.6, "M0"), (41.5, "G2")])
+def test_there_is_no_k6_k8_or_k9(number, name):
+    assert subtype_name(number) == name
+    assert subtype_number("K8") == 58
 
 
 def test_many():

@@ -1,0 +1,163 @@
+"""Steps `features.template_spectra` and the like: libraries of typed template spectra, prepared as `features.spectra`.
+
+A template is an object of its own, in its rest frame, without a position. So that a model which learns from templates
+sees stars through the same preparation, the columns are those of `features.spectra` and the template's labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
+from stellar.features.ragged import ragged
+from stellar.features.rebin import Grid
+from stellar.features.spectra import DEFAULTS as SPECTRA
+from stellar.features.spectra import spectra_features, spectra_schema
+from stellar.lake.schema import field
+from stellar.profile import Curated
+
+VERSION = 1
+DEFAULTS: dict[str, Any] = {
+    **SPECTRA,
+    "assumed_sn": 100.0,  # per pixel, of a library that publishes no errors
+}
+PLACE = ("ra", "dec", "epoch_yr")
+LABELS = (
+    field("spectral_type", pa.string(), None, "src.spType", "Type of the template on its library's scale"),
+    field("luminosity", pa.string(), None, "src.class.luminosity", "Luminosity class as its library gives it"),
+    field("is_peculiar", pa.bool_(), None, None, "Emission, peculiar or variable; null where the library does not say"),
+    field("feh_bin", pa.float64(), "dex", "phys.abund.Fe", "Metallicity that the template stands for"),
+    field("teff_k", pa.float64(), "K", "phys.temperature.effective", "Mean temperature of the template's stars"),
+    field("logg_dex", pa.float64(), "dex", "phys.gravity", "Mean gravity of the template's stars"),
+    field("library", pa.string(), None, "meta.id", "Curated dataset of the template"),
+)
+# What a curated library may have of wavelengths and errors: pixel by pixel, or by rule, or not at all.
+ARRAYS = ("loglam", "loglam0", "dloglam", "flux", "flux_error", "ivar")
+
+
+def template_schema(grid: Grid) -> pa.Schema:
+    """Columns of `features.spectra` without a position, and the labels."""
+    whole = spectra_schema(grid)
+    return pa.schema([*(one for one in whole if one.name not in PLACE), *LABELS], metadata=whole.metadata)
+
+
+def as_spectra(templates: pa.Table, id_column: str, assumed_sn: float) -> pa.Table:
+    """Curated templates in the columns that `spectra_features` reads.
+
+    Wavelengths are the list `loglam`, else `loglam0` + i `dloglam`; errors are `ivar`, else `flux_error`, else the
+    template's median flux over `assumed_sn`.
+    """
+    flux = ragged(templates, "flux", np.float64)
+    there = set(templates.column_names)
+    errors = ragged(templates, "flux_error", np.float64) if "flux_error" in there else None
+    waves, weights, masks = [], [], []
+    for row in range(len(flux)):
+        value = flux[row]
+        if "loglam" not in there:
+            first, step = (templates[name][row].as_py() for name in ("loglam0", "dloglam"))
+            waves.append((first if first is not None else np.nan) + (step or np.nan) * np.arange(len(value)))
+        if "ivar" not in there:
+            typical = np.nanmedian(np.abs(value)) if np.isfinite(value).any() else np.nan
+            error = errors[row] if errors is not None else np.full(len(value), typical / assumed_sn)
+            known = np.isfinite(error) & (error > 0)
+            weights.append(np.divide(1.0, error**2, out=np.zeros(len(error)), where=known))
+        masks.append(np.zeros(len(value), np.int32))
+    floats, n = pa.list_(pa.float64()), templates.num_rows
+    columns: dict[str, Any] = {
+        "spec_id": templates[id_column].cast(pa.string()),
+        "class": pa.array(["STAR"] * n, pa.string()),
+        "z": pa.array(np.zeros(n)),
+        "zerr": pa.nulls(n, pa.float64()),
+        "loglam": templates["loglam"] if "loglam" in there else pa.array(waves, floats),
+        "flux": templates["flux"],
+        "ivar": templates["ivar"] if "ivar" in there else pa.array(weights, floats),
+        "and_mask": pa.array(masks, pa.list_(pa.int32())),
+    }
+    return pa.table(columns | {name: pa.nulls(n, pa.float64()) for name in PLACE})
+
+
+def template_features(
+    templates: pa.Table, id_column: str, library: str, params: Mapping[str, Any] | None = None
+) -> tuple[pa.Table, np.ndarray, list[str | None]]:
+    """Features of a table of curated templates, and what became of each row, as `spectra_features` tells it.
+
+    Parameters
+    ----------
+    templates : pa.Table
+        A curated library: `id_column`, `flux`, those of `ARRAYS` and `LABELS` that it has.
+    id_column, library : str
+        The library's id column and name.
+    params : mapping, optional
+        On top of `DEFAULTS`.
+    """
+    settings = {**DEFAULTS, **(params or {})}
+    spectra = as_spectra(templates, id_column, settings["assumed_sn"])
+    own = {name: value for name, value in settings.items() if name in SPECTRA}
+    found, filtered, reasons = spectra_features(spectra, spectra["spec_id"], own)
+    place = pc.index_in(found["spec_id"], value_set=spectra["spec_id"].combine_chunks())
+    columns = {name: found[name] for name in found.column_names if name not in PLACE}
+    columns["is_rest_frame"] = pa.array([True] * found.num_rows, pa.bool_())
+    for one in LABELS:
+        if one.name == "library":
+            columns[one.name] = pa.array([library] * found.num_rows, pa.string())
+        elif one.name in templates.column_names:
+            columns[one.name] = templates[one.name].take(place).cast(one.type)
+        else:
+            columns[one.name] = pa.nulls(found.num_rows, one.type)
+    if "flux_error" not in templates.column_names and "ivar" not in templates.column_names:
+        columns["sn_median"] = pa.nulls(found.num_rows, pa.float32())  # an assumption is no measurement
+    schema = template_schema(Grid(**settings["grid"]))
+    return pa.table([columns[name] for name in schema.names], schema=schema), filtered, reasons
+
+
+def run_templates(partition: Partition, inputs: dict[str, PartitionInput], params: dict[str, Any]) -> StepResult:
+    """Run `template_features` on one partition."""
+    if inputs["templates"].absent:
+        return StepResult(template_schema(Grid(**params["grid"])).empty_table(), Accounting(0, 0))
+    rows = inputs["templates"].rows
+    settings = {name: value for name, value in params.items() if name in DEFAULTS}
+    table, filtered, reasons = template_features(rows, params["id_column"], params["library"], settings)
+    refused = [row for row, reason in enumerate(reasons) if reason is not None]
+    quarantine = rows.take(pa.array(refused, pa.int64())).append_column(
+        "reason", pa.array([reasons[row] for row in refused], pa.string())
+    )
+    accounting = Accounting(
+        rows_in=rows.num_rows,
+        rows_out=table.num_rows,
+        filtered={"too_few_good_bins": int(filtered.sum())},
+        quarantined=len(refused),
+    )
+    return StepResult(table, accounting, quarantine)
+
+
+def templates_step(dataset: str, source: Curated, *, params: Mapping[str, Any] | None = None) -> Step:
+    """Step that makes `dataset` from a curated library of templates without positions.
+
+    Parameters
+    ----------
+    dataset : str
+    source : Curated
+        Config of the library; which of `ARRAYS` and `LABELS` it has decides what is read.
+    params : mapping, optional
+        On top of `DEFAULTS`.
+    """
+    wanted = [*ARRAYS, *(one.name for one in LABELS if one.name != "library")]
+    columns = (source.id, *(name for name in wanted if source.has(name)), "batch_id")
+    return Step(
+        dataset=dataset,
+        name="prepare_templates",
+        version=VERSION,
+        inputs={"templates": Input(f"curated.{source.dataset}", columns=columns, optional=True)},
+        params={**DEFAULTS, **(params or {}), "id_column": source.id, "library": source.dataset},
+        run=run_templates,
+        id_column="spec_id",
+        layout="plain",
+        primary="templates",
+        quarantine=f"quarantine.{dataset.partition('.')[2]}",
+        description="Template spectra on the grid of features.spectra, with their types",
+    )
