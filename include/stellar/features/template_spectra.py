@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
+from stellar.errors import InputError
 from stellar.features.libraries import ARRAYS, PLACE, as_spectra
 from stellar.features.rebin import Grid
 from stellar.features.spectra import DEFAULTS as SPECTRA
@@ -40,7 +41,8 @@ LABELS = (
 def template_schema(grid: Grid) -> pa.Schema:
     """Columns of `features.spectra` without a position, and the labels."""
     whole = spectra_schema(grid)
-    return pa.schema([*(one for one in whole if one.name not in PLACE), *LABELS], metadata=whole.metadata)
+    name = field("template_name", pa.string(), None, "meta.id;meta.main", "Name of the template; `spec_id` is the same")
+    return pa.schema([name, *(one for one in whole if one.name not in PLACE), *LABELS], metadata=whole.metadata)
 
 
 def template_features(
@@ -51,7 +53,7 @@ def template_features(
     Parameters
     ----------
     templates : pa.Table
-        A curated library: `id_column`, `flux`, those of `ARRAYS` and `LABELS` that it has.
+        A curated library: `id_column` (`template_name`), `flux`, those of `ARRAYS` and `LABELS` that it has.
     id_column, library : str
         The library's id column and name.
     params : mapping, optional
@@ -63,6 +65,7 @@ def template_features(
     found, filtered, reasons = spectra_features(spectra, spectra["spec_id"], own)
     place = pc.index_in(found["spec_id"], value_set=spectra["spec_id"].combine_chunks())
     columns = {name: found[name] for name in found.column_names if name not in PLACE}
+    columns["template_name"] = found["spec_id"]
     columns["is_rest_frame"] = pa.array([True] * found.num_rows, pa.bool_())
     for one in LABELS:
         if one.name == "library":
@@ -108,6 +111,8 @@ def templates_step(dataset: str, source: Curated, *, params: Mapping[str, Any] |
     params : mapping, optional
         On top of `DEFAULTS`.
     """
+    if source.id != "template_name":
+        raise InputError(f"{source.dataset}: the id of a library of templates must be template_name, not {source.id}")
     wanted = [*ARRAYS, *(one.name for one in LABELS if one.name != "library")]
     columns = (source.id, *(name for name in wanted if source.has(name)), "batch_id")
     return Step(
@@ -117,7 +122,8 @@ def templates_step(dataset: str, source: Curated, *, params: Mapping[str, Any] |
         inputs={"templates": Input(f"curated.{source.dataset}", columns=columns, optional=True)},
         params={**DEFAULTS, **(params or {}), "id_column": source.id, "library": source.dataset},
         run=run_templates,
-        id_column="spec_id",
+        # the input's own id: buckets are dealt by it, and an input without it would be given whole to each of them
+        id_column=source.id,
         layout="plain",
         primary="templates",
         quarantine=f"quarantine.{dataset.partition('.')[2]}",

@@ -4,6 +4,7 @@ import pytest
 
 from stellar.catalog.curate import curate
 from stellar.engine.step import PartitionInput
+from stellar.errors import InputError
 from stellar.features.rebin import Grid
 from stellar.features.spectra import spectra_features, spectra_schema
 from stellar.features.steps import feature_steps
@@ -65,7 +66,7 @@ def test_columns_are_those_of_spectra_without_a_place_and_the_labels():
     names = template_schema(GRID).names
     spectra = spectra_schema(GRID).names
     assert [name for name in spectra if name not in names] == ["ra", "dec", "epoch_yr"]
-    labels = ["spectral_type", "luminosity", "is_peculiar", "feh_bin", "teff_k", "logg_dex", "library"]
+    labels = ["template_name", "spectral_type", "luminosity", "is_peculiar", "feh_bin", "teff_k", "logg_dex", "library"]
     assert [name for name in names if name not in spectra] == labels
     assert template_schema(GRID).metadata == spectra_schema(GRID).metadata
 
@@ -74,7 +75,12 @@ def test_a_template_is_prepared_like_a_star():
     table, filtered, reasons = template_features(by_rule(), "template_name", "mine")
     assert not filtered.any()
     assert reasons == [None] * 3
-    assert table["spec_id"].to_pylist() == table["object_id"].to_pylist() == ["t0", "t1", "t2"]
+    assert (
+        table["template_name"].to_pylist()
+        == table["spec_id"].to_pylist()
+        == table["object_id"].to_pylist()
+        == ["t0", "t1", "t2"]
+    )
     assert table["spectral_type"].to_pylist() == ["F5", "G2", None]
     assert table["feh_bin"].to_pylist() == [-0.5, None, 0.0]
     assert set(table["library"].to_pylist()) == {"mine"}
@@ -119,13 +125,16 @@ def test_steps_of_the_real_profile():
     steps = {step.dataset: step for step in feature_steps(load_profile("real"))}
     for dataset, source in (("template_spectra", "sdss_templates"), ("eigen_spectra", "sdss_eigen")):
         step = steps[f"features.{dataset}"]
-        assert (step.layout, step.id_column, step.params["library"]) == ("plain", "spec_id", source)
+        assert (step.layout, step.id_column, step.params["library"]) == ("plain", "template_name", source)
         assert set(step.inputs) == {"templates"}
         assert step.inputs["templates"].dataset == f"curated.{source}"
         assert step.quarantine == f"quarantine.{dataset}"
     assert "loglam" in steps["features.eigen_spectra"].inputs["templates"].columns
     assert {"loglam0", "flux_error", "teff_k"} <= set(steps["features.template_spectra"].inputs["templates"].columns)
-    assert "associations" in steps["features.lamost_spectra"].inputs
+    assert {"associations", "sdss_eigen", "sdss_templates"} <= set(steps["features.lamost_spectra"].inputs)
+    other = load_curated("asas_classes")
+    with pytest.raises(InputError, match="must be template_name, not asas_id"):
+        templates_step("features.other", other)
 
 
 @pytest.mark.parametrize(("name", "rows"), [("sdss_templates", 228), ("sdss_eigen", 123)])
