@@ -6,7 +6,7 @@ Nothing is interpolated across a gap: a masked bin holds NaN flux, zero inverse 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
+from stellar.features.bands import BANDS, COLOURS, band_sn, synthetic_colours
+from stellar.features.libraries import ARRAYS
 from stellar.features.line_indices import LINES, RATIOS, line_indices
 from stellar.features.objects import ASSOCIATIONS, associations_input, object_ids
 from stellar.features.ragged import Ragged, list_column, ragged
 from stellar.features.rebin import Grid, fit_continuum, normalise, rebin
+from stellar.features.velocity import DEFAULTS as VELOCITY
+from stellar.features.velocity import VELOCITY_GRID, VelocityTemplates, velocities, velocity_templates
+from stellar.features.wavelengths import spoilt_by_sky
 from stellar.lake.schema import field
+from stellar.profile import Curated
 
-VERSION = 1
+VERSION = 2
 BATCH = 256  # spectra worked on at once; bounds memory at about 100 MB
 # SPPIXMASK bits that spoil a pixel (https://www.sdss4.org/dr17/algorithms/bitmasks/#SPPIXMASK): BADTRACE 1, BADFLAT 2,
 # BADARC 3, FULLREJECT 18, NOSKY 22, BRIGHTSKY 23, NODATA 24, COMBINEREJ 25, BADFLUXFACTOR 26, REDMONSTER 28.
@@ -32,6 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "max_abs_z": 0.005,
     "max_z_error": 0.0005,
     "continuum_degree": 7,
+    "velocity": VELOCITY,
 }
 SOURCE_COLUMNS = ("spec_id", "ra", "dec", "epoch_yr", "class", "z", "zerr", "loglam", "flux", "ivar", "and_mask")
 
@@ -58,6 +65,22 @@ def spectra_schema(grid: Grid) -> pa.Schema:
         field("ivar", pa.list_(pa.float32()), None, "stat.weight", "Inverse variance of `flux`; 0 where masked"),
         field("mask", pa.list_(pa.bool_()), None, "meta.code.qual", "True where the bin must not be used"),
     ]
+    fields += [
+        field("sky", pa.list_(pa.bool_()), None, "meta.code.qual", "True where air absorbs or glows; not in `mask`"),
+        field(
+            "rv_km_s", pa.float64(), "km.s**-1", "spect.dopplerVeloc.opt", "Velocity by cross-correlation, as observed"
+        ),
+        field("rv_err_km_s", pa.float64(), "km.s**-1", "stat.error;spect.dopplerVeloc.opt", "Its error"),
+        field("rv_r", pa.float32(), None, "stat.snr", "Height of the correlation's peak over its noise"),
+        field("rv_template", pa.string(), None, "meta.id", "Template of the highest peak"),
+    ]
+    for band, (low, high) in BANDS.items():
+        about = f"Median signal to noise per pixel in {band}, {low:g} to {high:g} Angstrom"
+        fields.append(field(f"sn_{band}", pa.float32(), None, "stat.snr", about))
+    for one, other in COLOURS:
+        name = f"syn_{one}_{other}"
+        fields.append(field(name, pa.float32(), "mag", "phot.color", "AB colour of the spectrum in box filters"))
+        fields.append(field(f"{name}_err", pa.float32(), "mag", "stat.error;phot.color", "Its error, of noise alone"))
     for line in LINES:
         name = f"ew_{line.name}_angstrom"
         about = f"Equivalent width, absorption positive; {line.source}"
@@ -110,17 +133,23 @@ def malformed(lists: Mapping[str, Ragged]) -> list[str | None]:
 
 
 def prepare(
-    lists: Mapping[str, Ragged], rows: np.ndarray, redshift: np.ndarray, params: Mapping[str, Any]
-) -> dict[str, np.ndarray]:
+    lists: Mapping[str, Ragged],
+    rows: np.ndarray,
+    redshift: np.ndarray,
+    params: Mapping[str, Any],
+    templates: VelocityTemplates | None = None,
+) -> dict[str, Any]:
     """Spectra of `rows` on the grid.
 
     Returns
     -------
     dict
-        `flux`, `ivar` (continuum normalised, float64[n, p]), `mask`, `sn_median`, `good_fraction`, and the indices,
-        which are measured on the flux before normalisation.
+        `flux`, `ivar` (continuum normalised, float64[n, p]), `mask`, `sky`, `sn_median`, `good_fraction`, velocities
+        (of `templates`, if any), and colours and indices, which are measured on the flux before normalisation.
     """
     grid = Grid(**params["grid"])
+    observed: list[tuple[np.ndarray, np.ndarray]] = []
+    bands: list[dict[str, float]] = []
     flux, ivar = np.full((len(rows), grid.size), np.nan), np.zeros((len(rows), grid.size))
     sn_median = np.full(len(rows), np.nan)
     for position, row in enumerate(rows):
@@ -129,9 +158,17 @@ def prepare(
         weight = np.where(bad, 0.0, pixel_ivar)
         if not bad.all():
             sn_median[position] = np.median(pixel_flux[~bad] * np.sqrt(pixel_ivar[~bad]))
+        bands.append(band_sn(10 ** lists["loglam"][row], pixel_flux, weight))
+        if templates is not None:
+            observed.append(rebin(lists["loglam"][row], np.where(bad, 0.0, pixel_flux), weight, VELOCITY_GRID))
         rest = lists["loglam"][row] - np.log10(1 + redshift[row])
         flux[position], ivar[position] = rebin(rest, np.where(bad, 0.0, pixel_flux), weight, grid)
-    found = line_indices(flux, ivar, grid)
+    found: dict[str, Any] = line_indices(flux, ivar, grid) | synthetic_colours(flux, ivar, grid)
+    found |= {f"sn_{band}": np.array([one[f"sn_{band}"] for one in bands], dtype=np.float64) for band in BANDS}
+    found["sky"] = spoilt_by_sky(grid.wavelength_angstrom[None, :] * (1 + redshift[rows])[:, None])
+    if templates is not None and len(rows):
+        seen_flux, seen_ivar = (np.array(part) for part in zip(*observed, strict=True))
+        found |= velocities(seen_flux, seen_ivar, templates, params["velocity"])
     continuum = fit_continuum(flux, ivar, degree=params["continuum_degree"])
     normal, normal_ivar = normalise(flux, ivar, continuum)
     mask = normal_ivar <= 0
@@ -145,7 +182,10 @@ def prepare(
 
 
 def spectra_features(
-    table: pa.Table, objects: pa.ChunkedArray, params: Mapping[str, Any] | None = None
+    table: pa.Table,
+    objects: pa.ChunkedArray,
+    params: Mapping[str, Any] | None = None,
+    libraries: Mapping[str, pa.Table] | None = None,
 ) -> tuple[pa.Table, np.ndarray, list[str | None]]:
     """Features of a table of curated spectra.
 
@@ -157,6 +197,8 @@ def spectra_features(
         Object of each row, null where there is none.
     params : mapping, optional
         On top of `DEFAULTS`.
+    libraries : mapping of str to pa.Table, optional
+        Curated template libraries for velocities (`velocity_templates`); without them velocities are null.
 
     Returns
     -------
@@ -177,15 +219,17 @@ def spectra_features(
         if reasons[row] is None and object_id is None:
             reasons[row] = "no object claims this spectrum"
     redshift = reliable_redshift(table, settings["max_abs_z"], settings["max_z_error"])
+    templates = velocity_templates(libraries, settings["velocity"]) if libraries and table.num_rows else None
     filtered = np.zeros(table.num_rows, dtype=bool)
     whole = np.flatnonzero([reason is None for reason in reasons])
     parts = []
     for start in range(0, len(whole), BATCH):
         rows = whole[start : start + BATCH]
-        found = prepare(lists, rows, redshift, settings)
+        found = prepare(lists, rows, redshift, settings, templates)
         good = found["good_fraction"] >= settings["min_good_fraction"]
         filtered[rows[~good]] = True
-        parts.append(_table(table, objects, rows[good], redshift, {k: v[good] for k, v in found.items()}, schema))
+        found = {name: np.asarray(values, dtype=_dtype(values))[good] for name, values in found.items()}
+        parts.append(_table(table, objects, rows[good], redshift, found, schema))
     return (pa.concat_tables(parts) if parts else schema.empty_table()), filtered, reasons
 
 
@@ -204,17 +248,24 @@ def _table(
     }
     for name in ("flux", "ivar"):
         columns[name] = list_column(found[name].astype(np.float32), pa.float32())
-    columns["mask"] = list_column(found["mask"], pa.bool_())
+    for name in ("mask", "sky"):
+        columns[name] = list_column(found[name], pa.bool_())
     arrays = []
     for one in schema:
         if one.name in columns:
             values = columns[one.name]
         elif one.name in found:
             values = pa.array(found[one.name], type=one.type, from_pandas=True)  # NaN (not measurable) becomes null
-        else:
+        elif one.name in table.column_names:
             values = table.column(one.name).take(pa.array(rows))
+        else:
+            values = pa.nulls(len(rows), one.type)  # no library to measure velocities with
         arrays.append(values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values, type=one.type))
     return pa.table(arrays, schema=schema)
+
+
+def _dtype(values: Any) -> Any:
+    return object if isinstance(values, list) else None  # names, among them None
 
 
 def run_spectra(partition: Partition, inputs: dict[str, PartitionInput], params: dict[str, Any]) -> StepResult:
@@ -224,7 +275,8 @@ def run_spectra(partition: Partition, inputs: dict[str, PartitionInput], params:
         return StepResult(spectra_schema(Grid(**params["grid"])).empty_table(), Accounting(0, 0))
     objects = object_ids(rows.column("spec_id"), params["survey"], inputs["associations"])
     settings = {name: value for name, value in params.items() if name in DEFAULTS}
-    table, filtered, reasons = spectra_features(rows, objects, settings)
+    libraries = {name: given.rows for name, given in inputs.items() if name in params["velocity"]["libraries"]}
+    table, filtered, reasons = spectra_features(rows, objects, settings, libraries)
     refused = [row for row, reason in enumerate(reasons) if reason is not None]
     quarantine = rows.take(pa.array(refused, pa.int64())).append_column(
         "reason", pa.array([reasons[row] for row in refused], pa.string())
@@ -245,12 +297,21 @@ def spectra_step(
     survey: str = "sdss_spectra",
     associations: str = ASSOCIATIONS,
     margin_arcsec: float = 240.0,
+    libraries: Sequence[Curated] = (),
     params: Mapping[str, Any] | None = None,
 ) -> Step:
     """Step that makes `dataset` from the curated spectra of one survey; `params` on top of `DEFAULTS`.
 
-    `margin_arcsec` is how far a spectrum's object may stand from it (`Profile.chain_arcsec`).
+    `margin_arcsec` is how far a spectrum's object may stand from it (`Profile.chain_arcsec`); `libraries` are curated
+    template libraries (plain datasets, which every cell is given whole) to measure velocities with.
     """
+    wanted = (*ARRAYS, "spectral_type", "luminosity", "is_peculiar", "feh_bin")
+    templates = {
+        one.dataset: Input(
+            f"curated.{one.dataset}", columns=(one.id, *(name for name in wanted if one.has(name))), optional=True
+        )
+        for one in libraries
+    }
     return Step(
         dataset=dataset,
         name="prepare_spectra",
@@ -258,6 +319,7 @@ def spectra_step(
         inputs={
             "spectra": Input(source, columns=(*SOURCE_COLUMNS, "batch_id"), optional=True),
             "associations": associations_input(margin_arcsec, associations),
+            **templates,
         },
         params={**DEFAULTS, **(params or {}), "survey": survey},
         run=run_spectra,

@@ -13,7 +13,10 @@ def feature_steps(profile: Profile) -> list[Step]:
     from stellar.features.objects import ASSOCIATIONS
     from stellar.features.sed import sed_step
     from stellar.features.spectra import spectra_step
+    from stellar.features.template_spectra import templates_step
+    from stellar.features.velocity import DEFAULTS as VELOCITY
 
+    libraries = [load_curated(name) for name in sorted(VELOCITY["libraries"]) if name in profile.curated]
     steps = []
     for subject, one in profile.features.items():
         if one.source is None:
@@ -21,8 +24,12 @@ def feature_steps(profile: Profile) -> list[Step]:
             continue
         source = load_curated(one.source)
         names = {"dataset": f"features.{subject}", "source": f"curated.{one.source}", "survey": one.source}
+        if one.kind == "spectra" and source.layout == "plain":
+            # Spectra without a position are templates: objects of their own, as curves without a position are.
+            steps.append(templates_step(f"features.{subject}", source))
+            continue
         if one.kind == "spectra":
-            steps.append(spectra_step(**names, margin_arcsec=profile.chain_arcsec))
+            steps.append(spectra_step(**names, margin_arcsec=profile.chain_arcsec, libraries=libraries))
             continue
         step = lightcurves_step(
             **names,

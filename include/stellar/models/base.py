@@ -26,6 +26,7 @@ ARCHITECTURES = {
     "forest_classifier": "stellar.models.forest:ForestClassifier",
     "blend": "stellar.models.blend:Blend",
     "spectral_cnn": "stellar.models.keras_cnn:SpectralCNN",
+    "template_match": "stellar.models.templates:TemplateMatch",
 }
 MODEL_FILE = "model.json"
 FORMAT = 1

@@ -40,6 +40,7 @@ READERS: dict[str, Callable[[Member, Mapping[str, Any]], pa.Table]] = {
     "ecsv": tables.read_ecsv,
     "sdss_spectrum": spectra.read_sdss_spectrum,
     "lamost_spectrum": spectra.read_lamost_spectrum,
+    "sdss_eigen": spectra.read_sdss_eigen,
     "space_lightcurve": lightcurves.read_space_lightcurve,
     "curve": lightcurves.read_curve,
 }

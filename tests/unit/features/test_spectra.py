@@ -179,3 +179,69 @@ def test_real_spectra_have_their_lines(real_data):
     assert k2["ew_mg_b_angstrom"] > 4 > 1 > f4["ew_mg_b_angstrom"]
     for one in rows:
         assert by_id[one["spec_id"]]["sn_median"] == pytest.approx(one["sn"], rel=0.05)
+
+
+def library(lines=((4862.7, 6, 0.5), (6564.6, 8, 0.5), (5176.0, 8, 0.3), (4306.0, 8, 0.3))):
+    loglam = np.arange(3.5797, 3.9640, 1e-4)
+    flux = 1 - sum(depth * np.exp(-0.5 * ((10**loglam - at) / width) ** 2) for at, width, depth in lines)
+    return pa.table(
+        {
+            "template_name": ["G2V (1)"],
+            "spectral_type": ["G2"],
+            "luminosity": ["V"],
+            "is_peculiar": [False],
+            "loglam": pa.array([loglam], pa.list_(pa.float32())),
+            "flux": pa.array([flux], pa.list_(pa.float32())),
+        }
+    )
+
+
+def test_velocities_come_with_a_library_and_are_as_observed():
+    z = 220 / C_KM_S
+    table = pa.Table.from_pylist([spectrum("star", z=z), spectrum("still")], schema=SCHEMA)
+    objects = pa.chunked_array([pa.array(["a", "b"])])
+    without, _, _ = spectra_features(table, objects)
+    assert without["rv_km_s"].null_count == without["rv_template"].null_count == without["rv_r"].null_count == 2
+    found, _, _ = spectra_features(table, objects, None, {"sdss_eigen": library(((6564.6, 8, 0.5),))})
+    assert column(found, "rv_km_s") == pytest.approx([220, 0], abs=15)
+    assert found["rv_template"].to_pylist() == ["G2V (1)"] * 2
+    for name in ("flux", "ivar", "mask"):
+        assert found[name].equals(without[name]), "the columns that models read are the same with and without"
+
+
+def test_sky_is_where_it_is_in_the_observers_frame():
+    z = 1000 / C_KM_S
+    found, _, _ = features([spectrum("moving", z=z), spectrum("still")])
+    wave = grid_of(found.schema).wavelength_angstrom
+    moving, still = (np.array(row) for row in found["sky"].to_pylist())
+    edge = [wave[(wave > 7500) & (wave < 7800)][one[(wave > 7500) & (wave < 7800)]].min() for one in (moving, still)]
+    assert edge[1] == pytest.approx(7580, abs=6)
+    assert edge[0] == pytest.approx(7580 / (1 + z), abs=6)
+    assert not (moving & np.array(found["mask"].to_pylist()[0])).all(), "sky is told apart from the mask"
+
+
+def test_signal_to_noise_and_colours_of_bands():
+    found, _, _ = features([spectrum("one", noise=0.02), spectrum("two", noise=0.1)])
+    for band in "gri":
+        assert column(found, f"sn_{band}") == pytest.approx([50, 10], rel=0.1)
+    # flux falls as 1 / wavelength: f_nu rises as wavelength, 2.5 log10(6180 / 4720) mag redder than flat
+    assert column(found, "syn_g_r") == pytest.approx([0.29] * 2, abs=0.05)
+    assert column(found, "syn_g_r_err")[1] > 3 * column(found, "syn_g_r_err")[0]
+
+
+def test_the_step_reads_the_libraries_that_the_profile_has():
+    from stellar.profile import load_curated
+
+    step = spectra_step(libraries=[load_curated("sdss_eigen"), load_curated("sdss_templates")])
+    assert set(step.inputs) == {"spectra", "associations", "sdss_eigen", "sdss_templates"}
+    assert step.inputs["sdss_eigen"].optional
+    assert {"template_name", "spectral_type", "loglam", "flux"} <= set(step.inputs["sdss_eigen"].columns)
+    rows = pa.Table.from_pylist([spectrum("1-2-3")], schema=SCHEMA)
+    claims = pa.table({"object_id": ["gaia-1"], "survey": ["sdss_spectra"], "survey_id": ["1-2-3"]})
+    given = {"spectra": rows, "associations": claims, "sdss_eigen": library(((6564.6, 8, 0.5),))}
+    inputs = {name: PartitionInput(table, table.slice(0, 0)) for name, table in given.items()}
+    empty = pa.table({})
+    inputs["sdss_templates"] = PartitionInput(empty, empty, absent=True)
+    result = run_spectra(None, inputs, step.params)
+    assert result.accounting.gap == 0
+    assert result.table["rv_km_s"].to_pylist() == pytest.approx([0], abs=15)

@@ -1,4 +1,6 @@
-"""Readers of single spectra: SDSS and BOSS `spec-PLATE-MJD-FIBER.fits`, LAMOST DR1 `spec-….fits`; one row a file."""
+"""Readers of spectra: SDSS and BOSS `spec-PLATE-MJD-FIBER.fits` and LAMOST DR1 `spec-….fits`, one row a file; the
+templates of the SDSS pipeline, one row a template.
+"""
 
 from __future__ import annotations
 
@@ -99,6 +101,37 @@ def read_lamost_spectrum(member: Member, options: Mapping[str, Any]) -> pa.Table
             "and_mask": native(np.nan_to_num(image[3]), np.int32),
         }
     return _one_row(row, lists)
+
+
+def read_sdss_eigen(member: Member, options: Mapping[str, Any]) -> pa.Table:
+    """Templates of stars of idlspec2d, `spEigenStar-MJD.fits`: one row a template, named as in the card NAMEn.
+
+    A name is a type and, in brackets, a star: `A0IVn (25642)`; templates made by principal components have no star.
+    Pixel i has log10(lambda / Angstrom) = COEFF0 + i * COEFF1, in vacuum; flux 0 means that there is none.
+    """
+    with opened(member, options) as hdus:
+        header, image = hdus[0].header, hdus[0].data
+        start, step = card(header, "COEFF0"), card(header, "COEFF1")
+        if image is None or image.ndim != 2 or start is None or step is None or card(header, "NAME0") is None:
+            raise InputError(
+                f"{member.name}: no image with COEFF0, COEFF1 and NAME0; not a file of SDSS star templates"
+            )
+        names = [card(header, f"NAME{row}") for row in range(len(image))]
+        if None in names:
+            raise InputError(f"{member.name}: {len(image)} templates, but no card NAME{names.index(None)}")
+        names = [str(name).strip() for name in names]
+        loglam = (start + step * np.arange(image.shape[1])).astype(np.float32)
+        flux = native(image, np.float32)
+    parts = [name.partition(" (") for name in names]
+    return pa.table(
+        {
+            "template_name": pa.array(names, pa.string()),
+            "type_name": pa.array([kind.strip() for kind, _, _ in parts], pa.string()),
+            "star": pa.array([star.removesuffix(")") or None for _, _, star in parts], pa.string()),
+            "loglam": pa.array([loglam] * len(names), FLOATS),
+            "flux": pa.array(list(np.where(flux == 0, np.float32(np.nan), flux)), FLOATS),
+        }
+    )
 
 
 def _scalar(value: Any) -> Any:

@@ -47,6 +47,30 @@ def test_a_lamost_spectrum_has_its_wavelengths_from_the_header(real_data: Path) 
         assert np.array_equal(np.float32(row["ivar"]), image[1].astype("f4"), equal_nan=True)
 
 
+def test_the_templates_of_the_sdss_pipeline(real_data: Path) -> None:
+    path = real_data / "sdss_eigen" / "spEigenStar-55734.fits"
+    table = spectra.read_sdss_eigen(only(path), {})
+    assert table.num_rows == 123
+    first = table.slice(1, 1).to_pylist()[0]
+    assert (first["template_name"], first["type_name"], first["star"]) == ("A0IVn (25642)", "A0IVn", "25642")
+    assert len(first["flux"]) == len(first["loglam"]) == 5933
+    assert first["loglam"][0] == pytest.approx(3.4842) and first["loglam"][-1] == pytest.approx(3.4842 + 0.5932)
+    with fits.open(path) as hdus:
+        image = hdus[0].data.astype("f4")
+    flux = np.array(table["flux"].to_pylist(), dtype="f4")
+    assert np.array_equal(np.nan_to_num(flux), image), "a pixel without flux is NaN, the others are as published"
+    assert len(set(table["template_name"].to_pylist())) == 123
+
+
+def test_templates_without_a_name_are_told() -> None:
+    hdu = fits.PrimaryHDU(np.ones((3, 9), "f4"))
+    hdu.header.update({"COEFF0": 3.5, "COEFF1": 1e-4, "NAME0": "A0 (1)", "NAME2": "F0 (2)"})
+    out = io.BytesIO()
+    fits.HDUList([hdu]).writeto(out)
+    with pytest.raises(InputError, match="3 templates, but no card NAME1"):
+        spectra.read_sdss_eigen(Member("t.fits", out.getvalue()), {})
+
+
 @pytest.mark.parametrize(
     ("name", "lc", "cadence"),
     [
@@ -81,6 +105,8 @@ def test_other_files_are_refused_by_name(real_data: Path) -> None:
         spectra.read_sdss_spectrum(lamost, {})
     with pytest.raises(InputError, match="not a LAMOST spectrum"):
         spectra.read_lamost_spectrum(sdss, {})
+    with pytest.raises(InputError, match="not a file of SDSS star templates"):
+        spectra.read_sdss_eigen(lamost, {})
     with pytest.raises(InputError, match="not a Kepler, K2 or TESS light curve"):
         lightcurves.read_space_lightcurve(sdss, {})
     with pytest.raises(InputError, match="not a healthy FITS file"):
