@@ -21,7 +21,7 @@ LIGHT_KM_S = 299_792.458
 VELOCITY_GRID = Grid(3850.0, 8900.0, 1e-4)
 DEFAULTS: dict[str, Any] = {
     "max_velocity_km_s": 1000.0,  # beyond the speed of escape from the Galaxy
-    "filter_dex": 0.03,  # structure wider than this (900 km/s x 23) is calibration, not lines
+    "filter_dex": 0.03,  # structure wider than this (20,700 km/s) is calibration, not lines
     "min_r": 3.0,  # below it the highest peak is often a false one (Tonry & Davis 1979, section III)
     "most_templates": 20,  # of one library
     # which types are taken from which library: that of the SDSS pipeline has giants only among M stars
@@ -185,7 +185,7 @@ def _peak(correlation: np.ndarray, middle: int, reach: int) -> tuple[float, floa
     side = min(place, len(correlation) - 1 - place)
     steps = np.arange(1, side + 1)
     odd = correlation[place + steps] - correlation[place - steps]
-    # the mean over all lags of the antisymmetric part, which is half this difference twice over
+    # Tonry & Davis 1979, equation 20: a sum over all lags, in which each pair of them comes twice
     noise = np.sqrt((odd**2).sum() / (2 * len(steps)))
     half = top / 2
     right = np.argmax(correlation[place:] < half) or len(correlation) - place
