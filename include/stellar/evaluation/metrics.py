@@ -253,3 +253,19 @@ def quantile_metrics(y_true: np.ndarray, levels: np.ndarray, values: np.ndarray)
         "pit_mean": float(pit.mean()),
         "pit_std": float(pit.std()),
     }
+
+
+def subtype_errors(difference: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """`subtype_mae`, `subtype_within_2` (share) and `letter_accuracy` (share).
+
+    Parameters
+    ----------
+    difference, truth : float64[n]
+        Predicted minus true number of the type, and the true one: ten subtypes to a letter (`models.mk_types`).
+    """
+    said = np.floor((truth + difference + 0.5) / 10)
+    return {
+        "subtype_mae": float(np.abs(difference).mean()),
+        "subtype_within_2": float((np.abs(difference) <= 2).mean()),
+        "letter_accuracy": float((said == np.floor(truth / 10)).mean()),
+    }

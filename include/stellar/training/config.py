@@ -129,6 +129,9 @@ class ModelConfig(_Section):
     target: Target
     further_targets: list[Target] = Field(default_factory=list, description="Quantities predicted beside the target")
     columns: list[str] = Field(min_length=1, description="Columns of `features` that the model sees")
+    fit_columns: list[str] = Field(
+        default_factory=list, description="Columns of the frame that are read while it learns, and not to predict"
+    )
     watch: list[str] = Field(default_factory=list, description="Further numeric columns whose range is watched")
     architecture: str
     params: dict[str, Any] = Field(default_factory=dict)
@@ -178,7 +181,7 @@ class ModelConfig(_Section):
     def inputs_read(self) -> list[str]:
         """Columns of the frame that the model or one of its baselines reads."""
         theirs = [name for one in self.baselines.values() for name in one.columns or ()]
-        return list(dict.fromkeys([*self.columns, *theirs]))
+        return list(dict.fromkeys([*self.columns, *self.fit_columns, *theirs]))
 
     @property
     def datasets(self) -> dict[str, str]:

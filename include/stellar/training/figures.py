@@ -20,9 +20,10 @@ from stellar.evaluation.metrics import (
     quantile_metrics,
     regression_metrics,
     reliability_curve,
+    subtype_errors,
 )
-from stellar.evaluation.spectral_types import mk_number, subtype_errors
 from stellar.models.base import Quantiles
+from stellar.models.mk_types import subtype_numbers
 from stellar.registry.bundle import Bundle, interval_columns
 from stellar.registry.policy import Figure
 from stellar.registry.versions import MetricRow
@@ -205,7 +206,7 @@ def class_figures(
 
 def _subtype_figures(truth: np.ndarray, best: np.ndarray, sample: Sample, figures: dict[str, Figure]) -> None:
     """Figures on the scale of MK subtypes, of the rows where both types are on it."""
-    true, said = mk_number(truth), mk_number(best)
+    true, said = subtype_numbers(truth), subtype_numbers(best)
     known = np.flatnonzero(np.isfinite(true) & np.isfinite(said))
     if not len(known):
         return
