@@ -110,6 +110,6 @@ def asymmetric_spline(
             [np.median(row[ok]) if ok.any() else np.inf for row, ok in zip(residual, higher, strict=True)]
         )
         above = np.where(residual > 0, asymmetry, 1 - asymmetry)
-        weight = good * np.where(residual > clip_above * 1.4826 * spread[:, None], 0.0, above)
+        weight = good.astype(np.float64) * np.where(residual > clip_above * 1.4826 * spread[:, None], 0.0, above)
     enough = good.sum(axis=1) >= 2 * size
     return np.where(enough[:, None], continuum * level, np.nan)

@@ -275,7 +275,8 @@ def run_spectra(partition: Partition, inputs: dict[str, PartitionInput], params:
         return StepResult(spectra_schema(Grid(**params["grid"])).empty_table(), Accounting(0, 0))
     objects = object_ids(rows.column("spec_id"), params["survey"], inputs["associations"])
     settings = {name: value for name, value in params.items() if name in DEFAULTS}
-    libraries = {name: given.rows for name, given in inputs.items() if name in params["velocity"]["libraries"]}
+    known = {**VELOCITY, **params["velocity"]}["libraries"]
+    libraries = {name: given.rows for name, given in inputs.items() if name in known}
     table, filtered, reasons = spectra_features(rows, objects, settings, libraries)
     refused = [row for row, reason in enumerate(reasons) if reason is not None]
     quarantine = rows.take(pa.array(refused, pa.int64())).append_column(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from stellar.engine.step import Step
 from stellar.features.labels import labels_step, plain_labels_step
 from stellar.profile import Profile, load_curated
@@ -23,7 +25,11 @@ def feature_steps(profile: Profile) -> list[Step]:
             steps.append(sed_step(profile))
             continue
         source = load_curated(one.source)
-        names = {"dataset": f"features.{subject}", "source": f"curated.{one.source}", "survey": one.source}
+        names: dict[str, Any] = {
+            "dataset": f"features.{subject}",
+            "source": f"curated.{one.source}",
+            "survey": one.source,
+        }
         if one.kind == "spectra" and source.layout == "plain":
             # Spectra without a position are templates: objects of their own, as curves without a position are.
             steps.append(templates_step(f"features.{subject}", source))

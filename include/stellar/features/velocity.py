@@ -92,8 +92,8 @@ def velocity_templates(
         names += spectra["spec_id"].to_pylist()
     if not names:
         return None
-    flux, ivar = (np.array(part) for part in zip(*values, strict=True))
-    depth = lines_only(flux, ivar, chosen["filter_dex"])
+    every_flux, every_ivar = (np.array(part) for part in zip(*values, strict=True))
+    depth = lines_only(every_flux, every_ivar, chosen["filter_dex"])
     scale = np.sqrt((depth**2).sum(axis=1, keepdims=True))
     reach = int(np.ceil(2 * chosen["max_velocity_km_s"] / LIGHT_KM_S / np.log(10) / VELOCITY_GRID.step_dex))
     length = next_fast_len(VELOCITY_GRID.size + 2 * reach, real=True)

@@ -213,7 +213,7 @@ class TemplateMatch(Model):
 
         With `leave_out` the spectra are the templates themselves, and none counts for itself.
         """
-        settings, total = self.settings, 0.0
+        settings, total = self.settings, np.zeros((len(prepared[0]), len(self._types)))
         for spectra, templates in zip(prepared, self._templates, strict=True):
             deviation = deviations(spectra, templates, settings["mismatch"])
             if leave_out:
@@ -229,7 +229,7 @@ class TemplateMatch(Model):
                     trust = np.where(np.isfinite(own.min(axis=1)), own.min(axis=1) ** -settings["sharpness"], 0.0)
                 weights[:, rows] = found * trust[:, None]
                 share += trust
-            total = total + np.divide(weights, share[:, None], out=np.zeros_like(weights), where=share[:, None] > 0)
+            total += np.divide(weights, share[:, None], out=np.zeros_like(weights), where=share[:, None] > 0)
         return total / len(self._templates)
 
     def _neighbours(self, templates: int) -> int:
@@ -362,7 +362,7 @@ class TemplateMatch(Model):
     def _write(self, folder: Path) -> dict[str, Any]:
         if not self._templates:
             raise InputError(f"{self.architecture}: cannot save, it is not fitted yet")
-        arrays = {"types": self._types, "library": self._library, "importance": self._importance}
+        arrays: dict[str, Any] = {"types": self._types, "library": self._library, "importance": self._importance}
         for number, one in enumerate(self._templates):
             arrays |= {f"flux_{number}": one.flux, f"good_{number}": one.ivar > 0}
         np.savez(folder / FILE, **arrays)
