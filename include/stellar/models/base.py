@@ -112,8 +112,8 @@ class Model(ABC):
         """Probability of each class, float64[n, k], rows summing to 1, columns as `classes_`."""
         raise InputError(f"{self.architecture} predicts no classes" + (f" for {target}" if target else ""))
 
-    def predict_class(self, X: pa.Table) -> np.ndarray | None:
-        """Name of each row's class, object[n], where it is not simply the likeliest one; None where it is."""
+    def predict_class(self, X: pa.Table, target: str | None = None) -> Sequence[str] | None:
+        """Name of each row's class, where it is not simply the likeliest one; None where it is."""
         return None
 
     def predict_dist(self, X: pa.Table, target: str | None = None) -> Quantiles:

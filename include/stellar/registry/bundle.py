@@ -177,7 +177,7 @@ class Bundle:
         """The answers with what calibrator and sets make of their raw probabilities."""
         p = self.calibrator.apply(answers.raw) if self.calibrator else answers.raw
         chosen = self.model.predict_class(table) if self.meaning.kind == "class" else None
-        best = np.array(self.classes, dtype=object)[p.argmax(axis=1)] if chosen is None else chosen
+        best = np.array(self.classes, dtype=object)[p.argmax(axis=1)] if chosen is None else np.array(chosen, object)
         return replace(answers, probabilities=p, best=best, inside=self.sets.sets(p) if self.sets else None)
 
     def prediction_schema(self) -> pa.Schema:

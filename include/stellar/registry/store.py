@@ -11,11 +11,13 @@ import hashlib
 import os
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
 
 from stellar.errors import InputError, IntegrityError
 
-ACCEPTED = {".json", ".md", ".png", ".svg", ".txt", ".csv", ".parquet", ".ubj", ".keras", ".h5", ".npy", ".yaml"}
+TEXTS = {".json", ".md", ".png", ".svg", ".txt", ".csv", ".yaml"}
+ACCEPTED = {*TEXTS, ".parquet", ".ubj", ".keras", ".h5", ".npy", ".npz"}
 _CHUNK = 1 << 20
 
 
@@ -118,6 +120,24 @@ def _refuse_code(path: Path) -> None:
         head = stream.read(2)
     if len(head) == 2 and head[0] == 0x80 and 2 <= head[1] <= 5:  # PROTO opcode and number of a pickle
         raise InputError(f"{path}: a pickle can run code when it is loaded; save the model in its own format")
+    if path.suffix in (".npy", ".npz"):
+        _refuse_objects(path)
+
+
+def _refuse_objects(path: Path) -> None:
+    """NumPy keeps arrays of objects as pickles."""
+    import numpy as np
+
+    try:
+        if path.suffix == ".npy":
+            has_objects = [np.lib.format.open_memmap(path, mode="r").dtype.hasobject]
+        else:
+            with np.load(path, allow_pickle=False) as archive:
+                has_objects = [archive[name].dtype.hasobject for name in archive.files]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
+        raise InputError(f"{path}: no plain NumPy arrays ({fault}); save numbers and texts, no objects") from None
+    if any(has_objects):
+        raise InputError(f"{path}: arrays of objects are pickles; save numbers and texts")
 
 
 def _sha256(path: Path) -> str:

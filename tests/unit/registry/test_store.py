@@ -1,5 +1,6 @@
 import pickle
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,3 +85,22 @@ listings = st.lists(st.tuples(st.text("0123456789abcdef", min_size=64, max_size=
 @given(listings, listings)
 def test_different_listings_have_different_addresses(one, other):
     assert (address_of(one) == address_of(other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "said"),
+    [
+        ("a.npz", lambda path: np.savez(path, good=np.ones(3), bad=np.array([{}], dtype=object)), "no plain"),
+        ("a.npy", lambda path: np.save(path, np.array([{}], dtype=object), allow_pickle=True), "no plain"),
+        ("b.npz", lambda path: path.write_bytes(b"PK nothing"), "no plain NumPy arrays"),
+    ],
+)
+def test_arrays_of_objects_are_refused(store, folder, name, write, said):
+    write(folder / name)
+    with pytest.raises(InputError, match=said):
+        store.put(folder)
+
+
+def test_arrays_of_numbers_and_texts_are_kept(store, folder):
+    np.savez(folder / "a.npz", numbers=np.ones(3), texts=np.array(["G2", "M0"]))
+    assert (store.get(store.put(folder)) / "a.npz").exists()
