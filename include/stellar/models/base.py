@@ -24,6 +24,7 @@ ARCHITECTURES = {
     "xgb_quantile": "stellar.models.xgb:XgbQuantile",
     "xgb_multitask": "stellar.models.xgb:XgbMultiTask",
     "spectral_cnn": "stellar.models.keras_cnn:SpectralCNN",
+    "spectral_regression": "stellar.models.spectral_regression:SpectralRegression",
 }
 MODEL_FILE = "model.json"
 FORMAT = 1
