@@ -176,7 +176,9 @@ def search(examples: Examples, y: np.ndarray, weight: np.ndarray, *, iterations:
     return np.asarray(found.x)
 
 
-def condition(theta: np.ndarray, examples: Examples, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def condition(
+    theta: np.ndarray, examples: Examples, y: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Weights of the examples in a prediction, float64[n] (RW eq. 2.25), and what each is predicted by the others.
 
     The latter is exact at fixed hyper-parameters (RW eq. 5.12).

@@ -85,6 +85,26 @@ def _matrix(X: pa.Table, name: str) -> np.ndarray:
     return values.reshape(len(column), int(lengths[0]) if len(lengths) else 0)
 
 
+def degraded(spectra: Spectra, survey: np.ndarray, rng: np.random.Generator) -> Spectra:
+    """The survey's spectra (`survey`, bool[n]) as they are, the others with normal noise added.
+
+    Each of the others gets the variance of a survey's spectrum drawn at random, bin by bin, less what it has already.
+    """
+    own = np.flatnonzero(survey)
+    flux, ivar = spectra.flux.copy(), spectra.ivar.copy()
+    good = spectra.good
+    usual = spectra.noise()[:, None]
+    for row in np.flatnonzero(~survey):
+        like = rng.choice(own)
+        # a bin that the survey's spectrum lacks gets that spectrum's usual noise
+        wanted = np.where(good[like], 1 / np.where(good[like], ivar[like], 1.0), usual[like])
+        has = 1 / np.where(good[row], ivar[row], 1.0)
+        added = np.where(good[row], np.maximum(wanted - has, 0.0), 0.0)
+        flux[row] += np.sqrt(added) * rng.normal(size=len(added))
+        ivar[row] = np.where(good[row], 1 / (has + added), 0.0)
+    return Spectra(flux, ivar)
+
+
 def running_mean(values: np.ndarray, weight: np.ndarray, bins: int) -> np.ndarray:
     """Weighted mean over `bins` neighbours (odd), float64[n, p]; fewer at the ends, NaN where none has weight."""
     half = bins // 2

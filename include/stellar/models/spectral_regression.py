@@ -19,16 +19,18 @@ from stellar.errors import InputError
 from stellar.models.base import Labels, Model, Quantiles, merge_params, numeric_matrix
 from stellar.models.gaussian_process import SURVEY, Examples, condition, covariance, search, squared_distances
 from stellar.models.residual_spread import ResidualSpread
-from stellar.models.spectral_basis import SEQUENCES, Spectra, SpectralBasis, spectra_of
+from stellar.models.spectral_basis import SEQUENCES, Spectra, SpectralBasis, degraded, spectra_of
 
 WEIGHTS_FILE = "processes.npz"
 FEWEST_EXAMPLES = 10
+BATCH = 2000  # spectra predicted at once; bounds memory at about 200 MB
 LEVELS = (0.025, 0.05, 0.1, 0.16, 0.25, 0.5, 0.75, 0.84, 0.9, 0.95, 0.975)
 DEFAULTS: dict[str, Any] = {
     "members": [{}, {"scalars": True}],  # each on top of MEMBER
     "log_targets": ["teff_k"],
     "domain": None,  # string column that names the library of a row
     "survey": None,  # value of that column for the survey's own rows; null and a lacking column mean the same
+    "degrade_libraries": True,  # give the libraries' spectra the survey's noise; else their finest detail is trusted
     "levels": list(LEVELS),
     "min_good_fraction": 0.1,  # a spectrum with fewer good bins is not looked at
     "max_rows": 2000,  # work grows with the third power; beyond it rows are drawn at random, the survey's first
@@ -83,10 +85,10 @@ class _Target:
 class SpectralRegression(Model):
     """Several numbers from a spectrum.
 
-    Parameters are `DEFAULTS`; `members` are mappings on top of `MEMBER`. `features` must hold `flux`, `ivar` and `mask`;
-    any other but the domain is a scalar, and may be missing. A row counts for the targets that it has labels for.
-    Predictions are on the survey's scale whatever library a row is of. `validation` is not used: nothing is stopped
-    early.
+    Parameters are `DEFAULTS`; `members` are mappings on top of `MEMBER`. `features` must hold `flux`, `ivar` and
+    `mask`; any other but the domain is a scalar, and its values may be missing. A row counts for the targets that it
+    has labels for. Predictions are on the survey's scale whatever library a row is of. `validation` is not used:
+    nothing is stopped early.
     """
 
     architecture = "spectral_regression"
@@ -157,8 +159,8 @@ class SpectralRegression(Model):
         usable = self._readable(spectra) & (weight > 0)
         if (count := int((usable & (library == SURVEY)).sum())) < FEWEST_EXAMPLES:
             raise InputError(
-                f"{self.architecture}: {count} readable spectra of the survey "
-                f"{self.settings['survey'] or ''}; it takes {FEWEST_EXAMPLES} (domain column: {self.settings['domain']})"
+                f"{self.architecture}: {count} readable spectra of the survey {self.settings['survey'] or ''}; "
+                f"it takes {FEWEST_EXAMPLES} (its name is `survey`, in the column that `domain` names)"
             )
         self._bins, self.seed = spectra.flux.shape[1], seed
         self._noise = float(np.median(spectra.noise()[usable & (library == SURVEY)]))
@@ -166,6 +168,8 @@ class SpectralRegression(Model):
         rng = np.random.default_rng(seed)
         rows = self._drawn(np.flatnonzero(usable), library, self.settings["max_rows"], rng)
         shown = Spectra(spectra.flux[rows], spectra.ivar[rows])
+        if self.settings["degrade_libraries"]:
+            shown = degraded(shown, library[rows] == SURVEY, rng)
         self._members, whole = [], []
         for plan, columns in zip(self._plans, self._columns, strict=True):
             basis = SpectralBasis.fit(shown, library[rows] == SURVEY, plan)
@@ -194,7 +198,7 @@ class SpectralRegression(Model):
         return np.log10(values)
 
     def _drawn(self, rows: np.ndarray, library: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-        """At most `most` of the rows, in order; half of them are the libraries' at most, unless the survey has fewer."""
+        """At most `most` of the rows, in order; libraries take at most half, unless the survey leaves more."""
         if len(rows) <= most:
             return rows
         own, others = rows[library[rows] == SURVEY], rows[library[rows] != SURVEY]
@@ -204,7 +208,7 @@ class SpectralRegression(Model):
         return np.sort(np.concatenate([own, others]))
 
     def _learn(
-        self, target: str, values: np.ndarray, weight: np.ndarray, whole: list[_Member], rng: np.random.Generator
+        self, target: str, values: np.ndarray, weight: np.ndarray, whole: list[Examples], rng: np.random.Generator
     ) -> _Target:
         survey = whole[0].library == SURVEY
         own = np.flatnonzero(np.isfinite(values) & survey)
@@ -221,7 +225,7 @@ class SpectralRegression(Model):
             alpha, others = condition(theta, known, z[rows], weight[rows])
             member.theta[target], member.alpha[target], member.known[target] = theta, alpha, known
             left_out[number] = others[known.library == SURVEY]
-        lowest, highest = float(z[own].min()), float(z[own].max())
+        lowest, highest = float(np.nanmin(z)), float(np.nanmax(z))
         left_out = np.clip(left_out, lowest, highest)
         signs = self._signs(left_out, whole[0].take(own), target, itself=True)
         spread = ResidualSpread.fit(z[own] - left_out.mean(axis=0), signs, weight[own])
@@ -241,7 +245,7 @@ class SpectralRegression(Model):
         distance = squared_distances(shown.spectrum, own)
         if itself:
             np.fill_diagonal(distance, np.inf)
-        near = np.sort(distance, axis=1)[:, :5].mean(axis=1)
+        near = np.partition(distance, 4, axis=1)[:, :5].mean(axis=1)
         return np.column_stack(
             [
                 0.5 * np.log(shown.noise),
@@ -262,10 +266,12 @@ class SpectralRegression(Model):
         values = np.tile(about.fallback, (X.num_rows, 1))
         if X.num_rows:
             spectra = spectra_of(X, self._bins)
-            rows = np.flatnonzero(self._readable(spectra))
-            if len(rows):
+            scalars = self._scalar_matrix(X)
+            readable = np.flatnonzero(self._readable(spectra))
+            for start in range(0, len(readable), BATCH):
+                rows = readable[start : start + BATCH]
                 shown = Spectra(spectra.flux[rows], spectra.ivar[rows])
-                values[rows] = self._standardised(shown, self._scalar_matrix(X)[rows], str(name), about)
+                values[rows] = self._standardised(shown, scalars[rows], str(name), about)
         values = values * about.scale + about.centre
         return Quantiles(self._levels, 10**values if name in self.settings["log_targets"] else values)
 
@@ -318,11 +324,14 @@ class SpectralRegression(Model):
             arrays = {name: stored[name] for name in stored.files}
         self._members = []
         for number, (plan, columns) in enumerate(zip(self._plans, self._columns, strict=True)):
-            part = {name: arrays[f"{number}.{name}"] for name in ("mean", "weight", "components", "scale")}
-            part["scale"] = float(part["scale"])
-            basis = SpectralBasis(int(plan["high_pass_bins"]), float(plan["clip"]), **part)
-            centre, width = arrays[f"{number}.scalar_centre"], arrays[f"{number}.scalar_width"]
-            member = _Member(plan, columns, basis, centre, width, {}, {}, {})
+            mean, weight, components, size = (
+                arrays[f"{number}.{name}"] for name in ("mean", "weight", "components", "scale")
+            )
+            basis = SpectralBasis(
+                int(plan["high_pass_bins"]), float(plan["clip"]), mean, weight, components, float(size)
+            )
+            scaling = arrays[f"{number}.scalar_centre"], arrays[f"{number}.scalar_width"]
+            member = _Member(plan, columns, basis, *scaling, {}, {}, {})
             for target in self.targets:
                 at = f"{number}.{target}"
                 member.theta[target], member.alpha[target] = arrays[f"{at}.theta"], arrays[f"{at}.alpha"]
@@ -331,8 +340,10 @@ class SpectralRegression(Model):
             self._members.append(member)
         for target in self.targets:
             spread = {name: arrays[f"{target}.spread.{name}"] for name in ResidualSpread.NAMES}
-            numbers = [float(number) for number in arrays[f"{target}.scale"]]
-            self._targets[target] = _Target(*numbers, ResidualSpread(**spread), arrays[f"{target}.fallback"])
+            centre, scale, lowest, highest = (float(number) for number in arrays[f"{target}.scale"])
+            self._targets[target] = _Target(
+                centre, scale, lowest, highest, ResidualSpread(**spread), arrays[f"{target}.fallback"]
+            )
 
 
 def _scales(scalars: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
