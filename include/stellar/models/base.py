@@ -27,6 +27,7 @@ ARCHITECTURES = {
     "blend": "stellar.models.blend:Blend",
     "spectral_cnn": "stellar.models.keras_cnn:SpectralCNN",
     "template_match": "stellar.models.templates:TemplateMatch",
+    "spectral_regression": "stellar.models.spectral_regression:SpectralRegression",
 }
 MODEL_FILE = "model.json"
 FORMAT = 1
