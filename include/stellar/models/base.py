@@ -25,12 +25,18 @@ ARCHITECTURES = {
     "xgb_multitask": "stellar.models.xgb:XgbMultiTask",
     "forest_classifier": "stellar.models.forest:ForestClassifier",
     "blend": "stellar.models.blend:Blend",
-    "spectral_cnn": "stellar.models.keras_cnn:SpectralCNN",
     "template_match": "stellar.models.templates:TemplateMatch",
     "spectral_regression": "stellar.models.spectral_regression:SpectralRegression",
+    "spectral_cnn": "stellar.models.keras_spectra:SpectralCNN",
+    "spectral_transformer": "stellar.models.keras_spectra:SpectralTransformer",
+    "spectral_multitask": "stellar.models.keras_spectra:SpectralMultiTask",
+    "lightcurve_cnn": "stellar.models.keras_lightcurves:LightcurveCNN",
+    "lightcurve_transformer": "stellar.models.keras_lightcurves:LightcurveTransformer",
+    "lightcurve_multitask": "stellar.models.keras_lightcurves:LightcurveMultiTask",
 }
 MODEL_FILE = "model.json"
 FORMAT = 1
+_FIELDS = ("architecture", "features", "targets", "params", "classes", "seed", "libraries", "history", "state")
 
 # Labels of one target, or of several by name. Missing labels (None, NaN) are allowed for models of several targets.
 Labels = np.ndarray | Mapping[str, np.ndarray]
@@ -194,7 +200,8 @@ def load_model(folder: Path) -> Model:
     Raises
     ------
     IntegrityError
-        When `model.json` is missing, unreadable or of another format.
+        When `model.json` is missing, unreadable or of another format, lacks a field, or was written with another major
+        version of a library that holds its weights.
     """
     path = folder / MODEL_FILE
     try:
@@ -203,11 +210,28 @@ def load_model(folder: Path) -> Model:
         raise IntegrityError(f"{path}: not a saved model ({error}); train it again or restore the artifact") from error
     if about.get("format") != FORMAT:
         raise IntegrityError(f"{path}: format {about.get('format')!r}, this version reads {FORMAT}; train it again")
+    if lacking := [name for name in _FIELDS if name not in about]:
+        raise IntegrityError(f"{path}: lacks {', '.join(lacking)}; restore the artifact or train the model again")
+    _check_libraries(path, about["libraries"])
     model = create(about["architecture"], features=about["features"], targets=about["targets"], **about["params"])
     model.classes = {target: tuple(names) for target, names in about["classes"].items()}
     model.seed, model.history = about["seed"], about["history"]
     model._read(folder, about["state"])
     return model
+
+
+def _check_libraries(path: Path, recorded: Mapping[str, str]) -> None:
+    """Weights may mean something else to another major version of the library that wrote them."""
+    for name, version in recorded.items():
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            raise IntegrityError(f"{path}: written with {name} {version}, which is not installed") from None
+        if installed.partition(".")[0] != version.partition(".")[0]:
+            raise IntegrityError(
+                f"{path}: written with {name} {version}, and {installed} is installed; train the model again, or "
+                f"install {name} {version.partition('.')[0]}.x"
+            )
 
 
 # -- helpers for architectures ---------------------------------------------------------------------------------------
