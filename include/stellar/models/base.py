@@ -87,6 +87,8 @@ class Model(ABC):
         Class names per classified target, in the order of the columns of `predict_proba`; known after `fit`.
     history : dict
         What training saw (losses, rounds, best epoch), JSON only.
+    checkpoints : Path or None
+        Folder in which a long training keeps its state, so that one that was killed goes on; set before `fit`.
     """
 
     architecture: ClassVar[str]
@@ -101,6 +103,7 @@ class Model(ABC):
         self.classes: dict[str, tuple[str, ...]] = {}
         self.history: dict[str, Any] = {}
         self.seed: int | None = None
+        self.checkpoints: Path | None = None
 
     # -- what each architecture does ---------------------------------------------------------------------------------
     @abstractmethod

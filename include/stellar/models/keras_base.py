@@ -94,7 +94,6 @@ class SequenceModel(Predictions):
         for name, least in (("members", 1), ("mc_samples", 0), ("epochs", 1), ("batch_size", 1), ("threads", 1)):
             if not isinstance(self.settings[name], int) or self.settings[name] < least:
                 raise InputError(f"{self.architecture}: {name} is a whole number of {least} or more")
-        self.checkpoints: Path | None = None
         self._heads = make_heads(self.architecture, self.targets, self.settings["heads"])
         self._networks = []
 

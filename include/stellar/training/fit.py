@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -61,30 +62,50 @@ def new_model(config: ModelConfig, baseline: Baseline | None = None) -> Model:
     return create(one.architecture, features=one.columns or config.columns, targets=targets, **one.params)
 
 
-def fit(config: ModelConfig, table: pa.Table, seed: int, baseline: Baseline | None = None) -> Fitted:
+@dataclass(frozen=True)
+class How:
+    """What is fitted beside the data: seed, the baseline in the place of the config's own model, and where a long
+    training keeps its state.
+    """
+
+    seed: int
+    baseline: Baseline | None = None
+    checkpoints: Path | None = None
+
+
+def fit(
+    config: ModelConfig,
+    table: pa.Table,
+    seed: int,
+    baseline: Baseline | None = None,
+    checkpoints: Path | None = None,
+) -> Fitted:
     """Fit, calibrate and wrap a model; the same table, config and seed give the same bundle.
 
     Parameters
     ----------
     baseline
         Fit this one in the place of the config's own architecture, on the same parts.
+    checkpoints
+        Folder in which a long training keeps its state; one that was killed goes on from there.
 
     Raises
     ------
     NotTrainableError
         As `split`.
     """
+    how = How(seed, baseline, checkpoints)
     parts = split(config, table, seed)
     if config.split.folds:
-        return _fit_folds(config, table, parts, seed, baseline)
+        return _fit_folds(config, table, parts, how)
     train = parts == "train"
-    bundle = _fitted(config, table, train, parts == "validation", seed, baseline)
+    bundle = _fitted(config, table, train, parts == "validation", how)
     calibration = table.filter(pa.array(parts == "calibration"))
     calibrate(config, bundle, bundle.answers(calibration), calibration)
     return Fitted(bundle, parts, (Tested(bundle, np.flatnonzero(parts == "test"), train),))
 
 
-def _fit_folds(config: ModelConfig, table: pa.Table, parts: np.ndarray, seed: int, baseline: Baseline | None) -> Fitted:
+def _fit_folds(config: ModelConfig, table: pa.Table, parts: np.ndarray, how: How) -> Fitted:
     """A bundle that learned from every example, and one per fold for the figures.
 
     Where another survey's examples are the test, the folds only calibrate: then they are of the examples to learn from.
@@ -93,16 +114,14 @@ def _fit_folds(config: ModelConfig, table: pa.Table, parts: np.ndarray, seed: in
     bundles = []
     for fold in folds:
         learnt = (parts != fold) & (parts != "test")
-        bundles.append(
-            Tested(_fitted(config, table, learnt, None, seed, baseline), np.flatnonzero(parts == fold), learnt)
-        )
+        bundles.append(Tested(_fitted(config, table, learnt, None, how), np.flatnonzero(parts == fold), learnt))
     answers = [one.bundle.answers(table.take(one.rows)) for one in bundles]
     for number, one in enumerate(bundles):
         others = [k for k in range(len(bundles)) if k != number]
         rows = np.concatenate([bundles[k].rows for k in others])
         calibrate(config, one.bundle, joined([answers[k] for k in others], one.bundle.classes), table.take(rows))
     everything = parts != "test"
-    kept = _fitted(config, table, everything, None, seed, baseline)
+    kept = _fitted(config, table, everything, None, how)
     rows = np.concatenate([one.rows for one in bundles])
     calibrate(config, kept, joined(answers, kept.classes), table.take(rows))
     test = np.flatnonzero(parts == "test")
@@ -116,21 +135,15 @@ def _has_own(config: ModelConfig, table: pa.Table) -> bool:
     return not config.split.column or table[config.split.column].null_count > 0
 
 
-def _fitted(
-    config: ModelConfig,
-    table: pa.Table,
-    train: np.ndarray,
-    validation: np.ndarray | None,
-    seed: int,
-    baseline: Baseline | None,
-) -> Bundle:
-    model = new_model(config, baseline)
+def _fitted(config: ModelConfig, table: pa.Table, train: np.ndarray, validation: np.ndarray | None, how: How) -> Bundle:
+    model = new_model(config, how.baseline)
+    model.checkpoints = how.checkpoints
     examples = table.filter(pa.array(train))
     held = None
     if validation is not None:
         part = table.filter(pa.array(validation))
         held = (part, labels(config, part))
-    model.fit(examples, labels(config, examples), validation=held, seed=seed)
+    model.fit(examples, labels(config, examples), validation=held, seed=how.seed)
     return Bundle(_meaning(config), model, InputRanges.of(examples, [*config.columns, *config.watch]))
 
 
