@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -88,6 +89,37 @@ def card(model: Reference) -> None:
         folder = ArtifactStore(ctx.settings.artifacts).get(version.artifact_sha256)
     typer.echo((folder / "card.md").read_text(encoding="utf-8"))
     typer.echo(f"## Registry\n\n{version.state}: {version.state_reason}\n\nPlots and files: `{folder}`")
+
+
+@app.command()
+def compare(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL[@ALIAS|@NUMBER|@KEY]...", help="Two or more")],
+    seed: Annotated[int, typer.Option(help="Of the bootstrap")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Versions side by side on the test examples that they share, with paired differences from the first."""
+    from stellar import flow
+    from stellar.errors import InputError
+    from stellar.registry.store import ArtifactStore
+    from stellar.training.compare import compare_versions
+
+    if len(models) < 2:
+        raise InputError("name two versions or more; `stellar models list` shows them")
+    with flow.open_context() as ctx:
+        chosen = [_resolve(ctx.engine, model) for model in models]
+        found = compare_versions(ArtifactStore(ctx.settings.artifacts), chosen, seed)
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in found], indent=1))
+        return
+    typer.echo(f"{found[0].examples} test examples that all were tested on; 95% bootstrap intervals over stars")
+    for one in found:
+        typer.echo(one.version)
+        for name, figure in one.figures.items():
+            text = f"  {name:10} {figure.value:.4g} [{figure.lower:.4g}, {figure.upper:.4g}]"
+            if name in one.minus_first:
+                paired = one.minus_first[name]
+                text += f"   minus the first {paired.value:+.4g} [{paired.lower:+.4g}, {paired.upper:+.4g}]"
+            typer.echo(text)
 
 
 @app.command()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from stellar.errors import InputError
 from stellar.evaluation.bootstrap import paired_bootstrap
+from stellar.models.mk_types import subtype_numbers
 from stellar.registry.policy import PAIRED, Comparison, Figure
+from stellar.registry.store import ArtifactStore
+from stellar.registry.versions import Version
 from stellar.training.config import ModelConfig
 from stellar.training.evaluate import evaluate
-from stellar.training.figures import LOWER_IS_BETTER, RESAMPLES, Evaluation, Rows, macro_f1
+from stellar.training.figures import LOWER_IS_BETTER, RESAMPLES, Evaluation, Rows, Sample, macro_f1
 from stellar.training.fit import fit
 
 PAIRED_METRICS = ("accuracy", "macro_f1", "mae", "rmse")
@@ -79,6 +85,78 @@ def against_baselines(
     return found
 
 
+@dataclass(frozen=True)
+class Beside:
+    """One version's figures on the examples that all of the compared ones were tested on."""
+
+    version: str
+    examples: int
+    figures: dict[str, Figure]
+    minus_first: dict[str, Figure]
+    """Paired differences from the first version; above zero this one has more."""
+
+
+def compare_versions(artifacts: ArtifactStore, chosen: Sequence[Version], seed: int) -> list[Beside]:
+    """Versions side by side on the test examples that they share; none of them learned from these.
+
+    Parameters
+    ----------
+    chosen : sequence of Version
+        Of one model or of several that tell the same of the same examples.
+
+    Raises
+    ------
+    InputError
+        When they tell different things, or share no test example.
+    """
+    first = chosen[0]
+    tables = [pq.read_table(artifacts.get(one.artifact_sha256) / "test_predictions.parquet") for one in chosen]
+    columns = [_answer_column(one) for one in chosen]
+    key = first.config["example"]
+    truth = f"true_{first.config['target']['name']}"
+    for one, table in zip(chosen, tables, strict=True):
+        if lacking := [name for name in (key, truth) if name not in table.column_names]:
+            raise InputError(f"{one} has no {', '.join(lacking)}: it does not tell what {first} tells")
+    shared = tables[0].filter(pc.is_valid(tables[0][truth]))[key].combine_chunks()
+    for table in tables[1:]:
+        shared = shared.filter(pc.is_in(shared, value_set=table[key].combine_chunks()))
+    if not len(shared):
+        raise InputError(f"{', '.join(map(str, chosen))} share no test example")
+    aligned = [table.take(pc.index_in(shared, value_set=table[key].combine_chunks())) for table in tables]
+    true = np.asarray(aligned[0][truth].to_pylist(), dtype=None if _is_quantity(first) else object)
+    stars = np.asarray(aligned[0]["object_id"].to_pylist(), dtype=str)
+    metrics = ["mae", "rmse"] if _is_quantity(first) else ["accuracy", "macro_f1"]
+    metrics += ["subtype_mae"] if first.config["target"].get("scale") == "mk" else []
+    scores = [
+        {metric: _answer_metric(metric, true, table[column]) for metric in metrics}
+        for table, column in zip(aligned, columns, strict=True)
+    ]
+    sample = Sample(len(shared), stars, seed)
+    return [
+        Beside(
+            str(one),
+            len(shared),
+            {metric: sample.figure(own[metric]) for metric in metrics},
+            {metric: _difference(own[metric], scores[0][metric], sample) for metric in metrics} if number else {},
+        )
+        for number, (one, own) in enumerate(zip(chosen, scores, strict=True))
+    ]
+
+
+def _difference(own: Callable[[Rows], float], first: Callable[[Rows], float], sample: Sample) -> Figure:
+    paired = paired_bootstrap(own, first, sample.n, higher_is_better=True, resamples=RESAMPLES, seed=sample.seed,
+                              groups=sample.stars)  # fmt: skip
+    return Figure(paired.difference, paired.lower, paired.upper)
+
+
+def _is_quantity(version: Version) -> bool:
+    return version.config["target"]["kind"] == "quantity"
+
+
+def _answer_column(version: Version) -> str:
+    return str(version.config["target"]["name"])
+
+
 def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
@@ -90,6 +168,9 @@ def _answer_metric(metric: str, truth: np.ndarray, answer: pa.ChunkedArray) -> C
         power = 1 if metric == "mae" else 2
         return lambda rows: float((error[rows] ** power).mean() ** (1 / power))
     answers = np.asarray(answer.to_pylist(), dtype=object)
+    if metric == "subtype_mae":
+        away = np.abs(subtype_numbers(answers) - subtype_numbers(truth))
+        return lambda rows: float(np.nanmean(away[rows]))
     if metric == "accuracy":
         correct = answers == truth
         return lambda rows: float(correct[rows].mean())

@@ -17,6 +17,7 @@ from stellar.registry.bundle import Bundle
 from stellar.registry.promotion import history
 from stellar.registry.store import ArtifactStore
 from stellar.training import train as module
+from stellar.training.compare import compare_versions
 from stellar.training.train import is_trained, train
 
 
@@ -161,3 +162,32 @@ def test_rare_classes_are_merged_or_dropped_as_declared(ctx):
     bundle = Bundle.load(ArtifactStore(ctx.settings.artifacts).get(second.artifact_sha256))
     assert bundle.classes == ("A", "F", "K", "M")
     assert second.training_rows == 1500 > dropped.training_rows
+
+
+def test_versions_are_compared_on_the_examples_that_both_were_tested_on(ctx):
+    bring_stars(ctx)
+    good = train(ctx, make_class_config())
+    bad = train(ctx, make_class_config(params={"rounds": 1, "learning_rate": 0.01, "max_depth": 1, "threads": 1}))
+    chosen = [versions.find_version(ctx.engine, one.version_key) for one in (good, bad)]
+    first, second = compare_versions(ArtifactStore(ctx.settings.artifacts), chosen, seed=0)
+    assert first.examples == second.examples > 100
+    assert first.figures["accuracy"].value == pytest.approx(good.metrics["accuracy"].value)
+    assert second.minus_first["accuracy"].value == pytest.approx(
+        second.figures["accuracy"].value - first.figures["accuracy"].value
+    )
+    assert second.minus_first["accuracy"].upper < 0
+    other = versions.find_version(ctx.engine, train(ctx, make_config()).version_key)
+    with pytest.raises(InputError, match="does not tell what"):
+        compare_versions(ArtifactStore(ctx.settings.artifacts), [chosen[0], other], seed=0)
+
+
+def test_versions_tested_by_folds_are_compared_by_the_folds_answers(ctx):
+    bring_stars(ctx, 700)
+    by_folds = {"split": {"order": 4, "folds": 3}}
+    policy = [{"metric": "accuracy", "op": "not_worse_than_current"}]
+    first = train(ctx, make_class_config(**by_folds, policy=policy))
+    assert any("no version is current" in reason for reason in first.reasons)
+    weak = {"rounds": 1, "learning_rate": 0.01, "max_depth": 1, "threads": 1}
+    second = train(ctx, make_class_config(**by_folds, policy=policy, params=weak))
+    assert not second.promoted
+    assert any("on 700 examples" in reason and "failed" in reason for reason in second.reasons)
