@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from stellar.lake.schema import field
 
+#: Bins of the structure function, each from the end of the one before: name and end in days.
+LAGS_D = {"7h": 0.3, "36h": 1.5, "5d": 5.0, "20d": 20.0, "60d": 60.0, "200d": 200.0}
 CARRIED = {
     "ra": (pa.float64(), "deg", "Right ascension, ICRS"),
     "dec": (pa.float64(), "deg", "Declination, ICRS"),
@@ -30,6 +32,18 @@ def _with_errors(features: Iterable[tuple[str, str | None, str]]) -> Iterator[Fe
     for name, unit, description in features:
         yield Feature(name, unit, description)
         yield Feature(f"{name}_err", unit, f"{description}, error")
+
+
+def _prewhitened() -> Iterator[Feature]:
+    for n, of in ((1, "the curve"), (2, "the curve without f1"), (3, "the curve without f1 and f2")):
+        yield Feature(f"f{n}_log10_frequency", "d-1", f"log10 frequency (per day) of the highest peak of {of}")
+        yield Feature(f"f{n}_power", None, f"Its power in {of}")
+        yield Feature(f"f{n}_log10_amplitude", None, f"log10 amplitude at f{n}, of ln flux or relative flux")
+        for k in (2, 3):
+            yield Feature(f"f{n}_r{k}1", None, f"Amplitude {k} over amplitude 1 at f{n}")
+        for k in (2, 3):
+            yield Feature(f"f{n}_phi{k}1", "rad", f"Phase {k} minus {k} times phase 1 at f{n}")
+        yield Feature(f"f{n}_residual", None, f"Share of the variance left after f{n} with four harmonics")
 
 
 _EXTRACTED = (  # name, of the light-curve library (Malanchev et al. 2021), class and arguments
@@ -92,8 +106,32 @@ _OWN = (
     Feature("flare_amplitude", None, "Highest of them"),
     Feature("dip_count", None, "The same below"),
     Feature("dip_depth", None, "Deepest of them"),
+    *(
+        Feature(f"structure_{lag}", None, f"log10 of the structure function at lags of up to {lag}, over the variance")
+        for lag in LAGS_D
+    ),
+    Feature("scatter_30d_means", None, "Scatter of means over 30 days, over the scatter of the points"),
+    Feature("scatter_200d_means", None, "Scatter of means over 200 days, over the scatter of the points"),
+    *(
+        Feature(f"asymmetry_{p}", None, f"Share of the range from percentile {p} to {100 - p} that is below the median")
+        for p in (2, 10, 25)
+    ),
+    Feature("slow_log10_frequency", "d-1", "log10 frequency (per day) of the highest peak below 0.1 per day"),
+    Feature("slow_power", None, "Its power"),
+    Feature("fast_log10_frequency", "d-1", "log10 frequency (per day) of the highest peak above 0.1 per day"),
+    Feature("fast_power", None, "Its power"),
+    *_prewhitened(),
 )
 FEATURES = _EXTRACTED + _OWN
+MINIMA = (
+    "primary_depth",
+    "primary_depth_err",
+    "primary_width",
+    "secondary_depth",
+    "secondary_depth_err",
+    "secondary_phase",
+    "depth_ratio",
+)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
 
-from stellar.features.periods import Fourier, fold
+from stellar.features.harmonics import rise_fraction
+from stellar.features.periods import Fourier
+from stellar.features.timescales import point_to_point
 
 MAD_TO_SIGMA = 1.4826
 MOST_FREQUENCIES = 10_000_000  # of a periodogram: 800 MB, and a century of the densest grid
@@ -19,7 +22,8 @@ MOST_FREQUENCIES = 10_000_000  # of a periodogram: 800 MB, and a century of the 
 class Curve:
     """Clean light curve: days, relative flux (median 1), its error, the height of the trend taken out.
 
-    `dense` curves have points closer together than stars change: space photometry.
+    `dense` curves have points closer together than stars change: space photometry. `logarithmic` ones came as
+    magnitudes.
     """
 
     time: np.ndarray
@@ -28,11 +32,17 @@ class Curve:
     trend: float
     cadence_d: float
     dense: bool
+    logarithmic: bool = False
+
+    @property
+    def course(self) -> np.ndarray:
+        """What periods are taken out of: ln flux of magnitudes, as which they were measured; flux - 1 of fluxes."""
+        return np.log(self.flux) if self.logarithmic else self.flux - 1.0
 
     @property
     def noise(self) -> float:
         """Scatter from point to point, robust: what is left of the noise whatever the star does slowly."""
-        return float(MAD_TO_SIGMA * np.median(np.abs(np.diff(self.flux))) / np.sqrt(2))
+        return float(point_to_point(self.flux))
 
 
 def to_flux(magnitude: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +104,7 @@ def clean(
         baseline = robust_polynomial(t, v, settings["detrend_degree"])
         trend = float(np.ptp(baseline))
         v = v / np.maximum(baseline, 0.1)
-    return Curve(t, v, e, trend, cadence, dense)
+    return Curve(t, v, e, trend, cadence, dense, kind == "mag")
 
 
 def isolated_outliers(value: np.ndarray, sigmas: float = 6.0) -> np.ndarray:
@@ -167,52 +177,6 @@ def excursions(curve: Curve, periodic: np.ndarray | None) -> dict[str, float]:
     return found
 
 
-def folded_minima(curve: Curve, period: float) -> dict[str, float]:
-    """Depth, width and distance of the two minima of the folded curve.
-
-    Depths are relative to the upper level of the folded curve (its 90th percentile) with errors from the scatter in
-    the bins; the width is the part of the cycle below half the depth; the secondary minimum is looked for at least a
-    tenth of a cycle from the edges of the primary.
-    """
-    bins = int(np.clip(len(curve.time) // 12, 10, 100))
-    cell = np.minimum((fold(curve.time, period, curve.time[0]) * bins).astype(np.int64), bins - 1)
-    count = np.bincount(cell, minlength=bins)
-    mean = np.bincount(cell, curve.flux, bins) / np.maximum(count, 1)
-    square = np.bincount(cell, curve.flux**2, bins) / np.maximum(count, 1)
-    spread = np.sqrt(np.maximum(square - mean**2, 0))
-    seen = count >= 3
-    names = ("primary_depth", "primary_depth_err", "primary_width", "secondary_depth", "secondary_depth_err")
-    if seen.sum() < max(bins // 2, 5):
-        return dict.fromkeys((*names, "secondary_phase", "depth_ratio"), float("nan"))
-    mean = np.where(seen, mean, np.nan)
-    error = np.where(seen, spread / np.sqrt(np.maximum(count, 1)), np.nan)
-    level = float(np.nanpercentile(mean, 90))
-    first = int(np.nanargmin(mean))
-    depth = level - float(mean[first])
-    rolled = np.roll(mean, -first)
-    low = np.nan_to_num(rolled, nan=-np.inf) < level - depth / 2
-    ahead = int(np.argmin(low)) if not low.all() else bins
-    behind = int(np.argmin(low[::-1])) if not low.all() else 0
-    reach = max(ahead, behind) + bins // 10
-    rest = rolled.copy()
-    rest[:reach] = rest[bins - reach :] = np.nan
-    found = {
-        "primary_depth": depth,
-        "primary_depth_err": float(error[first]),
-        "primary_width": min((ahead + behind) / bins, 1.0),
-    }
-    if not np.isfinite(rest).any():
-        return found | dict.fromkeys((*names[3:], "secondary_phase", "depth_ratio"), float("nan"))
-    second = int(np.nanargmin(rest))
-    second_depth = level - float(rest[second])
-    return found | {
-        "secondary_depth": second_depth,
-        "secondary_depth_err": float(np.roll(error, -first)[second]),
-        "secondary_phase": second / bins,
-        "depth_ratio": second_depth / depth if depth > 0 else float("nan"),
-    }
-
-
 def fourier_shape(fourier: Fourier) -> dict[str, float]:
     """Amplitude ratios and phase differences of the classical kind (Simon & Lee 1981), with errors, and the rise.
 
@@ -220,17 +184,15 @@ def fourier_shape(fourier: Fourier) -> dict[str, float]:
     maximum of the fitted series.
     """
     a, ea, p, ep = fourier.amplitude, fourier.amplitude_err, fourier.phase, fourier.phase_err
-    base = max(float(a[0]), 1e-300)
-    found = {"fourier_amplitude": float(a[0]), "fourier_amplitude_err": float(ea[0])}
+    amplitudes, errors, phases, phase_errors = a.tolist(), ea.tolist(), p.tolist(), ep.tolist()
+    base = max(amplitudes[0], 1e-300)
+    found = {"fourier_amplitude": amplitudes[0], "fourier_amplitude_err": errors[0]}
     for k in (2, 3, 4):
-        ratio = float(a[k - 1]) / base
+        ratio = amplitudes[k - 1] / base
         found[f"r{k}1"] = min(ratio, 1e3)
-        found[f"r{k}1_err"] = min(float(np.hypot(ea[k - 1], ratio * ea[0])) / base, 1e3)
+        found[f"r{k}1_err"] = min(math.hypot(errors[k - 1], ratio * errors[0]) / base, 1e3)
     for k in (2, 3):
-        found[f"phi{k}1"] = float(np.mod(p[k - 1] - k * p[0], 2 * np.pi))
-        found[f"phi{k}1_err"] = float(min(np.hypot(ep[k - 1], k * ep[0]), np.pi))
-    phase = 2 * np.pi * np.arange(200) / 200
-    order = np.arange(1, len(a) + 1)[:, None]
-    course = (a[:, None] * np.cos(order * phase + p[:, None])).sum(axis=0)
-    found["rise_fraction"] = ((int(course.argmax()) - int(course.argmin())) % 200) / 200
+        found[f"phi{k}1"] = (phases[k - 1] - k * phases[0]) % (2 * math.pi)
+        found[f"phi{k}1_err"] = min(math.hypot(phase_errors[k - 1], k * phase_errors[0]), math.pi)
+    found["rise_fraction"] = rise_fraction(a, p)
     return found

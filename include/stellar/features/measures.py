@@ -1,0 +1,213 @@
+"""All features of light curves, many at once: transforms in blocks, blocks in threads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from stellar.features.folding import minima, whole_cycle
+from stellar.features.harmonics import fit_series
+from stellar.features.lightcurve_columns import LAGS_D, MINIMA, extractor
+from stellar.features.nufft import BLOCK
+from stellar.features.periodogram import Grid, Window, grid_of, highest, highest_elsewhere, refine
+from stellar.features.periods import HARMONICS, Fourier, frequency_error, log10_false_alarm
+from stellar.features.timescales import asymmetry, quantiles, slow_scatter, structure, variance
+from stellar.features.variability import Curve, excursions, flicker, fourier_shape
+
+PREWHITENED = 3
+PREWHITENING_HARMONICS = 4
+DIVIDING_FREQUENCY = 0.1  # per day, between the slow and the fast peak
+CYCLE_SIGMAS = 7.0
+_LAGS = np.array([0.0, *LAGS_D.values()])
+_SHARES = np.array([0.02, 0.10, 0.25, 0.5, 0.75, 0.90, 0.98])
+
+
+def curves_features(curves: Sequence[Curve], settings: Mapping[str, Any], threads: int = 1) -> list[dict[str, float]]:
+    """`lightcurve_columns.FEATURES` of clean curves, in their order; what cannot be measured is NaN.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+    settings : mapping
+        `fmin_per_day`, `fmax_per_day`, `samples_per_peak`.
+    threads : int
+        The values do not depend on it.
+    """
+    grids = [_grid(curve, settings) for curve in curves]
+    # curves of one size of transform share blocks; they keep their order, so the cut is the same every time
+    order = sorted(range(len(curves)), key=lambda i: (grids[i].size, i))
+    blocks: list[list[int]] = []
+    for i in order:
+        if blocks and len(blocks[-1]) < BLOCK and grids[blocks[-1][0]].size == grids[i].size:
+            blocks[-1].append(i)
+        else:
+            blocks.append([i])
+
+    def work(block: list[int]) -> list[dict[str, float]]:
+        return _block([curves[i] for i in block], [grids[i] for i in block])
+
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            done = list(pool.map(work, blocks))
+    else:
+        done = [work(block) for block in blocks]
+    extract = extractor()
+    values = extract.many(
+        [(curve.time, curve.flux, curve.error) for curve in curves],
+        sorted=True,
+        check=False,
+        fill_value=float("nan"),
+        n_jobs=threads,
+    )
+    found: list[dict[str, float]] = [{} for _ in curves]
+    for block, measured in zip(blocks, done, strict=True):
+        for i, one in zip(block, measured, strict=True):
+            extracted = dict(zip(extract.names, values[i].tolist(), strict=True))
+            noise = one["noise"]
+            one["amplitude_snr"] = extracted["inter_percentile_range_2"] / noise if noise > 0 else float("nan")
+            found[i] = extracted | one
+    return found
+
+
+def _grid(curve: Curve, settings: Mapping[str, Any]) -> Grid:
+    fmax = settings["fmax_per_day"]
+    if curve.dense:
+        fmax = min(fmax, 0.5 / curve.cadence_d)  # beyond Nyquist an even cadence only shows mirror images
+    span = float(curve.time[-1] - curve.time[0])
+    return grid_of(span, settings["fmin_per_day"], fmax, settings["samples_per_peak"])
+
+
+def _block(curves: list[Curve], grids: list[Grid]) -> list[dict[str, float]]:
+    times = [curve.time - curve.time[0] for curve in curves]
+    window = Window(times, [1 / curve.error**2 for curve in curves], grids)
+    spectra = window.powers([curve.flux for curve in curves])
+    found = []
+    for row, curve in enumerate(curves):
+        found.append(_of_curve(curve, times[row], window.weights[row], spectra[row], grids[row]))
+    courses = [curve.course for curve in curves]
+    # in flux the first spectrum is at hand
+    if any(curve.logarithmic for curve in curves):
+        spectra = window.powers(courses)
+    lefts = [course.copy() for course in courses]
+    for number in range(1, PREWHITENED + 1):
+        for row in range(len(curves)):
+            one, grid, time, weight = found[row], grids[row], times[row], window.weights[row]
+            if number == 1:
+                _slow_and_fast(one, spectra[row], grid)
+            one |= _prewhitened(number, time, lefts[row], courses[row], weight, spectra[row], grid)
+        if number < PREWHITENED:
+            spectra = window.powers(lefts)
+    return found
+
+
+def _peak(
+    time: np.ndarray, value: np.ndarray, weight: np.ndarray, power: np.ndarray, grid: Grid
+) -> tuple[int, float, float]:
+    best = int(highest(power, grid.first, grid.last))
+    frequency, height = refine(time, value, weight, best * grid.step, grid.step)
+    return best, frequency, height
+
+
+def _of_curve(curve: Curve, time: np.ndarray, weight: np.ndarray, power: np.ndarray, grid: Grid) -> dict[str, float]:
+    flux, span = curve.flux, float(time[-1])
+    n = len(time)
+    best, frequency, height = _peak(time, flux, weight, power, grid)
+    reach = int(np.ceil(2 / (span * grid.step)))
+    period = 1 / frequency
+    period_err = frequency_error(n, span, height) * period**2
+    # folded less than twice and a half, a curve is compared with nothing but itself
+    multiple, ratio = whole_cycle(time, flux, weight, frequency, span / 2.5, CYCLE_SIGMAS)
+    model = np.empty(n)
+    at_peak = Fourier.of(*fit_series(time, flux, weight, frequency, HARMONICS, model))
+    explained = at_peak.explained
+    if multiple > 1:
+        _, _, explained = fit_series(time, flux, weight, frequency / multiple, HARMONICS, model)
+    lows = np.empty(len(MINIMA))
+    minima(time, flux, frequency / multiple, lows)
+    return {
+        "n_points": float(n),
+        "span_d": span,
+        "cadence_d": curve.cadence_d,
+        "noise": curve.noise,
+        "mean_error": float(np.median(curve.error)),
+        "trend": curve.trend,
+        "flicker_8h": flicker(curve),
+        "period_ls_d": period,
+        "period_ls_err_d": period_err,
+        "period_d": period * multiple,
+        "period_err_d": period_err * multiple,
+        "period_multiple": float(multiple),
+        "fold_ratio": ratio,
+        "ls_power": height,
+        "ls_log10_fap": log10_false_alarm(height, n, grid.last * grid.step, variance(time)),
+        "ls_second_power": float(highest_elsewhere(power, grid.first, float(best), reach)) / max(height, 1e-12),
+        "fourier_explained": explained,
+        **fourier_shape(at_peak),
+        **dict(zip(MINIMA, lows.tolist(), strict=True)),
+        **excursions(curve, model if explained > 0.5 else None),
+        **_timescales(curve),
+    }
+
+
+def _timescales(curve: Curve) -> dict[str, float]:
+    course = curve.course
+    lags = np.empty(len(LAGS_D))
+    structure(curve.time, course, _LAGS, lags)
+    cuts = np.empty(len(_SHARES))
+    quantiles(np.sort(course), _SHARES, cuts)
+    return {
+        **{f"structure_{name}": value for name, value in zip(LAGS_D, lags.tolist(), strict=True)},
+        "scatter_30d_means": slow_scatter(curve.time, course, 30.0, 3),
+        "scatter_200d_means": slow_scatter(curve.time, course, 200.0, 5),
+        "asymmetry_2": asymmetry(cuts[0], cuts[3], cuts[6]),
+        "asymmetry_10": asymmetry(cuts[1], cuts[3], cuts[5]),
+        "asymmetry_25": asymmetry(cuts[2], cuts[3], cuts[4]),
+    }
+
+
+def _slow_and_fast(found: dict[str, float], power: np.ndarray, grid: Grid) -> None:
+    """Highest peaks below and above `DIVIDING_FREQUENCY`; NaN where the grid does not reach there."""
+    border = int(DIVIDING_FREQUENCY / grid.step)
+    slow, fast = (grid.first, min(border, grid.last)), (max(border + 1, grid.first), grid.last)
+    for name, (first, last) in {"slow": slow, "fast": fast}.items():
+        if last - first < 3:
+            found[f"{name}_log10_frequency"] = found[f"{name}_power"] = float("nan")
+        else:
+            best = int(highest(power, first, last))
+            found[f"{name}_log10_frequency"] = math.log10(best * grid.step)
+            found[f"{name}_power"] = float(power[best])
+
+
+def _prewhitened(
+    number: int,
+    time: np.ndarray,
+    left: np.ndarray,
+    course: np.ndarray,
+    weight: np.ndarray,
+    power: np.ndarray,
+    grid: Grid,
+) -> dict[str, float]:
+    """Measure the highest peak of what is left, and take its Fourier series out of it, in place."""
+    _, frequency, height = _peak(time, left, weight, power, grid)
+    model = np.empty(len(time))
+    coefficients, _, _ = fit_series(time, left, weight, frequency, PREWHITENING_HARMONICS, model)
+    h = PREWHITENING_HARMONICS
+    terms = coefficients.tolist()
+    amplitude = [math.hypot(terms[k], terms[h + k]) for k in (1, 2, 3)]
+    phase = [math.atan2(-terms[h + k], terms[k]) for k in (1, 2, 3)]
+    left -= model
+    base, whole = max(amplitude[0], 1e-12), variance(course)
+    return {
+        f"f{number}_log10_frequency": math.log10(frequency),
+        f"f{number}_power": height,
+        f"f{number}_log10_amplitude": math.log10(base),
+        f"f{number}_r21": min(amplitude[1] / base, 1e3),
+        f"f{number}_r31": min(amplitude[2] / base, 1e3),
+        f"f{number}_phi21": (phase[1] - 2 * phase[0]) % (2 * math.pi),
+        f"f{number}_phi31": (phase[2] - 3 * phase[0]) % (2 * math.pi),
+        f"f{number}_residual": variance(left) / whole if whole > 0 else float("nan"),
+    }
