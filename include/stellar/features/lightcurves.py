@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -82,27 +84,27 @@ def lightcurve_features(
     missions = table.column("mission").to_pylist() if "mission" in table.column_names else [None] * table.num_rows
     bits = _bits(missions, settings["quality_bits"])
     reasons = malformed({**lists, **({"quality": quality} if quality is not None else {})}, objects)
-    filtered: dict[str, int] = {}
-    rows: list[int] = []
-    curves: list[Curve] = []
-    medians: list[float] = []
-    for row in range(table.num_rows):
-        if reasons[row] is not None:
-            continue
+    whole = [row for row, reason in enumerate(reasons) if reason is None]
+
+    def cleaned(row: int) -> Curve | str:
         time, value, error = (lists[role][row] for role in ("time", "value", "error"))
         flags = None if quality is None else quality[row]
-        curve = clean(time, value, error, flags, kind=kind, bits=bits[row], settings=settings)
-        if isinstance(curve, str):
-            filtered[curve] = filtered.get(curve, 0) + 1
-            continue
-        rows.append(row)
-        curves.append(curve)
-        medians.append(float(np.nanmedian(value)))
-    found = curves_features(curves, settings, threads)
+        return clean(time, value, error, flags, kind=kind, bits=bits[row], settings=settings)
+
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            made = list(pool.map(cleaned, whole))
+    else:
+        made = [cleaned(row) for row in whole]
+    filtered = Counter(curve for curve in made if isinstance(curve, str))
+    usable = [(row, curve) for row, curve in zip(whole, made, strict=True) if not isinstance(curve, str)]
+    rows = [row for row, _ in usable]
+    found = curves_features([curve for _, curve in usable], settings, threads)
     if kind == "mag":
-        found = [one | {"mag_median": median} for one, median in zip(found, medians, strict=True)]
+        for one, row in zip(found, rows, strict=True):
+            one["mag_median"] = float(np.nanmedian(lists["value"][row]))
     schema = lightcurve_schema(settings["carry"], magnitudes=kind == "mag")
-    return _table(table, objects, rows, found, schema), filtered, reasons
+    return _table(table, objects, rows, found, schema), dict(filtered), reasons
 
 
 def malformed(lists: Mapping[str, Ragged], objects: pa.ChunkedArray) -> list[str | None]:

@@ -83,15 +83,15 @@ def _grid(curve: Curve, settings: Mapping[str, Any]) -> Grid:
 
 def _block(curves: list[Curve], grids: list[Grid]) -> list[dict[str, float]]:
     times = [curve.time - curve.time[0] for curve in curves]
-    window = Window(times, [1 / curve.error**2 for curve in curves], grids)
-    spectra = window.powers([curve.flux for curve in curves])
-    found = []
-    for row, curve in enumerate(curves):
-        found.append(_of_curve(curve, times[row], window.weights[row], spectra[row], grids[row]))
+    window = Window(times, [1 / curve.course_error**2 for curve in curves], grids)
     courses = [curve.course for curve in curves]
-    # in flux the first spectrum is at hand
-    if any(curve.logarithmic for curve in curves):
-        spectra = window.powers(courses)
+    spectra = window.powers(courses)
+    found = [
+        _of_curve(curve, course, time, weight, power, grid)
+        for curve, course, time, weight, power, grid in zip(
+            curves, courses, times, window.weights, spectra, grids, strict=True
+        )
+    ]
     lefts = [course.copy() for course in courses]
     for number in range(1, PREWHITENED + 1):
         for row in range(len(curves)):
@@ -112,22 +112,23 @@ def _peak(
     return best, frequency, height
 
 
-def _of_curve(curve: Curve, time: np.ndarray, weight: np.ndarray, power: np.ndarray, grid: Grid) -> dict[str, float]:
-    flux, span = curve.flux, float(time[-1])
-    n = len(time)
-    best, frequency, height = _peak(time, flux, weight, power, grid)
+def _of_curve(
+    curve: Curve, course: np.ndarray, time: np.ndarray, weight: np.ndarray, power: np.ndarray, grid: Grid
+) -> dict[str, float]:
+    n, span = len(time), float(time[-1])
+    best, frequency, height = _peak(time, course, weight, power, grid)
     reach = int(np.ceil(2 / (span * grid.step)))
     period = 1 / frequency
     period_err = frequency_error(n, span, height) * period**2
     # folded less than twice and a half, a curve is compared with nothing but itself
-    multiple, ratio = whole_cycle(time, flux, weight, frequency, span / 2.5, CYCLE_SIGMAS)
+    multiple, ratio = whole_cycle(time, course, weight, frequency, span / 2.5, CYCLE_SIGMAS)
     model = np.empty(n)
-    at_peak = Fourier.of(*fit_series(time, flux, weight, frequency, HARMONICS, model))
+    at_peak = Fourier.of(*fit_series(time, course, weight, frequency, HARMONICS, model))
     explained = at_peak.explained
     if multiple > 1:
-        _, _, explained = fit_series(time, flux, weight, frequency / multiple, HARMONICS, model)
+        _, _, explained = fit_series(time, course, weight, frequency / multiple, HARMONICS, model)
     lows = np.empty(len(MINIMA))
-    minima(time, flux, frequency / multiple, lows)
+    minima(time, curve.flux, frequency / multiple, lows)
     return {
         "n_points": float(n),
         "span_d": span,
@@ -149,20 +150,19 @@ def _of_curve(curve: Curve, time: np.ndarray, weight: np.ndarray, power: np.ndar
         **fourier_shape(at_peak),
         **dict(zip(MINIMA, lows.tolist(), strict=True)),
         **excursions(curve, model if explained > 0.5 else None),
-        **_timescales(curve),
+        **_timescales(time, course),
     }
 
 
-def _timescales(curve: Curve) -> dict[str, float]:
-    course = curve.course
+def _timescales(time: np.ndarray, course: np.ndarray) -> dict[str, float]:
     lags = np.empty(len(LAGS_D))
-    structure(curve.time, course, _LAGS, lags)
+    structure(time, course, _LAGS, lags)
     cuts = np.empty(len(_SHARES))
     quantiles(np.sort(course), _SHARES, cuts)
     return {
         **{f"structure_{name}": value for name, value in zip(LAGS_D, lags.tolist(), strict=True)},
-        "scatter_30d_means": slow_scatter(curve.time, course, 30.0, 3),
-        "scatter_200d_means": slow_scatter(curve.time, course, 200.0, 5),
+        "scatter_30d_means": slow_scatter(time, course, 30.0, 3),
+        "scatter_200d_means": slow_scatter(time, course, 200.0, 5),
         "asymmetry_2": asymmetry(cuts[0], cuts[3], cuts[6]),
         "asymmetry_10": asymmetry(cuts[1], cuts[3], cuts[5]),
         "asymmetry_25": asymmetry(cuts[2], cuts[3], cuts[4]),

@@ -16,6 +16,12 @@ def point_to_point(value: np.ndarray) -> float:
 
 
 @kernel
+def usual_step(time: np.ndarray) -> float:
+    """Median time between points."""
+    return np.median(np.diff(time))
+
+
+@kernel
 def variance(value: np.ndarray) -> float:
     """About the mean, over n."""
     mean = total = 0.0

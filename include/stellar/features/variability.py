@@ -11,10 +11,13 @@ import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
 
 from stellar.features.harmonics import rise_fraction
+from stellar.features.kernels import kernel
 from stellar.features.periods import Fourier
-from stellar.features.timescales import point_to_point
+from stellar.features.timescales import point_to_point, usual_step
 
 MAD_TO_SIGMA = 1.4826
+_MAGNITUDE = -0.4 * math.log(10)  # ln flux of one magnitude
+_NO_FLAGS = np.empty(0, np.int64)
 MOST_FREQUENCIES = 10_000_000  # of a periodogram: 800 MB, and a century of the densest grid
 
 
@@ -36,8 +39,13 @@ class Curve:
 
     @property
     def course(self) -> np.ndarray:
-        """What periods are taken out of: ln flux of magnitudes, as which they were measured; flux - 1 of fluxes."""
+        """What periods are looked for in: ln flux of magnitudes, as they were measured; flux - 1 of fluxes."""
         return np.log(self.flux) if self.logarithmic else self.flux - 1.0
+
+    @property
+    def course_error(self) -> np.ndarray:
+        """Error of `course`."""
+        return self.error / self.flux if self.logarithmic else self.error
 
     @property
     def noise(self) -> float:
@@ -45,18 +53,62 @@ class Curve:
         return float(point_to_point(self.flux))
 
 
-def to_flux(magnitude: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Relative flux and error from magnitudes, 1 at the median magnitude (Pogson)."""
-    flux = 10 ** (-0.4 * (magnitude - np.median(magnitude)))
-    return flux, 0.4 * np.log(10) * flux * error
-
-
+@kernel
 def usable_points(
-    time: np.ndarray, value: np.ndarray, error: np.ndarray, quality: np.ndarray | None, bits: int
-) -> np.ndarray:
-    """Bool[n]: finite, with a positive error, and none of the quality bits set."""
-    good = np.isfinite(time) & np.isfinite(value) & np.isfinite(error) & (error > 0)
-    return good if quality is None else good & ((quality.astype(np.int64) & bits) == 0)
+    time: np.ndarray, value: np.ndarray, error: np.ndarray, flags: np.ndarray, bits: int, magnitudes: bool
+) -> tuple:
+    """Points that are finite, with a positive error and none of the quality bits set, in order of time.
+
+    Parameters
+    ----------
+    time, value, error : float64[n]
+    flags : int64[n] or int64[0]
+    bits : int
+    magnitudes : bool
+        Turn magnitudes into fluxes relative to the median magnitude's (Pogson).
+
+    Returns
+    -------
+    time, flux, error : float64[m]
+        Flux and error over the median flux, where that is positive.
+    level : float
+        The median flux; NaN without points.
+    """
+    n = len(time)
+    t, v, e = np.empty(n), np.empty(n), np.empty(n)
+    kept = 0
+    ordered = True
+    for i in range(n):
+        if len(flags) and flags[i] & bits:
+            continue
+        if np.isfinite(time[i]) and np.isfinite(value[i]) and np.isfinite(error[i]) and error[i] > 0:
+            t[kept], v[kept], e[kept] = time[i], value[i], error[i]
+            if kept and t[kept] < t[kept - 1]:
+                ordered = False
+            kept += 1
+    t, v, e = t[:kept], v[:kept], e[:kept]
+    if kept == 0:
+        return t, v, e, np.nan
+    if not ordered:
+        order = np.argsort(t, kind="mergesort")
+        t, v, e = t[order], v[order], e[order]
+    if magnitudes:
+        middle = np.median(v)
+        for i in range(kept):
+            v[i] = np.exp(_MAGNITUDE * (v[i] - middle))
+            e[i] = -_MAGNITUDE * v[i] * e[i]
+    level = np.median(v)
+    if level > 0:
+        for i in range(kept):
+            v[i] /= level
+            e[i] /= level
+    return t, v, e, level
+
+
+@kernel
+def sure_points(error: np.ndarray) -> np.ndarray:
+    """Whether each point's error is at most five times the usual one, bool[n]."""
+    return error <= 5 * np.median(error)
 
 
 def clean(
@@ -75,28 +127,24 @@ def clean(
     times the usual one, and (dense curves only) single points far from both neighbours, which no star can do between
     two cadences; then a parabola over the whole span.
     """
-    good = usable_points(time, value, error, quality, bits)
-    if good.sum() < settings["min_points"]:
+    flags = _NO_FLAGS if quality is None else quality
+    t, v, e, level = usable_points(time, value, error, flags, bits, kind == "mag")
+    if len(t) < settings["min_points"]:
         return "too_few_points"
-    t, v, e = time[good], value[good], error[good]
-    order = np.argsort(t, kind="stable")
-    t, v, e = t[order], v[order], e[order]
-    v, e = to_flux(v, e) if kind == "mag" else (v, e)
-    level = float(np.median(v))
     if not level > 0:
         return "median_flux_not_positive"
-    v, e = v / level, e / level
     span = float(t[-1] - t[0])
     if span * settings["fmax_per_day"] < 2:
         return "span_too_short"
     if span * settings["fmax_per_day"] * settings["samples_per_peak"] > MOST_FREQUENCIES:
         return "span_too_long"  # a time of 0 among Julian dates, or times in seconds
-    cadence = float(np.median(np.diff(t)))
+    cadence = float(usual_step(t))
     dense = cadence < settings["dense_cadence_d"]
-    kept = e <= 5 * np.median(e)
+    kept = sure_points(e)
     if dense:
         kept &= ~isolated_outliers(v)
-    t, v, e = t[kept], v[kept], e[kept]
+    if not kept.all():
+        t, v, e = t[kept], v[kept], e[kept]
     if len(t) < settings["min_points"] or not t[-1] - t[0] > 0:
         return "too_few_points"
     trend = 0.0
@@ -165,7 +213,7 @@ def excursions(curve: Curve, periodic: np.ndarray | None) -> dict[str, float]:
     names = ("flare_count", "flare_amplitude", "dip_count", "dip_depth")
     if not curve.dense:
         return dict.fromkeys(names, float("nan"))
-    left = curve.flux if periodic is None else curve.flux - periodic
+    left = curve.course if periodic is None else curve.course - periodic
     window = max(round(0.5 / curve.cadence_d) | 1, 5)
     left = left - median_filter(left, size=window, mode="nearest")
     sigma = MAD_TO_SIGMA * np.median(np.abs(left)) or np.inf
