@@ -7,6 +7,8 @@ import numpy as np
 from stellar.features.kernels import kernel
 
 _TENTH_FROM_ABOVE = 0.9
+_LEAST_POINTS = 10  # of a bin of phase whose mean is compared
+_LEAST_TURNS = 3
 
 
 @kernel
@@ -74,37 +76,55 @@ def cycles_differ(
 ) -> bool:
     """Whether the curve folded at `factor` periods shows cycles that are not alike; `value` without what they share.
 
-    The mean of each phase bin is compared between the `factor` cycles; the error of a mean comes from the scatter in
-    its own bin, so that one flare or a drifting level, which do not come back, do not count.
+    The mean of each phase bin is compared between the `factor` cycles. The error of a mean is the larger of what the
+    scatter of the points in the bin tells, so that one flare does not count, and of what the means of the single turns
+    tell, at least `_LEAST_TURNS` of them: a star whose cycles all differ (a Mira's) has no longer period for that.
     """
     n = len(time)
     bins = min(max(n // (25 * factor), 6), 60)
-    count, mean, square = np.zeros((factor, bins)), np.zeros((factor, bins)), np.zeros((factor, bins))
+    size = factor * bins
+    count, mean, square = np.zeros(size), np.zeros(size), np.zeros(size)
+    turns, turn_mean, turn_square = np.zeros(size), np.zeros(size), np.zeros(size)
+    current, held, points = np.full(size, -1.0), np.zeros(size), np.zeros(size)
     phases(time, frequency / factor, phase)
     for i in range(n):
-        at = phase[i] * factor
-        cycle = min(int(at), factor - 1)
-        cell = min(int((at - cycle) * bins), bins - 1)
-        count[cycle, cell] += 1
-        mean[cycle, cell] += value[i]
-        square[cycle, cell] += value[i] ** 2
-    for cell in range(bins):
+        cell = min(int(phase[i] * size), size - 1)
+        count[cell] += 1
+        mean[cell] += value[i]
+        square[cell] += value[i] ** 2
+        turn = np.floor((time[i] - time[0]) * frequency / factor)
+        if turn != current[cell]:  # points come in order of time, so a turn is over once the next begins
+            if points[cell] > 0:
+                one = held[cell] / points[cell]
+                turns[cell] += 1
+                turn_mean[cell] += one
+                turn_square[cell] += one * one
+            current[cell], held[cell], points[cell] = turn, 0.0, 0.0
+        held[cell] += value[i]
+        points[cell] += 1
+    for cell in range(size):
+        if points[cell] > 0:
+            one = held[cell] / points[cell]
+            turns[cell] += 1
+            turn_mean[cell] += one
+            turn_square[cell] += one * one
+        if count[cell] >= _LEAST_POINTS and turns[cell] >= _LEAST_TURNS:
+            mean[cell] /= count[cell]
+            within = max(square[cell] / count[cell] - mean[cell] ** 2, 0.0) / (count[cell] - 1)
+            middle = turn_mean[cell] / turns[cell]
+            between = max(turn_square[cell] / turns[cell] - middle**2, 0.0) / (turns[cell] - 1)
+            square[cell] = max(within, between)  # of the mean's error
+    for place in range(bins):
         top, bottom, seen = -1, -1, 0
-        for cycle in range(factor):
-            points = count[cycle, cell]
-            if points >= 10:
+        for cell in range(place, size, bins):
+            if count[cell] >= _LEAST_POINTS and turns[cell] >= _LEAST_TURNS:
                 seen += 1
-                mean[cycle, cell] /= points
-                spread = max(square[cycle, cell] / points - mean[cycle, cell] ** 2, 0.0)
-                square[cycle, cell] = spread / (points - 1)  # of the mean
-                if top < 0 or mean[cycle, cell] > mean[top, cell]:
-                    top = cycle
-                if bottom < 0 or mean[cycle, cell] < mean[bottom, cell]:
-                    bottom = cycle
-        if seen >= 2:
-            error = np.sqrt(square[top, cell] + square[bottom, cell])
-            if mean[top, cell] - mean[bottom, cell] > sigmas * error:
-                return True
+                if top < 0 or mean[cell] > mean[top]:
+                    top = cell
+                if bottom < 0 or mean[cell] < mean[bottom]:
+                    bottom = cell
+        if seen >= 2 and mean[top] - mean[bottom] > sigmas * np.sqrt(square[top] + square[bottom]):
+            return True
     return False
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from stellar.features.aliases import CANDIDATES, true_peak
 from stellar.features.folding import minima, whole_cycle
 from stellar.features.harmonics import fit_series
 from stellar.features.lightcurve_columns import LAGS_D, MINIMA, extractor
 from stellar.features.nufft import BLOCK
-from stellar.features.periodogram import Grid, Window, grid_of, highest, highest_elsewhere, refine
+from stellar.features.periodogram import Grid, Window, grid_of, highest, highest_elsewhere, peaks, reach_of, refine
 from stellar.features.periods import HARMONICS, Fourier, frequency_error, log10_false_alarm
 from stellar.features.timescales import asymmetry, quantiles, slow_scatter, structure, variance
 from stellar.features.variability import Curve, excursions, flicker, fourier_shape
@@ -98,7 +99,10 @@ def _block(curves: list[Curve], grids: list[Grid]) -> list[dict[str, float]]:
             one, grid, time, weight = found[row], grids[row], times[row], window.weights[row]
             if number == 1:
                 _slow_and_fast(one, spectra[row], grid)
-            one |= _prewhitened(number, time, lefts[row], courses[row], weight, spectra[row], grid)
+                peak = 1 / one["period_ls_d"], one["ls_power"]
+            else:
+                _, *peak = _peak(time, lefts[row], weight, spectra[row], grid)
+            one |= _prewhitened(number, time, lefts[row], courses[row], weight, *peak)
         if number < PREWHITENED:
             spectra = window.powers(lefts)
     return found
@@ -107,17 +111,28 @@ def _block(curves: list[Curve], grids: list[Grid]) -> list[dict[str, float]]:
 def _peak(
     time: np.ndarray, value: np.ndarray, weight: np.ndarray, power: np.ndarray, grid: Grid
 ) -> tuple[int, float, float]:
-    best = int(highest(power, grid.first, grid.last))
+    """Index of the highest peak, and its frequency and power measured on the points."""
+    best = highest(power, grid.first, grid.last)
     frequency, height = refine(time, value, weight, best * grid.step, grid.step)
     return best, frequency, height
+
+
+def _peak_among_aliases(
+    time: np.ndarray, value: np.ndarray, weight: np.ndarray, power: np.ndarray, grid: Grid
+) -> tuple[int, float, float]:
+    """The same, of the highest peak or the one of its daily aliases that fits better."""
+    at = np.empty(CANDIDATES, np.int64)
+    count = peaks(power, grid.first, reach_of(grid, time[-1]), at)
+    return true_peak(time, value, weight, power, at[: max(count, 1)], grid.step)
 
 
 def _of_curve(
     curve: Curve, course: np.ndarray, time: np.ndarray, weight: np.ndarray, power: np.ndarray, grid: Grid
 ) -> dict[str, float]:
     n, span = len(time), float(time[-1])
-    best, frequency, height = _peak(time, course, weight, power, grid)
-    reach = int(np.ceil(2 / (span * grid.step)))
+    # space telescopes do not wait for the night
+    best, frequency, height = (_peak if curve.dense else _peak_among_aliases)(time, course, weight, power, grid)
+    second = float(highest_elsewhere(power, grid.first, float(best), reach_of(grid, span)))
     period = 1 / frequency
     period_err = frequency_error(n, span, height) * period**2
     # folded less than twice and a half, a curve is compared with nothing but itself
@@ -145,7 +160,7 @@ def _of_curve(
         "fold_ratio": ratio,
         "ls_power": height,
         "ls_log10_fap": log10_false_alarm(height, n, grid.last * grid.step, variance(time)),
-        "ls_second_power": float(highest_elsewhere(power, grid.first, float(best), reach)) / max(height, 1e-12),
+        "ls_second_power": second / max(height, 1e-12),
         "fourier_explained": explained,
         **fourier_shape(at_peak),
         **dict(zip(MINIMA, lows.tolist(), strict=True)),
@@ -188,11 +203,10 @@ def _prewhitened(
     left: np.ndarray,
     course: np.ndarray,
     weight: np.ndarray,
-    power: np.ndarray,
-    grid: Grid,
+    frequency: float,
+    height: float,
 ) -> dict[str, float]:
-    """Measure the highest peak of what is left, and take its Fourier series out of it, in place."""
-    _, frequency, height = _peak(time, left, weight, power, grid)
+    """Measure a peak of what is left, and take its Fourier series out of it, in place."""
     model = np.empty(len(time))
     coefficients, _, _ = fit_series(time, left, weight, frequency, PREWHITENING_HARMONICS, model)
     h = PREWHITENING_HARMONICS

@@ -39,6 +39,11 @@ def grid_of(span_d: float, fmin: float | None, fmax: float, samples_per_peak: in
     return Grid(step, first, max(int(np.ceil(fmax / step - 1e-9)), first + 16))
 
 
+def reach_of(grid: Grid, span_d: float) -> int:
+    """Grid points in two resolution elements: what lies nearer to a peak is the peak."""
+    return int(np.ceil(2 / (span_d * grid.step)))
+
+
 class Window:
     """What the times and weights of a block of curves give to all their periodograms.
 
@@ -204,3 +209,66 @@ def refine(time: np.ndarray, value: np.ndarray, weight: np.ndarray, frequency: f
         if abs(at - frequency) > reach:
             break
     return best_frequency, max(min(best_power, 1.0), 0.0)
+
+
+@kernel
+def power_at(time: np.ndarray, value: np.ndarray, weight: np.ndarray, frequency: float) -> float:
+    """Generalised Lomb-Scargle power at one frequency, on the points; weights of any sum."""
+    n = len(time)
+    cycles, cosine, sine = np.empty(n), np.empty(n), np.empty(n)
+    whole = mean = 0.0
+    for i in range(n):
+        cycles[i] = frequency * (time[i] - time[0])
+        whole += weight[i]
+        mean += weight[i] * value[i]
+    mean /= whole
+    waves(cycles, cosine, sine)
+    c = s = cc = ss = cs = yc = ys = total = 0.0
+    for i in range(n):
+        w, y = weight[i] / whole, value[i] - mean
+        c += w * cosine[i]
+        s += w * sine[i]
+        cc += w * cosine[i] ** 2
+        ss += w * sine[i] ** 2
+        cs += w * cosine[i] * sine[i]
+        yc += w * y * cosine[i]
+        ys += w * y * sine[i]
+        total += w * y * y
+    cc, ss, cs = cc - c * c, ss - s * s, cs - c * s
+    determinant = cc * ss - cs * cs
+    if not determinant > LEAST_DETERMINANT or not total > 0:
+        return 0.0
+    return (ss * yc * yc + cc * ys * ys - 2 * cs * yc * ys) / (determinant * total)
+
+
+@kernel
+def peaks(power: np.ndarray, first: int, reach: int, found: np.ndarray) -> int:
+    """Highest local maxima that stand more than `reach` apart, highest first; how many there are goes back."""
+    count = 0
+    most = len(found)
+    for k in range(first, len(power)):
+        height = power[k]
+        if count == most and height <= power[found[most - 1]]:
+            continue
+        if (k > first and power[k - 1] > height) or (k + 1 < len(power) and power[k + 1] >= height):
+            continue
+        place = count
+        hidden = False
+        for i in range(count):
+            if abs(found[i] - k) <= reach:
+                if power[found[i]] >= height:
+                    hidden = True
+                else:
+                    place = i
+                break
+        if hidden:
+            continue
+        if place == count:
+            if count < most:
+                count += 1
+            place = count - 1
+        while place > 0 and power[found[place - 1]] < height:
+            found[place] = found[place - 1]
+            place -= 1
+        found[place] = k
+    return count

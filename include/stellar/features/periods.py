@@ -9,7 +9,7 @@ from scipy.special import gammaln
 
 from stellar.features.folding import whole_cycle
 from stellar.features.harmonics import fit_series
-from stellar.features.periodogram import Window, grid_of, highest, highest_elsewhere, refine
+from stellar.features.periodogram import Window, grid_of, highest, highest_elsewhere, reach_of, refine
 
 HARMONICS = 5
 
@@ -85,13 +85,13 @@ def strongest_peak(
     power = window.powers([value])[0]
     best = int(highest(power, grid.first, grid.last))
     frequency, height = refine(time, value, window.weights[0], best * grid.step, grid.step)
-    reach = int(np.ceil(2 / (span * grid.step)))
+    second = float(highest_elsewhere(power, grid.first, float(best), reach_of(grid, span)))
     return Peak(
         frequency=frequency,
         frequency_err=frequency_error(len(time), span, height),
         power=height,
         log10_fap=log10_false_alarm(height, len(time), grid.last * grid.step, float(np.var(time))),
-        second_power=float(highest_elsewhere(power, grid.first, float(best), reach)) / max(height, 1e-12),
+        second_power=second / max(height, 1e-12),
     )
 
 
