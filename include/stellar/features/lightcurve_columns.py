@@ -80,9 +80,15 @@ _OWN = (
     Feature("amplitude_snr", None, "Central 96% range over the noise"),
     Feature("trend", None, "Height of the parabola taken out"),
     Feature("flicker_8h", None, "Scatter faster than 8 hours beyond the noise (after Bastien et al. 2013)"),
-    Feature("period_ls_d", "d", "Period of the highest Lomb-Scargle peak"),
+    Feature(
+        "period_ls_d", "d", "Period of the highest Lomb-Scargle peak, or of the daily alias of it that fits better"
+    ),
     Feature("period_ls_err_d", "d", "Its error (Montgomery & O'Donoghue 1999)"),
-    Feature("period_d", "d", "Whole cycle: the multiple of period_ls_d whose cycles are alike"),
+    Feature(
+        "period_d",
+        "d",
+        "Whole cycle: the multiple of period_ls_d whose cycles are alike, or the period of a box that fits better",
+    ),
     Feature("period_err_d", "d", "Its error"),
     Feature("period_multiple", None, "period_d over period_ls_d"),
     Feature("fold_ratio", None, "Folded variance at period_d over that at period_ls_d"),
@@ -121,7 +127,13 @@ _OWN = (
     Feature("fast_log10_frequency", "d-1", "log10 frequency (per day) of the highest peak above 0.1 per day"),
     Feature("fast_power", None, "Its power"),
     *_prewhitened(),
+    Feature("bls_period_d", "d", "Period of the best box (Kovacs et al. 2002) near multiples of the highest peaks"),
+    Feature("bls_duration_d", "d", "Its length"),
+    Feature("bls_depth", None, "Its depth, of ln flux or relative flux"),
+    Feature("bls_depth_err", None, "Its error"),
+    Feature("bls_power", None, "Share of the chi-square that the box takes away"),
 )
+BOXES = ("bls_period_d", "bls_duration_d", "bls_depth", "bls_depth_err", "bls_power")
 FEATURES = _EXTRACTED + _OWN
 MINIMA = (
     "primary_depth",

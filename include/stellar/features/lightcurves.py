@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "fmin_per_day": None,
     "fmax_per_day": 50.0,
     "samples_per_peak": 5,
+    "boxes": True,  # look for eclipses, too
 }
 MAGNITUDES: dict[str, Any] = {
     "kind": "mag",

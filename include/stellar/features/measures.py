@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from stellar.features.aliases import CANDIDATES, true_peak
+from stellar.features.boxes import Box, box_near
 from stellar.features.folding import minima, whole_cycle
 from stellar.features.harmonics import fit_series
-from stellar.features.lightcurve_columns import LAGS_D, MINIMA, extractor
+from stellar.features.lightcurve_columns import BOXES, LAGS_D, MINIMA, extractor
 from stellar.features.nufft import BLOCK
 from stellar.features.periodogram import Grid, Window, grid_of, highest, highest_elsewhere, peaks, reach_of, refine
 from stellar.features.periods import HARMONICS, Fourier, frequency_error, log10_false_alarm
@@ -23,6 +24,8 @@ PREWHITENED = 3
 PREWHITENING_HARMONICS = 4
 DIVIDING_FREQUENCY = 0.1  # per day, between the slow and the fast peak
 CYCLE_SIGMAS = 7.0
+BOX_GAIN = 0.02  # of the variance, beyond what the Fourier series explains, for a box's period to be the star's
+LEAST_TURNS = 3  # eclipses seen
 _LAGS = np.array([0.0, *LAGS_D.values()])
 _SHARES = np.array([0.02, 0.10, 0.25, 0.5, 0.75, 0.90, 0.98])
 
@@ -34,7 +37,7 @@ def curves_features(curves: Sequence[Curve], settings: Mapping[str, Any], thread
     ----------
     curves : sequence of Curve
     settings : mapping
-        `fmin_per_day`, `fmax_per_day`, `samples_per_peak`.
+        `fmin_per_day`, `fmax_per_day`, `samples_per_peak`, `boxes`.
     threads : int
         The values do not depend on it.
     """
@@ -49,7 +52,7 @@ def curves_features(curves: Sequence[Curve], settings: Mapping[str, Any], thread
             blocks.append([i])
 
     def work(block: list[int]) -> list[dict[str, float]]:
-        return _block([curves[i] for i in block], [grids[i] for i in block])
+        return _block([curves[i] for i in block], [grids[i] for i in block], settings["boxes"])
 
     if threads > 1:
         with ThreadPoolExecutor(threads) as pool:
@@ -82,13 +85,13 @@ def _grid(curve: Curve, settings: Mapping[str, Any]) -> Grid:
     return grid_of(span, settings["fmin_per_day"], fmax, settings["samples_per_peak"])
 
 
-def _block(curves: list[Curve], grids: list[Grid]) -> list[dict[str, float]]:
+def _block(curves: list[Curve], grids: list[Grid], boxes: bool) -> list[dict[str, float]]:
     times = [curve.time - curve.time[0] for curve in curves]
     window = Window(times, [1 / curve.course_error**2 for curve in curves], grids)
     courses = [curve.course for curve in curves]
     spectra = window.powers(courses)
     found = [
-        _of_curve(curve, course, time, weight, power, grid)
+        _of_curve(curve, course, time, weight, power, grid, boxes)
         for curve, course, time, weight, power, grid in zip(
             curves, courses, times, window.weights, spectra, grids, strict=True
         )
@@ -117,33 +120,41 @@ def _peak(
     return best, frequency, height
 
 
-def _peak_among_aliases(
-    time: np.ndarray, value: np.ndarray, weight: np.ndarray, power: np.ndarray, grid: Grid
-) -> tuple[int, float, float]:
-    """The same, of the highest peak or the one of its daily aliases that fits better."""
-    at = np.empty(CANDIDATES, np.int64)
-    count = peaks(power, grid.first, reach_of(grid, time[-1]), at)
-    return true_peak(time, value, weight, power, at[: max(count, 1)], grid.step)
-
-
 def _of_curve(
-    curve: Curve, course: np.ndarray, time: np.ndarray, weight: np.ndarray, power: np.ndarray, grid: Grid
+    curve: Curve,
+    course: np.ndarray,
+    time: np.ndarray,
+    weight: np.ndarray,
+    power: np.ndarray,
+    grid: Grid,
+    boxes: bool,
 ) -> dict[str, float]:
     n, span = len(time), float(time[-1])
+    at = np.empty(CANDIDATES, np.int64)
+    at = at[: max(peaks(power, grid.first, reach_of(grid, span), at), 1)]
     # space telescopes do not wait for the night
-    best, frequency, height = (_peak if curve.dense else _peak_among_aliases)(time, course, weight, power, grid)
+    best, frequency, height = true_peak(time, course, weight, power, at[:1] if curve.dense else at, grid.step)
     second = float(highest_elsewhere(power, grid.first, float(best), reach_of(grid, span)))
     period = 1 / frequency
     period_err = frequency_error(n, span, height) * period**2
     # folded less than twice and a half, a curve is compared with nothing but itself
     multiple, ratio = whole_cycle(time, course, weight, frequency, span / 2.5, CYCLE_SIGMAS)
     model = np.empty(n)
+    cuts = np.empty(len(_SHARES))
+    quantiles(np.sort(course), _SHARES, cuts)
     at_peak = Fourier.of(*fit_series(time, course, weight, frequency, HARMONICS, model))
     explained = at_peak.explained
     if multiple > 1:
         _, _, explained = fit_series(time, course, weight, frequency / multiple, HARMONICS, model)
+    box = None
+    if boxes and asymmetry(cuts[0], cuts[3], cuts[6]) > 0.5:  # dips reach farther than what stands out above
+        near = [frequency, *(refine(time, course, weight, k * grid.step, grid.step)[0] for k in at[1:3])]
+        box = box_near(time, course, curve.course_error, near, grid.step)
+    whole = period * multiple
+    if box is not None and box.turns >= LEAST_TURNS and box.power > explained + BOX_GAIN:
+        whole = box.period_d
     lows = np.empty(len(MINIMA))
-    minima(time, curve.flux, frequency / multiple, lows)
+    minima(time, curve.flux, 1 / whole, lows)
     return {
         "n_points": float(n),
         "span_d": span,
@@ -154,9 +165,9 @@ def _of_curve(
         "flicker_8h": flicker(curve),
         "period_ls_d": period,
         "period_ls_err_d": period_err,
-        "period_d": period * multiple,
-        "period_err_d": period_err * multiple,
-        "period_multiple": float(multiple),
+        "period_d": whole,
+        "period_err_d": period_err * whole / period,
+        "period_multiple": whole / period,
         "fold_ratio": ratio,
         "ls_power": height,
         "ls_log10_fap": log10_false_alarm(height, n, grid.last * grid.step, variance(time)),
@@ -165,15 +176,19 @@ def _of_curve(
         **fourier_shape(at_peak),
         **dict(zip(MINIMA, lows.tolist(), strict=True)),
         **excursions(curve, model if explained > 0.5 else None),
-        **_timescales(time, course),
+        **_timescales(time, course, cuts),
+        **_box_columns(box),
     }
 
 
-def _timescales(time: np.ndarray, course: np.ndarray) -> dict[str, float]:
+def _box_columns(box: Box | None) -> dict[str, float]:
+    found = [] if box is None else [box.period_d, box.duration_d, box.depth, box.depth_err, box.power]
+    return dict(zip(BOXES, found or [float("nan")] * len(BOXES), strict=True))
+
+
+def _timescales(time: np.ndarray, course: np.ndarray, cuts: np.ndarray) -> dict[str, float]:
     lags = np.empty(len(LAGS_D))
     structure(time, course, _LAGS, lags)
-    cuts = np.empty(len(_SHARES))
-    quantiles(np.sort(course), _SHARES, cuts)
     return {
         **{f"structure_{name}": value for name, value in zip(LAGS_D, lags.tolist(), strict=True)},
         "scatter_30d_means": slow_scatter(time, course, 30.0, 3),
