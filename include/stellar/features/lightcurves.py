@@ -15,6 +15,7 @@ from stellar.features.lightcurve_columns import lightcurve_schema
 from stellar.features.measures import curves_features
 from stellar.features.objects import ASSOCIATIONS, associations_input, object_ids
 from stellar.features.ragged import Ragged, ragged
+from stellar.features.timescales import middle
 from stellar.features.variability import Curve, clean
 
 VERSION = 2
@@ -103,7 +104,7 @@ def lightcurve_features(
     found = curves_features([curve for _, curve in usable], settings, threads)
     if kind == "mag":
         for one, row in zip(found, rows, strict=True):
-            one["mag_median"] = float(np.nanmedian(lists["value"][row]))
+            one["mag_median"] = float(middle(lists["value"][row]))
     schema = lightcurve_schema(settings["carry"], magnitudes=kind == "mag")
     return _table(table, objects, rows, found, schema), dict(filtered), reasons
 

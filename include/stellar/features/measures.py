@@ -17,7 +17,7 @@ from stellar.features.lightcurve_columns import BOXES, LAGS_D, MINIMA, extractor
 from stellar.features.nufft import BLOCK
 from stellar.features.periodogram import Grid, Window, grid_of, highest, highest_elsewhere, peaks, reach_of, refine
 from stellar.features.periods import HARMONICS, Fourier, frequency_error, log10_false_alarm
-from stellar.features.timescales import asymmetry, quantiles, slow_scatter, structure, variance
+from stellar.features.timescales import asymmetry, middle, quantiles, slow_scatter, structure, variance
 from stellar.features.variability import Curve, excursions, flicker, fourier_shape
 
 PREWHITENED = 3
@@ -160,7 +160,7 @@ def _of_curve(
         "span_d": span,
         "cadence_d": curve.cadence_d,
         "noise": curve.noise,
-        "mean_error": float(np.median(curve.error)),
+        "mean_error": float(middle(curve.error)),
         "trend": curve.trend,
         "flicker_8h": flicker(curve),
         "period_ls_d": period,

@@ -58,9 +58,10 @@ def _keep_freed_memory() -> None:
 
 
 @kernel
-def spread(x: np.ndarray, weight: np.ndarray, stretch: float, table: np.ndarray, grid: np.ndarray) -> None:
-    """Add each weight to the cells around `stretch * x` (turns) of a periodic grid."""
-    size = len(grid)
+def footprints(
+    x: np.ndarray, stretch: float, size: int, table: np.ndarray, cells: np.ndarray, shares: np.ndarray
+) -> None:
+    """First cell and kernel values of each point `stretch * x` (turns) on a periodic grid."""
     width = table.shape[1]
     steps = table.shape[0] - 2
     for i in range(len(x)):
@@ -70,37 +71,65 @@ def spread(x: np.ndarray, weight: np.ndarray, stretch: float, table: np.ndarray,
         place = (at - cell) * steps
         row = int(place)
         rest = np.float32(place - row)
+        cells[i] = cell - width // 2 + 1
+        for j in range(width):
+            shares[i, j] = table[row, j] + rest * (table[row + 1, j] - table[row, j])
+
+
+@kernel
+def spread(weight: np.ndarray, cells: np.ndarray, shares: np.ndarray, grid: np.ndarray) -> None:
+    """Add each weight to the cells of its footprint."""
+    size = len(grid)
+    width = shares.shape[1]
+    for i in range(len(weight)):
         value = np.float32(weight[i])
-        first = cell - width // 2 + 1
+        first = cells[i]
         if first >= 0 and first + width <= size:
+            under = grid[first : first + width]
             for j in range(width):
-                grid[first + j] += value * (table[row, j] + rest * (table[row + 1, j] - table[row, j]))
+                under[j] += value * shares[i, j]
         else:
             for j in range(width):
-                grid[(first + j) % size] += value * (table[row, j] + rest * (table[row + 1, j] - table[row, j]))
+                grid[(first + j) % size] += value * shares[i, j]
 
 
-def raw_sums(
-    x: Sequence[np.ndarray], weights: Sequence[np.ndarray], count: int, size: int, stretch: float = 1.0
-) -> np.ndarray:
-    """Sums of weight exp(-2 pi i k stretch x), each over `correction(size)[k]`, for k = 0 .. count - 1.
+class Footprints:
+    """Where the points of a block of curves lie on the grid; made once for all that is spread from them.
 
     Parameters
     ----------
-    x, weights : sequence of float64[n]
-        A pair for each of at most `BLOCK` curves; x in turns.
-    count, size : int
-        `size` is the `grid_size` of at least `count`.
-
-    Returns
-    -------
-    complex64[BLOCK, count]
-        Rows beyond the curves are 0. The block is always full, so that a curve's sums do not depend, in their last
-        digits, on which others it was transformed with.
+    x : sequence of float64[n]
+        Of at most `BLOCK` curves, in turns.
+    size : int
+    stretch : float
     """
-    _keep_freed_memory()
-    grid = np.zeros((BLOCK, size), np.float32)
-    table = kernel_table()
-    for row, (at, weight) in enumerate(zip(x, weights, strict=True)):
-        spread(at, weight, stretch, table, grid[row])
-    return scipy.fft.rfft(grid, axis=1, workers=1)[:, :count]
+
+    def __init__(self, x: Sequence[np.ndarray], size: int, stretch: float = 1.0) -> None:
+        _keep_freed_memory()
+        self.size = size
+        self._of = []
+        for one in x:
+            cells, shares = np.empty(len(one), np.int64), np.empty((len(one), WIDTH), np.float32)
+            footprints(one, stretch, size, kernel_table(), cells, shares)
+            self._of.append((cells, shares))
+
+    def sums(self, weights: Sequence[np.ndarray], count: int) -> np.ndarray:
+        """Sums of weight exp(-2 pi i k stretch x), each over `correction(size)[k]`, for k = 0 .. count - 1.
+
+        Parameters
+        ----------
+        weights : sequence of float64[n]
+            Of each curve.
+        count : int
+            `size` is the `grid_size` of at least this.
+
+        Returns
+        -------
+        complex64[BLOCK, count]
+            Rows beyond the curves are 0. The block is always full, so that a curve's sums do not depend, in their last
+            digits, on which others it was transformed with.
+        """
+        grid = np.zeros((BLOCK, self.size), np.float32)
+        for row, (weight, (cells, shares)) in enumerate(zip(weights, self._of, strict=True)):
+            spread(weight, cells, shares, grid[row])
+        return scipy.fft.rfft(grid, axis=1, workers=1)[:, :count]

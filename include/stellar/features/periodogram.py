@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from stellar.features.kernels import kernel, waves
-from stellar.features.nufft import correction, grid_size, raw_sums
+from stellar.features.nufft import Footprints, correction, grid_size
 
 LEAST_DETERMINANT = 1e-3  # of at most 1/4; below it the times cannot tell a sinusoid from its mean
 
@@ -26,7 +27,7 @@ class Grid:
     first: int
     last: int
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Length of the transforms' grid; curves of one size are transformed together."""
         return grid_size(self.last + 1)
@@ -59,10 +60,11 @@ class Window:
         self.grids = list(grids)
         self.size = self.grids[0].size
         self.count = max(grid.last for grid in self.grids) + 1
-        self.turns = [time * grid.step for time, grid in zip(times, self.grids, strict=True)]
+        turns = [time * grid.step for time, grid in zip(times, self.grids, strict=True)]
         self.weights = [weight / weight.sum() for weight in weights]
-        self._once = raw_sums(self.turns, self.weights, self.count, self.size)
-        self._twice = raw_sums(self.turns, self.weights, self.count, self.size, stretch=2.0)
+        self._footprints = Footprints(turns, self.size)
+        self._once = self._footprints.sums(self.weights, self.count)
+        self._twice = Footprints(turns, self.size, stretch=2.0).sums(self.weights, self.count)
 
     def powers(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Power at each frequency of each curve's grid, float32[last + 1], 0 below `first`."""
@@ -75,7 +77,7 @@ class Window:
         # single precision does not hold the square of what is very small
         scales = [np.sqrt(variance) if variance > 0 else 1.0 for variance in variances]
         scaled = [one / scale for one, scale in zip(centred, scales, strict=True)]
-        found = raw_sums(self.turns, scaled, self.count, self.size)
+        found = self._footprints.sums(scaled, self.count)
         factor = correction(self.size)
         powers = []
         for row, grid in enumerate(self.grids):
