@@ -152,7 +152,9 @@ def _of_curve(
         box = box_near(time, course, curve.course_error, near, grid.step)
     whole = period * multiple
     if box is not None and box.turns >= LEAST_TURNS and box.power > explained + BOX_GAIN:
-        whole = box.period_d
+        # one box serves two unlike eclipses best at half their period
+        again, _ = whole_cycle(time, course, weight, 1 / box.period_d, span / 2.5, CYCLE_SIGMAS)
+        whole = box.period_d * again
     lows = np.empty(len(MINIMA))
     minima(time, curve.flux, 1 / whole, lows)
     return {
