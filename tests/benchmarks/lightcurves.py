@@ -1,4 +1,4 @@
-"""Light-curve features: ours beside astropy's Lomb-Scargle, nifty-ls and the extractor of light-curve, on the same curves.
+"""Light-curve features: ours beside astropy's Lomb-Scargle, nifty-ls and light-curve's extractor, on the same curves.
 
 Run as a process in the platform's environment: `.venv/bin/python tests/benchmarks/lightcurves.py` prints one line of
 JSON: milliseconds a curve of each tool, round by round, the tools taking turns, so that what else the machine does

@@ -305,8 +305,8 @@ def lightcurves(part: dict) -> list[str]:
     header = ["a curve", "median", "fastest round", "faster than astropy", "peak memory"]
     return [
         f"Measured {part['date']}; {part['curves']} curves from the ground with gaps of days and seasons, "
-        f"{part['points']:,} points and {part['frequencies']:,} frequencies each; {len(part['ms']['astropy'])} rounds in "
-        "which the tools take turns, one thread each unless said. Ratios are of the same round, the median of them.",
+        f"{part['points']:,} points and {part['frequencies']:,} frequencies each; {len(part['ms']['astropy'])} rounds "
+        "in which the tools take turns, one thread each unless said. Ratios are of the same round, the median of them.",
         rows(header, lines),
     ]
 

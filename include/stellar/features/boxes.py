@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stellar.features.kernels import kernel
+from stellar.features.kernels import ROUNDING, kernel
 
 LENGTHS = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.18)  # of a box, in cycles
 BINS = 200
@@ -112,8 +112,9 @@ def _best_of(
 def _centred(value: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     weight = 1 / error**2
     weight = weight / weight.sum()
-    value = value - weight @ value
-    return value, weight, float(weight @ value**2)
+    centred = value - weight @ value
+    variance = float(weight @ centred**2)
+    return centred, weight, variance if variance > (ROUNDING * np.abs(value).max()) ** 2 else 0.0
 
 
 def strongest_box(

@@ -9,6 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 
+ROUNDING = 1e-13  # of the largest value: less scatter than that is none
 # Sums may be taken in any order and fused, so that loops become vector code; NaN and infinity keep their meaning.
 _FREEDOMS = {"contract", "reassoc", "nsz", "arcp"}
 _SINE = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(10))

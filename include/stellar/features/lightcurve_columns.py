@@ -36,7 +36,7 @@ def _with_errors(features: Iterable[tuple[str, str | None, str]]) -> Iterator[Fe
 
 def _prewhitened() -> Iterator[Feature]:
     for n, of in ((1, "the curve"), (2, "the curve without f1"), (3, "the curve without f1 and f2")):
-        yield Feature(f"f{n}_log10_frequency", "d-1", f"log10 frequency (per day) of the highest peak of {of}")
+        yield Feature(f"f{n}_log10_frequency", None, f"log10 frequency (per day) of the highest peak of {of}")
         yield Feature(f"f{n}_power", None, f"Its power in {of}")
         yield Feature(f"f{n}_log10_amplitude", None, f"log10 amplitude at f{n}, of ln flux or relative flux")
         for k in (2, 3):
@@ -122,9 +122,9 @@ _OWN = (
         Feature(f"asymmetry_{p}", None, f"Share of the range from percentile {p} to {100 - p} that is below the median")
         for p in (2, 10, 25)
     ),
-    Feature("slow_log10_frequency", "d-1", "log10 frequency (per day) of the highest peak below 0.1 per day"),
+    Feature("slow_log10_frequency", None, "log10 frequency (per day) of the highest peak below 0.1 per day"),
     Feature("slow_power", None, "Its power"),
-    Feature("fast_log10_frequency", "d-1", "log10 frequency (per day) of the highest peak above 0.1 per day"),
+    Feature("fast_log10_frequency", None, "log10 frequency (per day) of the highest peak above 0.1 per day"),
     Feature("fast_power", None, "Its power"),
     *_prewhitened(),
     Feature("bls_period_d", "d", "Period of the best box (Kovacs et al. 2002) near multiples of the highest peaks"),
@@ -144,6 +144,42 @@ MINIMA = (
     "secondary_phase",
     "depth_ratio",
 )
+
+
+_OURS = "this platform"
+#: Where each definition comes from, by the start of the name; the longest start that fits counts.
+SOURCES = {
+    **{one.name: "Malanchev et al. (2021)" for one in _EXTRACTED},
+    "stetson_K": "Stetson (1996), by Malanchev et al. (2021)",
+    "eta": "von Neumann (1941), by Malanchev et al. (2021)",
+    "otsu": "Otsu (1979), by Malanchev et al. (2021)",
+    **dict.fromkeys(("n_points", "span_d", "cadence_d", "mean_error", "trend"), _OURS),
+    **dict.fromkeys(("noise", "amplitude_snr"), "median absolute step, scaled to a normal's standard deviation"),
+    "flicker_8h": "after Bastien et al. (2013)",
+    "period_ls": "Zechmeister & Kuerster (2009)",
+    "period_ls_err_d": "Montgomery & O'Donoghue (1999), eq. 14",
+    "period_d": _OURS,
+    "period_err_d": "Montgomery & O'Donoghue (1999), eq. 14",
+    "period_multiple": _OURS,
+    "fold_ratio": "Stellingwerf (1978)",
+    "ls_power": "Zechmeister & Kuerster (2009), eq. 5",
+    "ls_log10_fap": "Baluev (2008)",
+    "ls_second_power": _OURS,
+    **dict.fromkeys(("fourier", "r21", "r31", "r41", "phi21", "phi31"), "Simon & Lee (1981)"),
+    "rise_fraction": "Simon & Lee (1981)",
+    **dict.fromkeys(("primary", "secondary", "depth_ratio"), _OURS),
+    **dict.fromkeys(("flare", "dip"), _OURS),
+    "structure": "Simonetti, Cordes & Heeschen (1985)",
+    **dict.fromkeys(("scatter", "asymmetry"), _OURS),
+    **dict.fromkeys(("slow", "fast"), "Zechmeister & Kuerster (2009)"),
+    **dict.fromkeys(("f1", "f2", "f3"), "prewhitening as Debosscher et al. (2007); Simon & Lee (1981)"),
+    "bls": "Kovacs, Zucker & Mazeh (2002)",
+}
+
+
+def source_of(name: str) -> str:
+    """Where a feature's definition comes from."""
+    return SOURCES[max((start for start in SOURCES if name.startswith(start)), key=len)]
 
 
 @cache

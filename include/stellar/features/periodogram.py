@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from stellar.features.kernels import kernel, waves
+from stellar.features.kernels import ROUNDING, kernel, waves
 from stellar.features.nufft import Footprints, correction, grid_size
 
 LEAST_DETERMINANT = 1e-3  # of at most 1/4; below it the times cannot tell a sinusoid from its mean
@@ -73,7 +73,8 @@ class Window:
             mean = weight @ value
             weighted = (value - mean) * weight
             centred.append(weighted)
-            variances.append(float(weighted @ (value - mean)))
+            variance = float(weighted @ (value - mean))
+            variances.append(variance if variance > (ROUNDING * np.abs(value).max()) ** 2 else 0.0)
         # single precision does not hold the square of what is very small
         scales = [np.sqrt(variance) if variance > 0 else 1.0 for variance in variances]
         scaled = [one / scale for one, scale in zip(centred, scales, strict=True)]
