@@ -14,7 +14,7 @@ from stellar.features.boxes import Box, box_near
 from stellar.features.folding import minima, whole_cycle
 from stellar.features.harmonics import fit_series
 from stellar.features.lightcurve_columns import BOXES, LAGS_D, MINIMA, extractor
-from stellar.features.nufft import BLOCK
+from stellar.features.nufft import rows_of
 from stellar.features.periodogram import Grid, Window, grid_of, highest, highest_elsewhere, peaks, reach_of, refine
 from stellar.features.periods import HARMONICS, Fourier, frequency_error, log10_false_alarm
 from stellar.features.timescales import asymmetry, middle, quantiles, slow_scatter, structure, variance
@@ -41,12 +41,15 @@ def curves_features(curves: Sequence[Curve], settings: Mapping[str, Any], thread
     threads : int
         The values do not depend on it.
     """
+    if not curves:
+        return []
     grids = [_grid(curve, settings) for curve in curves]
     # curves of one size of transform share blocks; they keep their order, so the cut is the same every time
     order = sorted(range(len(curves)), key=lambda i: (grids[i].size, i))
     blocks: list[list[int]] = []
     for i in order:
-        if blocks and len(blocks[-1]) < BLOCK and grids[blocks[-1][0]].size == grids[i].size:
+        size = grids[i].size
+        if blocks and len(blocks[-1]) < rows_of(size) and grids[blocks[-1][0]].size == size:
             blocks[-1].append(i)
         else:
             blocks.append([i])

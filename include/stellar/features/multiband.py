@@ -15,7 +15,7 @@ from scipy.stats import beta
 from stellar.errors import InputError
 from stellar.features.aliases import CANDIDATES, LEAST_GAIN, LEAST_POWER, are_aliases, harmonics_for
 from stellar.features.harmonics import fit_series
-from stellar.features.nufft import BLOCK
+from stellar.features.nufft import rows_of
 from stellar.features.periodogram import Window, grid_of, peaks, power_at, reach_of
 
 LEAST_POINTS = 6  # of a band: three are taken by its mean and its sinusoid
@@ -85,8 +85,9 @@ def multiband_peak(
     shares = np.array([_chi_square(value, weight) for value, weight in zip(values, weights, strict=True)])
     shares = shares / shares.sum() if shares.sum() > 0 else np.full(len(used), 1 / len(used))
     power = np.zeros(grid.last + 1, np.float32)
-    for first in range(0, len(used), BLOCK):
-        some = slice(first, first + BLOCK)
+    rows = rows_of(grid.size)
+    for first in range(0, len(used), rows):
+        some = slice(first, first + rows)
         window = Window(times[some], weights[some], [grid] * len(times[some]))
         for share, one in zip(shares[some], window.powers(values[some]), strict=True):
             power += np.float32(share) * one

@@ -19,6 +19,7 @@ from stellar.features.kernels import kernel
 BLOCK = 4  # rows that the FFT transforms at once
 OVERSAMPLING = 1.25
 WIDTH = 8  # grid cells under the kernel: 1e-5 at this oversampling (Barnett et al. 2019, eq. 3.2)
+_LONG = 1 << 21
 _STEPS = 1024  # of the kernel's table within a cell; straight lines between them are good to 1e-7
 _SHAPE = 0.98 * np.pi * WIDTH * (1 - 0.5 / OVERSAMPLING)
 _MANTISSAS = (16, 18, 20, 24, 25, 27, 30)
@@ -29,6 +30,11 @@ def grid_size(count: int) -> int:
     least = max(int(np.ceil(2 * OVERSAMPLING * count)), 64)
     power = max(int(np.floor(np.log2(least / 16))), 0)
     return next(m << p for p in (power, power + 1) for m in _MANTISSAS if m << p >= least)
+
+
+def rows_of(size: int) -> int:
+    """Curves in a block: one alone where the grid is long, for the sake of memory."""
+    return BLOCK if size <= _LONG else 1
 
 
 @lru_cache(maxsize=1)
@@ -99,7 +105,7 @@ class Footprints:
     Parameters
     ----------
     x : sequence of float64[n]
-        Of at most `BLOCK` curves, in turns.
+        Of at most `rows_of(size)` curves, in turns.
     size : int
     stretch : float
     """
@@ -125,11 +131,11 @@ class Footprints:
 
         Returns
         -------
-        complex64[BLOCK, count]
+        complex64[rows_of(size), count]
             Rows beyond the curves are 0. The block is always full, so that a curve's sums do not depend, in their last
             digits, on which others it was transformed with.
         """
-        grid = np.zeros((BLOCK, self.size), np.float32)
+        grid = np.zeros((rows_of(self.size), self.size), np.float32)
         for row, (weight, (cells, shares)) in enumerate(zip(weights, self._of, strict=True)):
             spread(weight, cells, shares, grid[row])
         return scipy.fft.rfft(grid, axis=1, workers=1)[:, :count]

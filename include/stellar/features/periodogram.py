@@ -51,7 +51,7 @@ class Window:
     Parameters
     ----------
     times, weights : sequence of float64[n]
-        Of at most `nufft.BLOCK` curves; times from each curve's first, weights of any sum.
+        Of at most `nufft.rows_of(size)` curves; times from each curve's first, weights of any sum.
     grids : sequence of Grid
         All of one size.
     """
