@@ -133,7 +133,7 @@ def _of_curve(
     boxes: bool,
 ) -> dict[str, float]:
     n, span = len(time), float(time[-1])
-    at = np.empty(CANDIDATES, np.int64)
+    at = np.full(CANDIDATES, grid.first)
     at = at[: max(peaks(power, grid.first, reach_of(grid, span), at), 1)]
     # space telescopes do not wait for the night
     best, frequency, height = true_peak(time, course, weight, power, at[:1] if curve.dense else at, grid.step)

@@ -96,7 +96,7 @@ def multiband_peak(
         found = (power_at(*band, frequency) for band in zip(times, values, weights, strict=True))
         return float(sum(share * one for share, one in zip(shares, found, strict=True)))
 
-    at = np.empty(CANDIDATES, np.int64)
+    at = np.full(CANDIDATES, grid.first)
     at = at[: max(peaks(power, grid.first, reach_of(grid, span), at), 1)]
     top = at[0] * grid.step
     best, best_gain = None, -np.inf

@@ -209,7 +209,7 @@ def refine(time: np.ndarray, value: np.ndarray, weight: np.ndarray, frequency: f
         if not own > 0:
             break
         at += dr / own
-        if abs(at - frequency) > reach:
+        if abs(at - frequency) > reach or at <= 0:
             break
     return best_frequency, max(min(best_power, 1.0), 0.0)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammaln
 
 from stellar.features.folding import whole_cycle
 from stellar.features.harmonics import fit_series
@@ -47,14 +47,15 @@ def log10_false_alarm(power: float, n: int, fmax: float, time_variance: float) -
     z = min(power, 1 - 1e-15)
     if n < 6:
         return 0.0
-    log_single = 0.5 * (n - 3) * np.log1p(-z)
-    log_gamma = 0.5 * np.log(2 / (n - 1)) + gammaln((n - 1) / 2) - gammaln((n - 2) / 2)
-    width = fmax * np.sqrt(4 * np.pi * time_variance)
-    log_tau = log_gamma + np.log(max(width, 1e-300)) + 0.5 * (n - 4) * np.log1p(-z) + 0.5 * np.log(0.5 * (n - 1) * z)
+    log_single = 0.5 * (n - 3) * math.log1p(-z)
+    log_gamma = 0.5 * math.log(2 / (n - 1)) + math.lgamma((n - 1) / 2) - math.lgamma((n - 2) / 2)
+    width = fmax * math.sqrt(4 * math.pi * time_variance)
+    log_height = math.log(max(0.5 * (n - 1) * z, 1e-300))
+    log_tau = log_gamma + math.log(max(width, 1e-300)) + 0.5 * (n - 4) * math.log1p(-z) + 0.5 * log_height
     if log_tau < -30:  # 1 - (1 - single) exp(-tau) = single + tau there
         return float(np.logaddexp(log_single, log_tau) / np.log(10))
-    tau = np.exp(min(log_tau, 50))
-    return float(np.log10(max(-np.expm1(np.log1p(-min(np.exp(log_single), 1 - 1e-16)) - tau), 1e-300)))
+    tau = math.exp(min(log_tau, 50))
+    return math.log10(max(-math.expm1(math.log1p(-min(math.exp(log_single), 1 - 1e-16)) - tau), 1e-300))
 
 
 def frequency_error(n: int, span_d: float, power: float) -> float:
@@ -133,9 +134,9 @@ class Fourier:
         """From what `fit_series` gives: constant, cosines and sines, and their covariance."""
         harmonics = len(coefficients) // 2
         a, b = coefficients[1 : harmonics + 1], coefficients[harmonics + 1 :]
-        diagonal = np.diag(covariance)
+        diagonal = covariance.diagonal()
         var_a, var_b = diagonal[1 : harmonics + 1], diagonal[harmonics + 1 :]
-        cross = np.diag(covariance[1 : harmonics + 1, harmonics + 1 :])
+        cross = covariance.diagonal(harmonics)[1:]
         amplitude = np.hypot(a, b)
         safe = np.maximum(amplitude, 1e-300)
         amplitude_err = np.sqrt(np.maximum(a**2 * var_a + b**2 * var_b + 2 * a * b * cross, 0)) / safe
