@@ -19,7 +19,7 @@ STELLAR := $(VENV)/bin/stellar
 help:  ## this list
 	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*  ## /\t/' | expand -t 12
 	@echo
-	@echo "BENCH=table|big|scaling|increment|cones|quality|full   BENCH_DIR=where made skies are kept (a temporary folder)"
+	@echo "BENCH=table|big|scaling|increment|cones|quality|lightcurves|full   BENCH_DIR=where made skies are kept (a temporary folder)"
 	@echo "PROFILE=simulated|tiny|real   DATA=folder of real files   STELLAR_HOME=where everything is kept (.stellar)"
 
 install:  ## the environment in .venv, from the lock file
@@ -53,6 +53,7 @@ lint: install-dev  ## style, types of configuration files, generated pages
 	@$(VENV)/bin/hadolint Dockerfile
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
 	@$(VENV)/bin/python ops/dags_page.py --check
+	@$(VENV)/bin/python ops/lightcurves_page.py --check
 
 lock: install  ## resolve pyproject.toml into the lock files anew
 	@ops/lock.sh

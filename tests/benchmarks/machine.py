@@ -9,7 +9,18 @@ from pathlib import Path
 
 from benchmarks.table import PEERS_PYTHON
 
-OURS = ("stellar-platform", "pyarrow", "numpy", "numba", "cdshealpix", "duckdb")
+OURS = (
+    "stellar-platform",
+    "pyarrow",
+    "numpy",
+    "numba",
+    "cdshealpix",
+    "duckdb",
+    "scipy",
+    "astropy",
+    "nifty-ls",
+    "light-curve",
+)
 PEERS = ("hats-import", "lsdb", "hats", "dask", "astropy", "scipy", "pyarrow", "duckdb")
 _ASK = "import sys; from importlib.metadata import version; print(*(version(name) for name in sys.argv[1:]))"
 

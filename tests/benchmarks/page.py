@@ -275,6 +275,42 @@ def cones(part: dict) -> list[str]:
     ]
 
 
+LIGHTCURVE_TOOLS = {
+    "astropy": "astropy `LombScargle(method='fast')` alone",
+    "nifty-ls": "nifty-ls (finufft) alone",
+    "light-curve": "light-curve: the same 20 statistics and its own coarser periodogram",
+    "stellar": "ours: every feature and the period, without boxes",
+    "stellar, both cores": "the same on both cores",
+    "stellar, with boxes": "with box least squares, one thread",
+}
+
+
+def faster(part: dict, name: str, than: str = "astropy") -> float:
+    """Median over the rounds of how many times faster a tool is than another of the same round."""
+    return median(theirs / ours for ours, theirs in zip(part["ms"][name], part["ms"][than], strict=True))
+
+
+def lightcurves(part: dict) -> list[str]:
+    """Features of light curves."""
+    lines = [
+        [
+            label,
+            f"{median(part['ms'][name]):.2f} ms",
+            f"{min(part['ms'][name]):.2f} ms",
+            times(faster(part, name)),
+            f"{part['peak_bytes'][name] / 2**20:,.0f} MiB",
+        ]
+        for name, label in LIGHTCURVE_TOOLS.items()
+    ]
+    header = ["a curve", "median", "fastest round", "faster than astropy", "peak memory"]
+    return [
+        f"Measured {part['date']}; {part['curves']} curves from the ground with gaps of days and seasons, "
+        f"{part['points']:,} points and {part['frequencies']:,} frequencies each; {len(part['ms']['astropy'])} rounds "
+        "in which the tools take turns, one thread each unless said. Ratios are of the same round, the median of them.",
+        rows(header, lines),
+    ]
+
+
 def _state(met: bool, text: str) -> str:
     return f"- {'met' if met else '**missed**'}: {text}"
 
@@ -315,6 +351,13 @@ def requirements(figures: dict) -> list[str]:
         found.append(_state(share < 0.04, f"a change to 1% takes {share:.1%} of a full build (under 4%)"))
         same = all(one["files"] and one["snapshot"] for one in part["same"].values())
         found.append(_state(same, "a change ends with the same keys and files as a full build"))
+    if part := figures.get("lightcurves"):
+        for name, least in (("stellar", 12), ("stellar, both cores", 20)):
+            value = faster(part, name)
+            threads = "on both cores" if "both" in name else "on one thread"
+            found.append(
+                _state(value >= least, f"light-curve features {threads}: {times(value)} astropy (at least {least})")
+            )
     if part := figures.get("cones"):
         slow = part["tools"]["stellar"]["p95_ms"]
         found.append(_state(slow < 30, f"10 arcsec cones on 20 M rows: 95th percentile {slow:.1f} ms (under 30)"))
@@ -341,6 +384,7 @@ SECTIONS = {
     "scaling": ("From 1 M to 50 M rows: `python ops/bench.py scaling`", scaling),
     "increment": ("A change to 1% of 20 M rows: `python ops/bench.py increment`", increment),
     "cones": ("Cones: `python ops/bench.py cones`", cones),
+    "lightcurves": ("Features of light curves: `python ops/bench.py lightcurves`", lightcurves),
 }
 
 

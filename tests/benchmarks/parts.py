@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from benchmarks import cones, pairs, quality, table
 from benchmarks import sky as skies
@@ -164,6 +165,16 @@ def linear_quality(bench: Bench, former: dict) -> dict:
     return {}
 
 
+def lightcurve_features(bench: Bench, former: dict) -> dict:
+    """Features of light curves beside astropy, nifty-ls and light-curve, in one process and in turns."""
+    command = [sys.executable, HERE / "lightcurves.py"]
+    found = measure(command).json()
+    peaks = {name: measure([*command, name], memory=True).peak_bytes for name in found["ms"]}
+    for name, took in found["ms"].items():
+        bench.say(f"  {name:20s} {median(took):7.2f} ms a curve, peak {peaks[name] / 2**20:,.0f} MiB")
+    return {"date": _now(), "peak_bytes": peaks} | found
+
+
 PARTS: dict[str, Callable[[Bench, dict], dict]] = {
     "table": small,
     "big": big,
@@ -171,4 +182,5 @@ PARTS: dict[str, Callable[[Bench, dict], dict]] = {
     "increment": increment,
     "cones": cone_searches,
     "quality": linear_quality,
+    "lightcurves": lightcurve_features,
 }

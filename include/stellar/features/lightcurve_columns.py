@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from stellar.lake.schema import field
 
+#: Bins of the structure function, each from the end of the one before: name and end in days.
+LAGS_D = {"7h": 0.3, "36h": 1.5, "5d": 5.0, "20d": 20.0, "60d": 60.0, "200d": 200.0}
 CARRIED = {
     "ra": (pa.float64(), "deg", "Right ascension, ICRS"),
     "dec": (pa.float64(), "deg", "Declination, ICRS"),
@@ -30,6 +32,18 @@ def _with_errors(features: Iterable[tuple[str, str | None, str]]) -> Iterator[Fe
     for name, unit, description in features:
         yield Feature(name, unit, description)
         yield Feature(f"{name}_err", unit, f"{description}, error")
+
+
+def _prewhitened() -> Iterator[Feature]:
+    for n, of in ((1, "the curve"), (2, "the curve without f1"), (3, "the curve without f1 and f2")):
+        yield Feature(f"f{n}_log10_frequency", None, f"log10 frequency (per day) of the highest peak of {of}")
+        yield Feature(f"f{n}_power", None, f"Its power in {of}")
+        yield Feature(f"f{n}_log10_amplitude", None, f"log10 amplitude at f{n}, of ln flux or relative flux")
+        for k in (2, 3):
+            yield Feature(f"f{n}_r{k}1", None, f"Amplitude {k} over amplitude 1 at f{n}")
+        for k in (2, 3):
+            yield Feature(f"f{n}_phi{k}1", "rad", f"Phase {k} minus {k} times phase 1 at f{n}")
+        yield Feature(f"f{n}_residual", None, f"Share of the variance left after f{n} with four harmonics")
 
 
 _EXTRACTED = (  # name, of the light-curve library (Malanchev et al. 2021), class and arguments
@@ -66,9 +80,15 @@ _OWN = (
     Feature("amplitude_snr", None, "Central 96% range over the noise"),
     Feature("trend", None, "Height of the parabola taken out"),
     Feature("flicker_8h", None, "Scatter faster than 8 hours beyond the noise (after Bastien et al. 2013)"),
-    Feature("period_ls_d", "d", "Period of the highest Lomb-Scargle peak"),
+    Feature(
+        "period_ls_d", "d", "Period of the highest Lomb-Scargle peak, or of the daily alias of it that fits better"
+    ),
     Feature("period_ls_err_d", "d", "Its error (Montgomery & O'Donoghue 1999)"),
-    Feature("period_d", "d", "Whole cycle: the multiple of period_ls_d whose cycles are alike"),
+    Feature(
+        "period_d",
+        "d",
+        "Whole cycle: the multiple of period_ls_d whose cycles are alike, or the period of a box that fits better",
+    ),
     Feature("period_err_d", "d", "Its error"),
     Feature("period_multiple", None, "period_d over period_ls_d"),
     Feature("fold_ratio", None, "Folded variance at period_d over that at period_ls_d"),
@@ -92,8 +112,74 @@ _OWN = (
     Feature("flare_amplitude", None, "Highest of them"),
     Feature("dip_count", None, "The same below"),
     Feature("dip_depth", None, "Deepest of them"),
+    *(
+        Feature(f"structure_{lag}", None, f"log10 of the structure function at lags of up to {lag}, over the variance")
+        for lag in LAGS_D
+    ),
+    Feature("scatter_30d_means", None, "Scatter of means over 30 days, over the scatter of the points"),
+    Feature("scatter_200d_means", None, "Scatter of means over 200 days, over the scatter of the points"),
+    *(
+        Feature(f"asymmetry_{p}", None, f"Share of the range from percentile {p} to {100 - p} that is below the median")
+        for p in (2, 10, 25)
+    ),
+    Feature("slow_log10_frequency", None, "log10 frequency (per day) of the highest peak below 0.1 per day"),
+    Feature("slow_power", None, "Its power"),
+    Feature("fast_log10_frequency", None, "log10 frequency (per day) of the highest peak above 0.1 per day"),
+    Feature("fast_power", None, "Its power"),
+    *_prewhitened(),
+    Feature("bls_period_d", "d", "Period of the best box (Kovacs et al. 2002) near multiples of the highest peaks"),
+    Feature("bls_duration_d", "d", "Its length"),
+    Feature("bls_depth", None, "Its depth, of ln flux or relative flux"),
+    Feature("bls_depth_err", None, "Its error"),
+    Feature("bls_power", None, "Share of the chi-square that the box takes away"),
 )
+BOXES = ("bls_period_d", "bls_duration_d", "bls_depth", "bls_depth_err", "bls_power")
 FEATURES = _EXTRACTED + _OWN
+MINIMA = (
+    "primary_depth",
+    "primary_depth_err",
+    "primary_width",
+    "secondary_depth",
+    "secondary_depth_err",
+    "secondary_phase",
+    "depth_ratio",
+)
+
+
+_OURS = "this platform"
+#: Where each definition comes from, by the start of the name; the longest start that fits counts.
+SOURCES = {
+    **{one.name: "Malanchev et al. (2021)" for one in _EXTRACTED},
+    "stetson_K": "Stetson (1996), by Malanchev et al. (2021)",
+    "eta": "von Neumann (1941), by Malanchev et al. (2021)",
+    "otsu": "Otsu (1979), by Malanchev et al. (2021)",
+    **dict.fromkeys(("n_points", "span_d", "cadence_d", "mean_error", "trend"), _OURS),
+    **dict.fromkeys(("noise", "amplitude_snr"), "median absolute step, scaled to a normal's standard deviation"),
+    "flicker_8h": "after Bastien et al. (2013)",
+    "period_ls": "Zechmeister & Kuerster (2009)",
+    "period_ls_err_d": "Montgomery & O'Donoghue (1999), eq. 14",
+    "period_d": _OURS,
+    "period_err_d": "Montgomery & O'Donoghue (1999), eq. 14",
+    "period_multiple": _OURS,
+    "fold_ratio": "Stellingwerf (1978)",
+    "ls_power": "Zechmeister & Kuerster (2009), eq. 5",
+    "ls_log10_fap": "Baluev (2008)",
+    "ls_second_power": _OURS,
+    **dict.fromkeys(("fourier", "r21", "r31", "r41", "phi21", "phi31"), "Simon & Lee (1981)"),
+    "rise_fraction": "Simon & Lee (1981)",
+    **dict.fromkeys(("primary", "secondary", "depth_ratio"), _OURS),
+    **dict.fromkeys(("flare", "dip"), _OURS),
+    "structure": "Simonetti, Cordes & Heeschen (1985)",
+    **dict.fromkeys(("scatter", "asymmetry"), _OURS),
+    **dict.fromkeys(("slow", "fast"), "Zechmeister & Kuerster (2009)"),
+    **dict.fromkeys(("f1", "f2", "f3"), "prewhitening as Debosscher et al. (2007); Simon & Lee (1981)"),
+    "bls": "Kovacs, Zucker & Mazeh (2002)",
+}
+
+
+def source_of(name: str) -> str:
+    """Where a feature's definition comes from."""
+    return SOURCES[max((start for start in SOURCES if name.startswith(start)), key=len)]
 
 
 @cache

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
-from stellar.features.lightcurve_columns import extractor, lightcurve_schema
+from stellar.features.lightcurve_columns import lightcurve_schema
+from stellar.features.measures import curves_features
 from stellar.features.objects import ASSOCIATIONS, associations_input, object_ids
-from stellar.features.periods import fit_fourier, resolve_multiple, strongest_peak
 from stellar.features.ragged import Ragged, ragged
-from stellar.features.variability import Curve, clean, excursions, flicker, folded_minima, fourier_shape
+from stellar.features.timescales import middle
+from stellar.features.variability import Curve, clean
 
-VERSION = 1
+VERSION = 2
 DEFAULTS: dict[str, Any] = {
     "kind": "flux",  # or "mag"
     "columns": {"time": "time_btjd", "value": "flux", "error": "flux_err", "quality": "quality"},
@@ -28,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "fmin_per_day": None,
     "fmax_per_day": 50.0,
     "samples_per_peak": 5,
+    "boxes": True,  # look for eclipses, too
 }
 MAGNITUDES: dict[str, Any] = {
     "kind": "mag",
@@ -41,55 +45,6 @@ MAGNITUDES: dict[str, Any] = {
 }
 
 
-def curve_features(curve: Curve, settings: Mapping[str, Any]) -> dict[str, float]:
-    """All of `lightcurve_columns.FEATURES` of one clean curve; what cannot be measured is NaN."""
-    extract = extractor()
-    values = extract(curve.time, curve.flux, curve.error, sorted=True, check=False, fill_value=float("nan"))
-    found = dict(zip(extract.names, values.tolist(), strict=True))
-    span = float(curve.time[-1] - curve.time[0])
-    fmax = settings["fmax_per_day"]
-    if curve.dense:
-        fmax = min(fmax, 0.5 / curve.cadence_d)  # beyond Nyquist an even cadence only shows mirror images
-    peak = strongest_peak(
-        curve.time,
-        curve.flux,
-        curve.error,
-        fmax=fmax,
-        fmin=settings["fmin_per_day"],
-        samples_per_peak=settings["samples_per_peak"],
-    )
-    period = 1 / peak.frequency
-    period_err = peak.frequency_err * period**2
-    # folded less than twice and a half, a curve is compared with nothing but itself
-    multiple, ratio = resolve_multiple(curve.time, curve.flux, curve.error, period, longest=span / 2.5)
-    at_peak = fit_fourier(curve.time, curve.flux, curve.error, period)
-    whole = at_peak if multiple == 1 else fit_fourier(curve.time, curve.flux, curve.error, period * multiple)
-    noise = curve.noise
-    return found | {
-        "n_points": float(len(curve.time)),
-        "span_d": span,
-        "cadence_d": curve.cadence_d,
-        "noise": noise,
-        "mean_error": float(np.median(curve.error)),
-        "amplitude_snr": found["inter_percentile_range_2"] / noise if noise > 0 else float("nan"),
-        "trend": curve.trend,
-        "flicker_8h": flicker(curve),
-        "period_ls_d": period,
-        "period_ls_err_d": period_err,
-        "period_d": period * multiple,
-        "period_err_d": period_err * multiple,
-        "period_multiple": float(multiple),
-        "fold_ratio": ratio,
-        "ls_power": peak.power,
-        "ls_log10_fap": peak.log10_fap,
-        "ls_second_power": peak.second_power,
-        "fourier_explained": whole.explained,
-        **fourier_shape(at_peak),
-        **folded_minima(curve, period * multiple),
-        **excursions(curve, whole.model if whole.explained > 0.5 else None),
-    }
-
-
 def _bits(missions: list[str | None], quality_bits: Mapping[str, int]) -> list[int]:
     """Quality bits to refuse for each row's mission."""
     known = {
@@ -100,7 +55,7 @@ def _bits(missions: list[str | None], quality_bits: Mapping[str, int]) -> list[i
 
 
 def lightcurve_features(
-    table: pa.Table, objects: pa.ChunkedArray, params: Mapping[str, Any] | None = None
+    table: pa.Table, objects: pa.ChunkedArray, params: Mapping[str, Any] | None = None, *, threads: int = 1
 ) -> tuple[pa.Table, dict[str, int], list[str | None]]:
     """Features of a table of light curves.
 
@@ -110,10 +65,10 @@ def lightcurve_features(
         `lc_id`, the carried columns, and lists named by `params["columns"]`.
     objects : pa.ChunkedArray
         Object of each row, null where there is none.
-    margin_arcsec : float
-        How far a curve's object may stand from it (`Profile.chain_arcsec`).
     params : mapping, optional
         On top of `DEFAULTS`.
+    threads : int
+        The result does not depend on it.
 
     Returns
     -------
@@ -131,24 +86,27 @@ def lightcurve_features(
     missions = table.column("mission").to_pylist() if "mission" in table.column_names else [None] * table.num_rows
     bits = _bits(missions, settings["quality_bits"])
     reasons = malformed({**lists, **({"quality": quality} if quality is not None else {})}, objects)
-    filtered: dict[str, int] = {}
-    rows, found = [], []
-    for row in range(table.num_rows):
-        if reasons[row] is not None:
-            continue
+    whole = [row for row, reason in enumerate(reasons) if reason is None]
+
+    def cleaned(row: int) -> Curve | str:
         time, value, error = (lists[role][row] for role in ("time", "value", "error"))
         flags = None if quality is None else quality[row]
-        curve = clean(time, value, error, flags, kind=kind, bits=bits[row], settings=settings)
-        if isinstance(curve, str):
-            filtered[curve] = filtered.get(curve, 0) + 1
-            continue
-        features = curve_features(curve, settings)
-        if kind == "mag":
-            features["mag_median"] = float(np.nanmedian(value))
-        rows.append(row)
-        found.append(features)
+        return clean(time, value, error, flags, kind=kind, bits=bits[row], settings=settings)
+
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            made = list(pool.map(cleaned, whole))
+    else:
+        made = [cleaned(row) for row in whole]
+    filtered = Counter(curve for curve in made if isinstance(curve, str))
+    usable = [(row, curve) for row, curve in zip(whole, made, strict=True) if not isinstance(curve, str)]
+    rows = [row for row, _ in usable]
+    found = curves_features([curve for _, curve in usable], settings, threads)
+    if kind == "mag":
+        for one, row in zip(found, rows, strict=True):
+            one["mag_median"] = float(middle(lists["value"][row]))
     schema = lightcurve_schema(settings["carry"], magnitudes=kind == "mag")
-    return _table(table, objects, rows, found, schema), filtered, reasons
+    return _table(table, objects, rows, found, schema), dict(filtered), reasons
 
 
 def malformed(lists: Mapping[str, Ragged], objects: pa.ChunkedArray) -> list[str | None]:

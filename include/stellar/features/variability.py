@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,14 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
 
-from stellar.features.periods import Fourier, fold
+from stellar.features.harmonics import rise_fraction
+from stellar.features.kernels import kernel
+from stellar.features.periods import Fourier
+from stellar.features.timescales import point_to_point, usual_step
 
 MAD_TO_SIGMA = 1.4826
+_MAGNITUDE = -0.4 * math.log(10)  # ln flux of one magnitude
+_NO_FLAGS = np.empty(0, np.int64)
 MOST_FREQUENCIES = 10_000_000  # of a periodogram: 800 MB, and a century of the densest grid
 
 
@@ -19,7 +25,8 @@ MOST_FREQUENCIES = 10_000_000  # of a periodogram: 800 MB, and a century of the 
 class Curve:
     """Clean light curve: days, relative flux (median 1), its error, the height of the trend taken out.
 
-    `dense` curves have points closer together than stars change: space photometry.
+    `dense` curves have points closer together than stars change: space photometry. `logarithmic` ones came as
+    magnitudes.
     """
 
     time: np.ndarray
@@ -28,25 +35,80 @@ class Curve:
     trend: float
     cadence_d: float
     dense: bool
+    logarithmic: bool = False
+
+    @property
+    def course(self) -> np.ndarray:
+        """What periods are looked for in: ln flux of magnitudes, as they were measured; flux - 1 of fluxes."""
+        return np.log(self.flux) if self.logarithmic else self.flux - 1.0
+
+    @property
+    def course_error(self) -> np.ndarray:
+        """Error of `course`."""
+        return self.error / self.flux if self.logarithmic else self.error
 
     @property
     def noise(self) -> float:
         """Scatter from point to point, robust: what is left of the noise whatever the star does slowly."""
-        return float(MAD_TO_SIGMA * np.median(np.abs(np.diff(self.flux))) / np.sqrt(2))
+        return float(point_to_point(self.flux))
 
 
-def to_flux(magnitude: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Relative flux and error from magnitudes, 1 at the median magnitude (Pogson)."""
-    flux = 10 ** (-0.4 * (magnitude - np.median(magnitude)))
-    return flux, 0.4 * np.log(10) * flux * error
-
-
+@kernel
 def usable_points(
-    time: np.ndarray, value: np.ndarray, error: np.ndarray, quality: np.ndarray | None, bits: int
-) -> np.ndarray:
-    """Bool[n]: finite, with a positive error, and none of the quality bits set."""
-    good = np.isfinite(time) & np.isfinite(value) & np.isfinite(error) & (error > 0)
-    return good if quality is None else good & ((quality.astype(np.int64) & bits) == 0)
+    time: np.ndarray, value: np.ndarray, error: np.ndarray, flags: np.ndarray, bits: int, magnitudes: bool
+) -> tuple:
+    """Points that are finite, with a positive error and none of the quality bits set, in order of time.
+
+    Parameters
+    ----------
+    time, value, error : float64[n]
+    flags : int64[n] or int64[0]
+    bits : int
+    magnitudes : bool
+        Turn magnitudes into fluxes relative to the median magnitude's (Pogson).
+
+    Returns
+    -------
+    time, flux, error : float64[m]
+        Flux and error over the median flux, where that is positive.
+    level : float
+        The median flux; NaN without points.
+    """
+    n = len(time)
+    t, v, e = np.empty(n), np.empty(n), np.empty(n)
+    kept = 0
+    ordered = True
+    for i in range(n):
+        if len(flags) and flags[i] & bits:
+            continue
+        if np.isfinite(time[i]) and np.isfinite(value[i]) and np.isfinite(error[i]) and error[i] > 0:
+            t[kept], v[kept], e[kept] = time[i], value[i], error[i]
+            if kept and t[kept] < t[kept - 1]:
+                ordered = False
+            kept += 1
+    t, v, e = t[:kept], v[:kept], e[:kept]
+    if kept == 0:
+        return t, v, e, np.nan
+    if not ordered:
+        order = np.argsort(t, kind="mergesort")
+        t, v, e = t[order], v[order], e[order]
+    if magnitudes:
+        middle = np.median(v)
+        for i in range(kept):
+            v[i] = np.exp(_MAGNITUDE * (v[i] - middle))
+            e[i] = -_MAGNITUDE * v[i] * e[i]
+    level = np.median(v)
+    if level > 0:
+        for i in range(kept):
+            v[i] /= level
+            e[i] /= level
+    return t, v, e, level
+
+
+@kernel
+def sure_points(error: np.ndarray) -> np.ndarray:
+    """Whether each point's error is at most five times the usual one, bool[n]."""
+    return error <= 5 * np.median(error)
 
 
 def clean(
@@ -65,28 +127,24 @@ def clean(
     times the usual one, and (dense curves only) single points far from both neighbours, which no star can do between
     two cadences; then a parabola over the whole span.
     """
-    good = usable_points(time, value, error, quality, bits)
-    if good.sum() < settings["min_points"]:
+    flags = _NO_FLAGS if quality is None else quality
+    t, v, e, level = usable_points(time, value, error, flags, bits, kind == "mag")
+    if len(t) < settings["min_points"]:
         return "too_few_points"
-    t, v, e = time[good], value[good], error[good]
-    order = np.argsort(t, kind="stable")
-    t, v, e = t[order], v[order], e[order]
-    v, e = to_flux(v, e) if kind == "mag" else (v, e)
-    level = float(np.median(v))
     if not level > 0:
         return "median_flux_not_positive"
-    v, e = v / level, e / level
     span = float(t[-1] - t[0])
     if span * settings["fmax_per_day"] < 2:
         return "span_too_short"
     if span * settings["fmax_per_day"] * settings["samples_per_peak"] > MOST_FREQUENCIES:
         return "span_too_long"  # a time of 0 among Julian dates, or times in seconds
-    cadence = float(np.median(np.diff(t)))
+    cadence = float(usual_step(t))
     dense = cadence < settings["dense_cadence_d"]
-    kept = e <= 5 * np.median(e)
+    kept = sure_points(e)
     if dense:
         kept &= ~isolated_outliers(v)
-    t, v, e = t[kept], v[kept], e[kept]
+    if not kept.all():
+        t, v, e = t[kept], v[kept], e[kept]
     if len(t) < settings["min_points"] or not t[-1] - t[0] > 0:
         return "too_few_points"
     trend = 0.0
@@ -94,7 +152,7 @@ def clean(
         baseline = robust_polynomial(t, v, settings["detrend_degree"])
         trend = float(np.ptp(baseline))
         v = v / np.maximum(baseline, 0.1)
-    return Curve(t, v, e, trend, cadence, dense)
+    return Curve(t, v, e, trend, cadence, dense, kind == "mag")
 
 
 def isolated_outliers(value: np.ndarray, sigmas: float = 6.0) -> np.ndarray:
@@ -155,7 +213,7 @@ def excursions(curve: Curve, periodic: np.ndarray | None) -> dict[str, float]:
     names = ("flare_count", "flare_amplitude", "dip_count", "dip_depth")
     if not curve.dense:
         return dict.fromkeys(names, float("nan"))
-    left = curve.flux if periodic is None else curve.flux - periodic
+    left = curve.course if periodic is None else curve.course - periodic
     window = max(round(0.5 / curve.cadence_d) | 1, 5)
     left = left - median_filter(left, size=window, mode="nearest")
     sigma = MAD_TO_SIGMA * np.median(np.abs(left)) or np.inf
@@ -167,52 +225,6 @@ def excursions(curve: Curve, periodic: np.ndarray | None) -> dict[str, float]:
     return found
 
 
-def folded_minima(curve: Curve, period: float) -> dict[str, float]:
-    """Depth, width and distance of the two minima of the folded curve.
-
-    Depths are relative to the upper level of the folded curve (its 90th percentile) with errors from the scatter in
-    the bins; the width is the part of the cycle below half the depth; the secondary minimum is looked for at least a
-    tenth of a cycle from the edges of the primary.
-    """
-    bins = int(np.clip(len(curve.time) // 12, 10, 100))
-    cell = np.minimum((fold(curve.time, period, curve.time[0]) * bins).astype(np.int64), bins - 1)
-    count = np.bincount(cell, minlength=bins)
-    mean = np.bincount(cell, curve.flux, bins) / np.maximum(count, 1)
-    square = np.bincount(cell, curve.flux**2, bins) / np.maximum(count, 1)
-    spread = np.sqrt(np.maximum(square - mean**2, 0))
-    seen = count >= 3
-    names = ("primary_depth", "primary_depth_err", "primary_width", "secondary_depth", "secondary_depth_err")
-    if seen.sum() < max(bins // 2, 5):
-        return dict.fromkeys((*names, "secondary_phase", "depth_ratio"), float("nan"))
-    mean = np.where(seen, mean, np.nan)
-    error = np.where(seen, spread / np.sqrt(np.maximum(count, 1)), np.nan)
-    level = float(np.nanpercentile(mean, 90))
-    first = int(np.nanargmin(mean))
-    depth = level - float(mean[first])
-    rolled = np.roll(mean, -first)
-    low = np.nan_to_num(rolled, nan=-np.inf) < level - depth / 2
-    ahead = int(np.argmin(low)) if not low.all() else bins
-    behind = int(np.argmin(low[::-1])) if not low.all() else 0
-    reach = max(ahead, behind) + bins // 10
-    rest = rolled.copy()
-    rest[:reach] = rest[bins - reach :] = np.nan
-    found = {
-        "primary_depth": depth,
-        "primary_depth_err": float(error[first]),
-        "primary_width": min((ahead + behind) / bins, 1.0),
-    }
-    if not np.isfinite(rest).any():
-        return found | dict.fromkeys((*names[3:], "secondary_phase", "depth_ratio"), float("nan"))
-    second = int(np.nanargmin(rest))
-    second_depth = level - float(rest[second])
-    return found | {
-        "secondary_depth": second_depth,
-        "secondary_depth_err": float(np.roll(error, -first)[second]),
-        "secondary_phase": second / bins,
-        "depth_ratio": second_depth / depth if depth > 0 else float("nan"),
-    }
-
-
 def fourier_shape(fourier: Fourier) -> dict[str, float]:
     """Amplitude ratios and phase differences of the classical kind (Simon & Lee 1981), with errors, and the rise.
 
@@ -220,17 +232,15 @@ def fourier_shape(fourier: Fourier) -> dict[str, float]:
     maximum of the fitted series.
     """
     a, ea, p, ep = fourier.amplitude, fourier.amplitude_err, fourier.phase, fourier.phase_err
-    base = max(float(a[0]), 1e-300)
-    found = {"fourier_amplitude": float(a[0]), "fourier_amplitude_err": float(ea[0])}
+    amplitudes, errors, phases, phase_errors = a.tolist(), ea.tolist(), p.tolist(), ep.tolist()
+    base = max(amplitudes[0], 1e-300)
+    found = {"fourier_amplitude": amplitudes[0], "fourier_amplitude_err": errors[0]}
     for k in (2, 3, 4):
-        ratio = float(a[k - 1]) / base
+        ratio = amplitudes[k - 1] / base
         found[f"r{k}1"] = min(ratio, 1e3)
-        found[f"r{k}1_err"] = min(float(np.hypot(ea[k - 1], ratio * ea[0])) / base, 1e3)
+        found[f"r{k}1_err"] = min(math.hypot(errors[k - 1], ratio * errors[0]) / base, 1e3)
     for k in (2, 3):
-        found[f"phi{k}1"] = float(np.mod(p[k - 1] - k * p[0], 2 * np.pi))
-        found[f"phi{k}1_err"] = float(min(np.hypot(ep[k - 1], k * ep[0]), np.pi))
-    phase = 2 * np.pi * np.arange(200) / 200
-    order = np.arange(1, len(a) + 1)[:, None]
-    course = (a[:, None] * np.cos(order * phase + p[:, None])).sum(axis=0)
-    found["rise_fraction"] = ((int(course.argmax()) - int(course.argmin())) % 200) / 200
+        found[f"phi{k}1"] = (phases[k - 1] - k * phases[0]) % (2 * math.pi)
+        found[f"phi{k}1_err"] = min(math.hypot(phase_errors[k - 1], k * phase_errors[0]), math.pi)
+    found["rise_fraction"] = rise_fraction(a, p)
     return found

@@ -133,7 +133,10 @@ def test_flagged_and_isolated_points_do_not_count():
 def test_flux_scale_and_magnitudes_do_not_matter():
     faint, bright = only(curve("a", eclipsing(), level=10)), only(curve("b", eclipsing(), level=1e5))
     for one in FEATURES:
-        assert faint[one.name] == pytest.approx(bright[one.name], rel=2e-3, abs=1e-4, nan_ok=True), one.name
+        if bright[one.name] is None:  # lags longer than the curve
+            assert faint[one.name] is None, one.name
+        else:
+            assert faint[one.name] == pytest.approx(bright[one.name], rel=2e-3, abs=1e-4), one.name
     row = curve("m", 1 + 0.1 * np.sin(2 * np.pi * TIME / 3))
     flux = np.array(row["flux"])
     ground = pa.table(

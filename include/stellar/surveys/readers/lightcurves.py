@@ -15,13 +15,18 @@ from stellar.surveys.readers.members import Member
 
 # BKJD counts from BJD 2454833, BTJD from 2457000 (Kepler and TESS archive manuals).
 _BKJD_TO_BTJD = 2454833.0 - 2457000.0
+# In this order. The quick-look pipeline (Huang et al. 2020) gives no PDCSAP; its own high-passed fluxes are no choice,
+# because their splines take whatever is slower than a third of a day out with the drifts.
+_FLUXES = ("PDCSAP_FLUX", "SYS_RM_FLUX", "SAP_FLUX", "FLUX")
+_ERRORS = ("KSPSAP_FLUX_ERR", "DET_FLUX_ERR")  # where a flux has no error of its own: the quick-look pipeline's
 _MISSIONS = {"TESS": ("tic", "s", "SECTOR"), "Kepler": ("kic", "q", "QUARTER"), "K2": ("epic", "c", "CAMPAIGN")}
 
 
 def read_space_lightcurve(member: Member, options: Mapping[str, Any]) -> pa.Table:
     """One Kepler, K2 or TESS light-curve file: target, position and the lists time_btjd, flux, flux_err, quality.
 
-    Flux is PDCSAP where the file has it, else SAP. All cadences stay, gaps as NaN. Kepler and K2 give proper motion in
+    Flux is PDCSAP where the file has it (SPOC, Kepler), else that of the quick-look pipeline without its systematics
+    (`SYS_RM_FLUX`, from sector 56), else SAP. All cadences stay, gaps as NaN. Kepler and K2 give proper motion in
     arcsec/yr, TESS in mas/yr; here it is mas/yr.
     """
     with opened(member, options) as hdus:
@@ -31,15 +36,16 @@ def read_space_lightcurve(member: Member, options: Mapping[str, Any]) -> pa.Tabl
             raise InputError(f"{member.name}: MISSION is {mission!r}: not a Kepler, K2 or TESS light curve")
         prefix, letter, season_card = _MISSIONS[mission]
         names, data = {c.upper(): c for c in table.columns.names}, table.data
-        flux = next((c for c in ("PDCSAP_FLUX", "SAP_FLUX", "FLUX") if c in names), None)
+        flux = next((c for c in _FLUXES if c in names), None)
         quality = next((c for c in ("QUALITY", "SAP_QUALITY") if c in names), None)
         if flux is None:
-            raise InputError(f"{member.name}: none of PDCSAP_FLUX, SAP_FLUX, FLUX among {sorted(names)}")
+            raise InputError(f"{member.name}: none of {', '.join(_FLUXES)} among {sorted(names)}")
+        error = next((c for c in (f"{flux}_ERR", *_ERRORS) if c in names), None)
         time = native(data[names["TIME"]], np.float64) + (0.0 if mission == "TESS" else _BKJD_TO_BTJD)
         lists = {
             "time": pa.array([time], pa.list_(pa.float64())),
             "flux": _list(data[names[flux]], np.float32),
-            "flux_err": _list(data[names[f"{flux}_ERR"]], np.float32) if f"{flux}_ERR" in names else None,
+            "flux_err": _list(data[names[error]], np.float32) if error else None,
             "quality": _list(data[names[quality]], np.int32) if quality else None,
         }
         target, season = card(about, "TICID", "KEPLERID"), card(about, season_card)

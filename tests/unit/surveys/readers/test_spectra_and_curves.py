@@ -98,6 +98,33 @@ def test_kepler_and_tess_count_their_days_alike_and_motions_are_mas(real_data: P
     assert k2["pmra"] == pytest.approx(22.4) and k2["pmdec"] == pytest.approx(-43.4)
 
 
+@pytest.mark.parametrize(
+    ("columns", "flux", "error"),
+    [
+        (("SAP_FLUX", "KSPSAP_FLUX", "KSPSAP_FLUX_ERR"), "SAP_FLUX", "KSPSAP_FLUX_ERR"),  # up to sector 55
+        (("SAP_FLUX", "DET_FLUX", "DET_FLUX_ERR", "SYS_RM_FLUX"), "SYS_RM_FLUX", "DET_FLUX_ERR"),
+        (("SAP_FLUX", "SAP_FLUX_ERR", "PDCSAP_FLUX", "PDCSAP_FLUX_ERR"), "PDCSAP_FLUX", "PDCSAP_FLUX_ERR"),  # SPOC
+    ],
+)
+def test_fluxes_of_the_tess_pipelines(columns: tuple[str, ...], flux: str, error: str) -> None:
+    values = {name: np.full(5, number + 1.0) for number, name in enumerate(columns)}
+    table = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("TIME", "D", array=np.arange(5.0)),
+            *(fits.Column(name, "E", array=value) for name, value in values.items()),
+            fits.Column("QUALITY", "J", array=np.zeros(5, np.int32)),
+        ]
+    )
+    primary = fits.PrimaryHDU()
+    primary.header.update({"TELESCOP": "TESS", "TICID": 7, "SECTOR": 60, "RA_OBJ": 1.0, "DEC_OBJ": 2.0})
+    written = io.BytesIO()
+    fits.HDUList([primary, table]).writeto(written)
+    (row,) = lightcurves.read_space_lightcurve(Member("hlsp_qlp.fits", written.getvalue()), {}).to_pylist()
+    assert (row["flux_column"], row["lc_name"]) == (flux, "tic-7-s60")
+    assert row["flux"] == values[flux].tolist()
+    assert row["flux_err"] == values[error].tolist()
+
+
 def test_other_files_are_refused_by_name(real_data: Path) -> None:
     lamost = only(next((real_data / "lamost_spectra").glob("*.fits")))
     sdss = only(next((real_data / "sdss_spectra").glob("*.fits")))
