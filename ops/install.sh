@@ -38,6 +38,7 @@ compile() {
     [[ -n $PRODUCT ]] || return 0
     $VENV/bin/python -m compileall -qq include dags plugins || true  # a checkout that cannot be written works too
     $VENV/bin/python -m stellar.sky.kernel >/dev/null
+    $VENV/bin/python -m stellar.features.lightcurves >/dev/null  # half a minute, once for a version of the sources
 }
 
 want() { cat "$1" pyproject.toml | sha256sum | cut -d' ' -f1; }

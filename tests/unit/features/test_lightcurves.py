@@ -7,9 +7,17 @@ import pyarrow as pa
 import pytest
 
 from stellar.engine.step import PartitionInput
+from stellar.features.aliases import true_peak
+from stellar.features.folding import whole_cycle
 from stellar.features.lightcurve_columns import FEATURES, extractor
-from stellar.features.lightcurves import MAGNITUDES, lightcurve_features, lightcurves_step, run_lightcurves
-from stellar.features.variability import isolated_outliers, robust_polynomial, runs
+from stellar.features.lightcurves import (
+    MAGNITUDES,
+    compile_kernels,
+    lightcurve_features,
+    lightcurves_step,
+    run_lightcurves,
+)
+from stellar.features.variability import isolated_outliers, robust_polynomial, runs, usable_points
 
 SCHEMA = pa.schema(
     [
@@ -232,3 +240,10 @@ def test_asas_stars_have_the_periods_of_their_class(real_data):
     ]
     assert len(inside) == 30
     assert np.mean(inside) >= 0.9
+
+
+def test_installation_compiles_what_both_kinds_of_curves_need():
+    compile_kernels()
+    signatures = {one: len(one.signatures) for one in (whole_cycle, true_peak, usable_points)}
+    features(curve("c", eclipsing()))
+    assert {one: len(one.signatures) for one in signatures} == signatures
