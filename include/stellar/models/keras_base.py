@@ -37,7 +37,7 @@ COMMON: dict[str, Any] = {
     "dropout": 0.3,
     "learning_rate": 2e-3,
     "weight_decay": 1e-4,
-    "clip_norm": 0.0,  # of each variable's gradient; 0 is off
+    "clip_norm": 1.0,  # of each variable's gradient; 0 is off
     "batch_size": 64,
     "epochs": 24,
     "patience": 6,
@@ -131,7 +131,13 @@ class SequenceModel(Predictions):
             for target, head in self._heads.items():
                 assert head is not None
                 name = self._output(target)
-                outputs[name] = keras.layers.Dense(head.outputs, dtype="float32", name=name)(y)
+                if head.kind == "class":
+                    outputs[name] = keras.layers.Dense(head.outputs, dtype="float32", name=name)(y)
+                    continue
+                # Without dropout, which blurs a number by more than its error. From zero: a first guess of a tiny
+                # variance has a huge loss, whose gradient silences the layer below for good.
+                first = keras.layers.Dense(head.outputs, dtype="float32", name=name, kernel_initializer="zeros")
+                outputs[name] = first(x)
             return keras.Model(inputs, outputs, name=self.architecture)
         finally:
             keras.config.set_dtype_policy(policy)

@@ -117,7 +117,6 @@ class QuantityHead(Head):
     """Gaussian of the standardised target, or of its log10."""
 
     kind = "quantity"
-    outputs = 2
 
     def __init__(self, target: str, params: Mapping[str, Any]) -> None:
         super().__init__(target, params)

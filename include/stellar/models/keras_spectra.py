@@ -20,11 +20,11 @@ INPUTS: dict[str, Any] = {
 }
 CONVOLUTIONS: dict[str, Any] = {"filters": [16, 32, 48, 64], "kernels": [9, 7, 5, 5]}
 ATTENTION: dict[str, Any] = {
-    "patch": 16,  # bins of one token
+    "patch": 24,  # bins of one token
     "stem": 16,  # filters of a convolution before the patches are cut; 0 is none
     "width": 48,  # of a token
     "blocks": 2,
-    "attention_heads": 4,
+    "attention_heads": 2,
     "token_outputs": 12,  # of each token, side by side: where a line lies is what it says
     "reconstruct": 0.0,  # weight of a loss on hidden patches, each bin by its inverse variance
     "reconstruct_share": 0.15,  # of the patches that are hidden in training
@@ -127,7 +127,7 @@ class SpectralCNN(SpectralModel):
     """Convolutions over the spectrum, then a dense layer; scalar columns among `features` join before it."""
 
     architecture = "spectral_cnn"
-    defaults: ClassVar[Mapping[str, Any]] = {**INPUTS, **CONVOLUTIONS, "augment": None}
+    defaults: ClassVar[Mapping[str, Any]] = {**INPUTS, **CONVOLUTIONS, "clip_norm": 0.0}
 
     def _trunk(self, build: Layers) -> tuple[list[Any], Any, dict[str, Any]]:
         return self._convolutions(build)

@@ -9,6 +9,7 @@ from stellar.errors import InputError, IntegrityError
 from stellar.models import create, load_model
 
 SMALL = {"filters": [4, 8], "kernels": [5, 3], "dense": 8, "epochs": 30, "batch_size": 16, "learning_rate": 0.01}
+SMALL |= {"augment": {"velocity_kms": 0, "gap_bins": 5}}  # the grid has but 60 bins
 FEATURES = ["flux", "ivar", "mask", "colour"]
 
 
@@ -84,6 +85,7 @@ def test_refusals(fitted):
 
 TRANSFORMER = {"patch": 6, "stem": 4, "width": 16, "blocks": 1, "attention_heads": 2, "token_outputs": 6, "dense": 8}
 TRANSFORMER |= {"epochs": 14, "batch_size": 16, "learning_rate": 0.01, "reconstruct": 0.5, "reconstruct_share": 0.2}
+TRANSFORMER |= {"augment": {"velocity_kms": 0, "gap_bins": 5}}
 
 
 def test_transformer_learns_and_does_not_see_masked_patches(tmp_path):
@@ -123,7 +125,7 @@ def depths(n=300, seed=0):
 
 @pytest.fixture(scope="module")
 def several():
-    params = {**SMALL, "dense": 16, "dropout": 0.05, "members": 2, "mc_samples": 3, "augment": {"velocity_kms": 0}}
+    params = {**SMALL, "dense": 16, "dropout": 0.05, "members": 2, "mc_samples": 3, "epochs": 20}
     table, y, _, _ = depths()
     targets = ("spectral_class", "teff_k")
     model = create("spectral_multitask", features=FEATURES, targets=targets, **params)
@@ -139,6 +141,18 @@ def test_several_targets_with_missing_labels(several):
     low, high = q.interval(0.1)
     assert 0.75 < ((teff > low) & (teff < high)).mean() <= 1
     assert several._heads["teff_k"].params["log"]
+
+
+def test_a_quantity_starts_from_mean_and_spread_of_its_labels():
+    # a random start gave tiny variances here and there: losses whose gradients silenced the hidden layer for good
+    table, y, _, _ = depths(60)
+    params = {**SMALL, "epochs": 1, "learning_rate": 1e-12}
+    model = create("spectral_multitask", features=FEATURES, targets=tuple(y), **params).fit(table, y, seed=0)
+    q = model.predict_dist(table, "teff_k")
+    known = np.log10(y["teff_k"][np.isfinite(y["teff_k"])])
+    assert np.log10(q.median) == pytest.approx(np.median(known), abs=1e-4)
+    low, high = q.interval(0.32)
+    assert np.log10(high / low) / 2 == pytest.approx(np.std(known), rel=0.01)
 
 
 def test_uncertainty_of_an_ensemble_with_dropout_repeats_and_comes_back(several, tmp_path):
