@@ -71,9 +71,10 @@ def against_baselines(
 ) -> dict[str, dict[str, Comparison]]:
     """Fit each of the config's baselines on the same parts; paired figures by baseline, and their own in `new`."""
     found = {}
+    alone = config.model_copy(update={"further_targets": []})
     for name, baseline in config.baselines.items():
-        fitted = fit(config, table, seed, baseline)
-        theirs = evaluate(config, fitted, table, seed)
+        fitted = fit(alone, table, seed, baseline)
+        theirs = evaluate(alone, fitted, table, seed)
         rows = np.arange(test.num_rows)
         found[name] = compare(config, new, theirs.predictions, rows, name, test, seed)
         shown = {metric: [one.value, one.lower, one.upper] for metric, one in theirs.figures.items()}

@@ -91,7 +91,7 @@ class Split(_Section):
 
 
 class Baseline(_Section):
-    """A model to be better than: fitted and tested on the same examples."""
+    """A model of the target to be better than: fitted and tested on the same examples."""
 
     architecture: str
     columns: list[str] | None = Field(None, min_length=1, description="The model's own where not given")

@@ -138,7 +138,8 @@ def _has_own(config: ModelConfig, table: pa.Table) -> bool:
 def _fitted(config: ModelConfig, table: pa.Table, train: np.ndarray, validation: np.ndarray | None, how: How) -> Bundle:
     model = new_model(config, how.baseline)
     model.checkpoints = how.checkpoints
-    examples = table.filter(pa.array(train))
+    told = np.any([table[target.name].is_valid().to_numpy() for target in config.targets], axis=0)
+    examples = table.filter(pa.array(train & told))
     held = None
     if validation is not None:
         part = table.filter(pa.array(validation))
