@@ -311,6 +311,17 @@ def lightcurves(part: dict) -> list[str]:
     ]
 
 
+def spectra(part: dict) -> list[str]:
+    """Spectra prepared, learned from and predicted."""
+    lines = [[name, f"{median(rates):,.0f}"] for name, rates in part["per_second"].items()]
+    return [
+        f"Measured {part['date']}; {part['spectra']:,} simulated SDSS spectra of some 3,800 pixels, prepared on one "
+        "thread; networks use two. What a network learns from is counted once an epoch. Peak memory of all in one "
+        f"process: {part['peak_bytes'] / 2**20:,.0f} MiB.",
+        rows(["work", "spectra a second"], lines),
+    ]
+
+
 def _state(met: bool, text: str) -> str:
     return f"- {'met' if met else '**missed**'}: {text}"
 
@@ -385,6 +396,7 @@ SECTIONS = {
     "increment": ("A change to 1% of 20 M rows: `python ops/bench.py increment`", increment),
     "cones": ("Cones: `python ops/bench.py cones`", cones),
     "lightcurves": ("Features of light curves: `python ops/bench.py lightcurves`", lightcurves),
+    "spectra": ("Spectra: `python ops/bench.py spectra`", spectra),
 }
 
 

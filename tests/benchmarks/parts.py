@@ -175,6 +175,16 @@ def lightcurve_features(bench: Bench, former: dict) -> dict:
     return {"date": _now(), "peak_bytes": peaks} | found
 
 
+def spectra(bench: Bench, former: dict) -> dict:
+    """Spectra prepared, learned from and predicted a second."""
+    made = measure([sys.executable, HERE / "spectra.py"], memory=True)
+    found = made.json()
+    for name, rates in found["per_second"].items():
+        bench.say(f"  {name:32s} {median(rates):10,.0f} a second")
+    bench.say(f"  peak {made.peak_bytes / 2**20:,.0f} MiB")
+    return {"date": _now(), "peak_bytes": made.peak_bytes} | found
+
+
 PARTS: dict[str, Callable[[Bench, dict], dict]] = {
     "table": small,
     "big": big,
@@ -183,4 +193,5 @@ PARTS: dict[str, Callable[[Bench, dict], dict]] = {
     "cones": cone_searches,
     "quality": linear_quality,
     "lightcurves": lightcurve_features,
+    "spectra": spectra,
 }

@@ -243,7 +243,9 @@ def test_a_model_of_several_targets_gives_each_with_its_interval(stars):
 
 def test_a_baseline_is_fitted_and_tested_on_the_same_examples(stars):
     weak = {"architecture": "xgb_classifier", "columns": ["u_g"], "params": {"rounds": 2, "threads": 1}}
-    config = by_folds(baselines={"weak": weak}, watch=[], policy=[{"metric": "accuracy", "op": "better_than_baselines"}])
+    config = by_folds(
+        baselines={"weak": weak}, watch=[], policy=[{"metric": "accuracy", "op": "better_than_baselines"}]
+    )
     made = fit(config, stars, seed=7)
     found = evaluate(config, made, stars, seed=7)
     against = against_baselines(config, stars, stars.take(made.test_rows), found, seed=7)
