@@ -8,6 +8,7 @@ import sys
 import pytest
 
 SECOND_RUN_S = 120
+MODELS = {"photometric-teff", "spectral-class", "spectral-params", "lightcurve-class"}
 
 
 def test_one_command_brings_survey_data_to_promoted_scores(undisturbed, expected):
@@ -22,8 +23,8 @@ def test_one_command_brings_survey_data_to_promoted_scores(undisturbed, expected
     ):
         assert datasets[name][0] > 0, name
     scores = {name for name in datasets if name.startswith("scores.")}
-    assert scores == {"scores.photometric_teff", "scores.spectral_class", "scores.lightcurve_class"}
-    assert {model for model, *_ in expected["versions"]} == {"photometric-teff", "spectral-class", "lightcurve-class"}
+    assert scores == {f"scores.{name.replace('-', '_')}" for name in MODELS}
+    assert {model for model, *_ in expected["versions"]} == MODELS
 
 
 def test_the_summary_says_what_there_is(undisturbed):

@@ -1,8 +1,8 @@
 """Numbers of a star (Teff, log g, [Fe/H]) from its spectrum, learnt from few labelled spectra or from thousands.
 
-Each target is the mean of several Gaussian processes that see the spectrum in different ways (as it is, freed of slow
-trends, with scalars such as colours beside it). Reference libraries may teach beside the survey; each has an offset and
-a trend of its own, so that the predictions are on the survey's scale.
+Each target is a weighted mean of several Gaussian processes that see the spectrum in different ways (as it is, freed of
+slow trends, with scalars such as colours beside it). Reference libraries may teach beside the survey; each has an
+offset and a trend of its own, so that the predictions are on the survey's scale.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+from scipy.optimize import nnls
 
 from stellar.errors import InputError
 from stellar.models.base import Labels, Model, Quantiles, merge_params, numeric_matrix
@@ -36,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "max_rows": 2000,  # work grows with the third power; beyond it rows are drawn at random, the survey's first
     "search_rows": 400,  # for the hyper-parameters
     "iterations": 60,
+    "stacking": 3.0,  # pull of the members' shares to equal ones, in mean squared errors; null: equal
 }
 MEMBER: dict[str, Any] = {
     "scalars": False,  # or true for all, or a list of names
@@ -78,6 +80,7 @@ class _Target:
     scale: float
     lowest: float
     highest: float
+    shares: np.ndarray  # of each member in the prediction
     spread: ResidualSpread
     fallback: np.ndarray  # quantiles of the labels, for a spectrum that shows nothing
 
@@ -227,12 +230,14 @@ class SpectralRegression(Model):
             left_out[number] = others[known.library == SURVEY]
         lowest, highest = float(np.nanmin(z)), float(np.nanmax(z))
         left_out = np.clip(left_out, lowest, highest)
+        shares = stacked(left_out, z[own], self.settings["stacking"])
         signs = self._signs(left_out, whole[0].take(own), target, itself=True)
-        spread = ResidualSpread.fit(z[own] - left_out.mean(axis=0), signs, weight[own])
+        spread = ResidualSpread.fit(z[own] - shares @ left_out, signs, weight[own])
         fallback = np.quantile(z[own], self._levels)
-        error = float(np.abs(z[own] - left_out.mean(axis=0)).mean() * scale)
-        self.history[target] = {"examples": len(own), "left_out_error": error}
-        return _Target(centre, scale, lowest, highest, spread, fallback)
+        error = float(np.abs(z[own] - shares @ left_out).mean() * scale)
+        about = {f"share_{number + 1}": round(float(share), 4) for number, share in enumerate(shares)}
+        self.history[target] = {"examples": len(own), "left_out_error": error, **about}
+        return _Target(centre, scale, lowest, highest, shares, spread, fallback)
 
     def _signs(self, predicted: np.ndarray, shown: Examples, target: str, *, itself: bool) -> np.ndarray:
         """What tells how far a prediction may be off, float64[n, 4].
@@ -288,7 +293,7 @@ class SpectralRegression(Model):
         # beyond the labels a linear trend means little: a star there is reported at their edge
         predicted = np.clip(predicted, about.lowest, about.highest)
         width = about.spread.width(self._signs(predicted, first, target, itself=False))
-        return predicted.mean(axis=0)[:, None] + width[:, None] * about.spread.quantiles(self._levels)[None, :]
+        return (about.shares @ predicted)[:, None] + width[:, None] * about.spread.quantiles(self._levels)[None, :]
 
     # -- files -------------------------------------------------------------------------------------------------------
     def _write(self, folder: Path) -> dict[str, Any]:
@@ -313,6 +318,7 @@ class SpectralRegression(Model):
         for target, about in self._targets.items():
             numbers = [about.centre, about.scale, about.lowest, about.highest]
             arrays |= {f"{target}.scale": np.array(numbers), f"{target}.fallback": about.fallback}
+            arrays |= {f"{target}.shares": about.shares}
             arrays |= {f"{target}.spread.{name}": part for name, part in about.spread.arrays().items()}
         with (folder / WEIGHTS_FILE).open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
@@ -342,8 +348,33 @@ class SpectralRegression(Model):
             spread = {name: arrays[f"{target}.spread.{name}"] for name in ResidualSpread.NAMES}
             centre, scale, lowest, highest = (float(number) for number in arrays[f"{target}.scale"])
             self._targets[target] = _Target(
-                centre, scale, lowest, highest, ResidualSpread(**spread), arrays[f"{target}.fallback"]
-            )
+                centre, scale, lowest, highest, arrays[f"{target}.shares"], ResidualSpread(**spread),
+                arrays[f"{target}.fallback"],
+            )  # fmt: skip
+
+
+def stacked(left_out: np.ndarray, truth: np.ndarray, pull: float | None) -> np.ndarray:
+    """Share of each member, float64[m], adding up to 1: stacked regressions (Breiman 1996, Machine Learning 24, 49).
+
+    Parameters
+    ----------
+    left_out : float64[m, n]
+        Each member's prediction of each example that it did not see.
+    truth : float64[n]
+    pull : float or None
+        Weight of the squared distance from equal shares beside the mean squared error, in units of the members' mean
+        squared error; None for equal shares.
+    """
+    members = len(left_out)
+    equal = np.full(members, 1 / members)
+    error = float(((left_out - truth) ** 2).mean())
+    if pull is None or members == 1 or error == 0:
+        return equal
+    # the last row holds the sum at 1
+    ridge, firm = np.sqrt(pull * error * len(truth)), 1e3 * np.sqrt(len(truth))
+    rows = np.vstack([left_out.T, ridge * np.eye(members), np.full((1, members), firm)])
+    shares, _ = nnls(rows, np.concatenate([truth, ridge * equal, [firm]]))
+    return shares / shares.sum()
 
 
 def _scales(scalars: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ import pytest
 
 from stellar.errors import InputError
 from stellar.models import create, load_model
+from stellar.models.spectral_regression import stacked
 
 FEATURES = ["flux", "ivar", "mask", "g_r", "library"]
 TARGETS = ("teff_k", "feh_dex")
@@ -168,3 +169,14 @@ def test_refusals(fitted):
         new(members=[{"rank": 3}])
     with pytest.raises(InputError, match="features lack mask"):
         create("spectral_regression", features=["flux", "ivar"], targets=TARGETS)
+
+
+def test_shares_follow_the_better_member_and_add_up_to_one():
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=200)
+    left_out = truth + rng.normal(size=(3, 200)) * np.array([[0.1], [0.5], [0.5]])
+    shares = stacked(left_out, truth, 0.1)
+    assert shares.sum() == pytest.approx(1)
+    assert shares[0] > 0.7
+    assert stacked(left_out, truth, 1e6) == pytest.approx(np.full(3, 1 / 3), abs=1e-3)
+    assert stacked(left_out, truth, None).tolist() == [1 / 3] * 3
