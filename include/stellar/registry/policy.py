@@ -84,6 +84,7 @@ class Decision:
     evidence: dict[str, Any]
 
 
+ROUNDING = 1e-6  # relative
 FEWEST_SHARED_EXAMPLES = 30  # below this a paired interval says nothing; the rule then passes and says so
 
 
@@ -153,7 +154,8 @@ def _judge_comparison(rule: Rule, comparison: Comparison | None, incomparable: s
         return True, f"{rule}: {figures}, on {comparison.examples} shared examples, too few to tell"
     difference = comparison.difference
     interval = f"paired difference {difference.value:+.4g} [{difference.lower:+.4g}, {difference.upper:+.4g}]"
-    return not difference.upper < 0, f"{rule}: {figures}; {interval} on {comparison.examples} examples"
+    # a difference that only rounding makes is none
+    return not difference.upper < -ROUNDING * abs(comparison.current_value), f"{rule}: {figures}; {interval} on {comparison.examples} examples"
 
 
 def _judge_baselines(rule: Rule, baselines: Mapping[str, Mapping[str, Comparison]]) -> tuple[bool, str]:

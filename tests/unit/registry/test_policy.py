@@ -66,3 +66,9 @@ def test_an_unknown_metric_fails_and_names_the_known_ones():
 def test_a_wrong_rule_is_refused(wrong):
     with pytest.raises(ValidationError):
         Rule(**wrong)
+
+
+def test_a_difference_that_rounding_makes_is_none():
+    rule = Rule(metric="mae", op="not_worse_than_current")
+    same = Comparison("mae", "c" * 64, 500, 115.2, 115.2, Figure(-4e-10, -8e-10, -4e-11))
+    assert decide([rule], {}, {"mae": same}).promote
