@@ -155,7 +155,8 @@ def _judge_comparison(rule: Rule, comparison: Comparison | None, incomparable: s
     difference = comparison.difference
     interval = f"paired difference {difference.value:+.4g} [{difference.lower:+.4g}, {difference.upper:+.4g}]"
     # a difference that only rounding makes is none
-    return not difference.upper < -ROUNDING * abs(comparison.current_value), f"{rule}: {figures}; {interval} on {comparison.examples} examples"
+    passed = not difference.upper < -ROUNDING * abs(comparison.current_value)
+    return passed, f"{rule}: {figures}; {interval} on {comparison.examples} examples"
 
 
 def _judge_baselines(rule: Rule, baselines: Mapping[str, Mapping[str, Comparison]]) -> tuple[bool, str]:
