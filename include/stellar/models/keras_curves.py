@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from stellar.errors import InputError
 from stellar.models.base import numeric_matrix
-from stellar.models.keras_inputs import Arrays, Batch, Scalars, list_array
+from stellar.models.keras_inputs import Arrays, Batch, Scalars
+from stellar.models.spectra import list_array
 
 FEWEST_POINTS = 4
 CLIP = 8.0  # spreads

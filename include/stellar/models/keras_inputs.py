@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
-from stellar.errors import InputError
 from stellar.models.base import numeric_matrix
+from stellar.models.spectra import list_matrix
 
 Arrays = dict[str, np.ndarray]
 
@@ -35,38 +35,6 @@ def batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """Runs of at most `size` rows."""
     for first in range(0, len(rows), size):
         yield rows[first : first + size]
-
-
-def list_array(X: pa.Table, name: str) -> pa.ListArray:
-    """List column as one array.
-
-    Raises
-    ------
-    InputError
-        When the column is missing or holds no lists.
-    """
-    if name not in X.column_names:
-        raise InputError(f"the frame lacks list column {name}; it has {', '.join(X.column_names)}")
-    column = X.column(name).combine_chunks()
-    if isinstance(column, pa.ChunkedArray):  # an empty column stays chunked
-        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    if pa.types.is_fixed_size_list(column.type):
-        column = column.cast(pa.list_(column.type.value_type))
-    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
-        raise InputError(f"column {name} is {column.type}; a sequence model reads a list of values per row")
-    return column
-
-
-def list_matrix(X: pa.Table, name: str, dtype: type = np.float32) -> np.ndarray:
-    """List column whose rows all have one length, as a matrix [n, length]; nulls among numbers become NaN."""
-    column = list_array(X, name)
-    flat, lengths = column.flatten(), np.diff(column.offsets.to_numpy())
-    if column.null_count or len(set(lengths.tolist())) > 1:
-        raise InputError(f"column {name}: spectra must all be on one grid; their lengths differ or some are null")
-    if flat.null_count and dtype is bool:
-        flat = flat.fill_null(True)
-    width = int(lengths[0]) if len(lengths) else 0
-    return flat.to_numpy(zero_copy_only=False).astype(dtype, copy=False).reshape(len(column), width)
 
 
 class Scalars:

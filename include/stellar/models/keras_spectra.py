@@ -11,8 +11,8 @@ from stellar.errors import InputError
 from stellar.models.keras_augment import SPECTRA, SpectrumAugmenter, strengths
 from stellar.models.keras_base import Layers, SequenceModel
 from stellar.models.keras_inputs import Scalars, Spectra
+from stellar.models.spectra import SEQUENCES
 
-SEQUENCES = ("flux", "ivar", "mask")
 INPUTS: dict[str, Any] = {
     "noise_scale": 0.05,  # a bin with this relative error counts half
     "clip": 2.0,  # depths and emission beyond this many continua say nothing more

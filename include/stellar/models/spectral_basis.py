@@ -11,78 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
 
-from stellar.errors import InputError
-
-SEQUENCES = ("flux", "ivar", "mask")
-
-
-@dataclass(frozen=True)
-class Spectra:
-    """Continuum-normalised spectra on one grid.
-
-    Parameters
-    ----------
-    flux, ivar : float64[n, p]
-        1 and 0 where the bin must not be used.
-    """
-
-    flux: np.ndarray
-    ivar: np.ndarray
-
-    @property
-    def good(self) -> np.ndarray:
-        return self.ivar > 0
-
-    def noise(self) -> np.ndarray:
-        """Median variance of the good bins of each spectrum, float64[n]; NaN without a good bin."""
-        variance = np.where(self.good, 1 / np.where(self.good, self.ivar, 1.0), np.nan)
-        found = np.full(len(variance), np.nan)
-        some = self.good.any(axis=1)
-        found[some] = np.nanmedian(variance[some], axis=1)
-        return found
-
-
-def spectra_of(X: pa.Table, bins: int | None = None) -> Spectra:
-    """The list columns `flux`, `ivar`, `mask` of a frame.
-
-    Raises
-    ------
-    InputError
-        When a column lacks, a row is null, or the lengths are not all the same (`bins`, where given).
-    """
-    flux, ivar, mask = (_matrix(X, name) for name in SEQUENCES)
-    if not flux.shape == ivar.shape == mask.shape:
-        raise InputError(
-            f"columns flux, ivar and mask have {flux.shape[1]}, {ivar.shape[1]} and {mask.shape[1]} bins; "
-            "all three must be on one grid"
-        )
-    if bins is not None and X.num_rows and flux.shape[1] != bins:
-        raise InputError(f"spectra have {flux.shape[1]} bins, the model learnt {bins}: another grid")
-    good = (mask == 0) & np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
-    return Spectra(np.where(good, flux, 1.0), np.where(good, ivar, 0.0))
-
-
-def _matrix(X: pa.Table, name: str) -> np.ndarray:
-    """List column whose rows all have one length, as float64[n, p]; a null element is NaN."""
-    if name not in X.column_names:
-        raise InputError(f"the frame lacks list column {name}; it has {', '.join(X.column_names)}")
-    column = X.column(name).combine_chunks()
-    column = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
-    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
-        raise InputError(f"column {name} is {column.type}; a spectrum is a list of numbers per row")
-    if column.null_count:
-        row = column.is_null().to_numpy(zero_copy_only=False).argmax()
-        raise InputError(f"column {name}: row {row} is null; a spectrum without data has its bins masked")
-    lengths = np.diff(column.offsets.to_numpy())
-    if len(set(lengths.tolist())) > 1:
-        row = int((lengths != lengths[0]).argmax())
-        raise InputError(
-            f"column {name}: row 0 has {lengths[0]} bins and row {row} {lengths[row]}; spectra must all be on one grid"
-        )
-    values = column.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return values.reshape(len(column), int(lengths[0]) if len(lengths) else 0)
+from stellar.models.spectra import Spectra
 
 
 def degraded(spectra: Spectra, survey: np.ndarray, rng: np.random.Generator) -> Spectra:

@@ -20,7 +20,8 @@ from stellar.errors import InputError
 from stellar.models.base import Labels, Model, Quantiles, merge_params, numeric_matrix
 from stellar.models.gaussian_process import SURVEY, Examples, condition, covariance, search, squared_distances
 from stellar.models.residual_spread import ResidualSpread
-from stellar.models.spectral_basis import SEQUENCES, Spectra, SpectralBasis, degraded, spectra_of
+from stellar.models.spectra import SEQUENCES, Spectra, spectra_of
+from stellar.models.spectral_basis import SpectralBasis, degraded
 
 WEIGHTS_FILE = "processes.npz"
 FEWEST_EXAMPLES = 10

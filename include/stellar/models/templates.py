@@ -12,7 +12,6 @@ without type take no part, so that the scale is fixed before the first of them i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,8 +23,8 @@ from scipy.special import ndtr
 from stellar.errors import InputError
 from stellar.models.base import Labels, Model, merge_params
 from stellar.models.mk_types import USED, subtype_name, subtype_numbers
+from stellar.models.spectra import SEQUENCES, Spectra, spectra_of
 
-SEQUENCES = ("flux", "ivar", "mask")
 FILE = "templates.npz"
 DEFAULTS: dict[str, Any] = {
     # the grid of features.spectra, which `flux`, `ivar` and `mask` are on
@@ -50,44 +49,6 @@ DEFAULTS: dict[str, Any] = {
 CLIP = 3.0  # beyond this many continua a bin is an emission line or a fault
 SMOOTHINGS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # subtypes; candidates for the width of a template's type
 BATCH = 2048
-
-
-@dataclass(frozen=True)
-class Spectra:
-    """Continuum-normalised spectra on the grid: `flux` float64[n, p] (1 where not good), `ivar` (0 where not good)."""
-
-    flux: np.ndarray
-    ivar: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.flux)
-
-    def take(self, rows: np.ndarray | slice) -> Spectra:
-        return Spectra(self.flux[rows], self.ivar[rows])
-
-    @classmethod
-    def of(cls, X: pa.Table) -> Spectra:
-        """From the list columns `flux`, `ivar`, `mask` of a frame."""
-        flux, ivar = (_matrix(X, name).astype(np.float64) for name in ("flux", "ivar"))
-        good = ~_matrix(X, "mask").astype(bool) & np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
-        return cls(np.where(good, flux, 1.0), np.where(good, ivar, 0.0))
-
-
-def _matrix(X: pa.Table, name: str) -> np.ndarray:
-    """List column whose rows all have one length, as a matrix."""
-    if name not in X.column_names:
-        raise InputError(f"the frame lacks list column {name}; it has {', '.join(X.column_names)}")
-    column = X.column(name)
-    if not X.num_rows:
-        return np.zeros((0, 0))
-    if column.null_count:
-        raise InputError(f"column {name}: row {column.is_null().to_pylist().index(True)} is null; leave it out")
-    column = pa.concat_arrays(column.chunks)
-    lengths = np.diff(column.offsets.to_numpy())
-    if (lengths != lengths[0]).any():
-        row = int(np.argmax(lengths != lengths[0]))
-        raise InputError(f"column {name}: row {row} has {lengths[row]} bins, row 0 has {lengths[0]}; use one grid")
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
 
 
 def fine_structure(spectra: Spectra, width: int) -> Spectra:
@@ -258,7 +219,7 @@ class TemplateMatch(Model):
         if not np.isfinite(types).all():
             row = int(np.argmin(np.isfinite(types)))
             raise InputError(f"{self.architecture}: label {names[row]!r} of example {row} is no MK type; leave it out")
-        spectra = Spectra.of(X)
+        spectra = spectra_of(X)
         self._bins = spectra.flux.shape[1]
         libraries = self._libraries(X)
         importance = np.ones(len(types)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
@@ -330,7 +291,7 @@ class TemplateMatch(Model):
             raise InputError(f"{self.architecture}: not fitted yet")
         if not X.num_rows:
             return np.zeros((0, len(self._types)))
-        spectra = Spectra.of(X)
+        spectra = spectra_of(X)
         if spectra.flux.shape[1] != self._bins:
             raise InputError(f"spectra have {spectra.flux.shape[1]} bins, the templates {self._bins}: another grid")
         prior = self._importance / self._importance.sum()

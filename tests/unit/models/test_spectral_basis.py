@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stellar.errors import InputError
-from stellar.models.spectral_basis import Spectra, SpectralBasis, degraded, running_mean, spectra_of
+from stellar.models.spectra import Spectra, spectra_of
+from stellar.models.spectral_basis import SpectralBasis, degraded, running_mean
 
 PARAMS = {"high_pass_bins": 0, "clip": 1.5, "noise_scale": 0.1, "weight_power": 2.0, "components": 50}
 
@@ -33,7 +34,7 @@ def test_bad_bins_say_nothing():
     ("X", "says"),
     [
         (pa.table({"flux": [[1.0]], "ivar": [[1.0]]}), "lacks list column mask"),
-        (table([1.0], [[1.0]], [[False]]), "a list of numbers"),
+        (table([1.0], [[1.0]], [[False]]), "a list of values"),
         (table([[1.0], None], [[1.0], [1.0]], [[False], [False]]), "row 1 is null"),
         (table([[1.0], [1.0, 2.0]], [[1.0], [1.0]], [[False], [False]]), "row 1 2; spectra must all be on one grid"),
         (table([[1.0, 2.0]], [[1.0]], [[False]]), "on one grid"),

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from stellar.errors import InputError
 from stellar.models import create, load_model
 from stellar.models.mk_types import subtype_name, subtype_numbers
-from stellar.models.templates import Spectra, deviations, fine_structure, neighbour_weights, scale_difference
+from stellar.models.spectra import Spectra
+from stellar.models.templates import deviations, fine_structure, neighbour_weights, scale_difference
 
 FEATURES = ["flux", "ivar", "mask"]
 BINS = 1252
@@ -180,5 +181,5 @@ def test_refusals(fitted):
     with pytest.raises(InputError, match="another grid"):
         fitted.predict_subtype(table(model_flux([40])[:, :900], sn=50))
     uneven = frame.set_column(0, "flux", pa.array([[1.0]] * 2 + [[1.0, 2.0]], pa.list_(pa.float32())))
-    with pytest.raises(InputError, match="row 2 has 2 bins"):
+    with pytest.raises(InputError, match="row 2 2; spectra must"):
         new().fit(uneven, ["A0", "G0", "K0"])
