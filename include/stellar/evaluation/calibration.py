@@ -125,7 +125,9 @@ def calibrator_from_dict(about: Mapping[str, Any]) -> Calibrator:
     raise InputError(f"calibration {about['kind']!r} is not known")
 
 
-def ece_of_calibrated(probabilities: np.ndarray, *, draws: int = 200, seed: int = 0) -> tuple[float, float, float]:
+def ece_of_calibrated(
+    probabilities: np.ndarray, *, predicted: np.ndarray | None = None, draws: int = 200, seed: int = 0
+) -> tuple[float, float, float]:
     """Calibration error that these probabilities would show if they were exactly right: its sampling noise.
 
     Truths are drawn from the probabilities themselves (consistency resampling, Broecker & Smith 2007).
@@ -140,7 +142,9 @@ def ece_of_calibrated(probabilities: np.ndarray, *, draws: int = 200, seed: int 
     edges = np.cumsum(p, axis=1) / p.sum(axis=1, keepdims=True)
     last = p.shape[1] - 1
     found = [
-        expected_calibration_error(np.minimum((rng.random(len(p))[:, None] > edges).sum(axis=1), last), p)
+        expected_calibration_error(
+            np.minimum((rng.random(len(p))[:, None] > edges).sum(axis=1), last), p, predicted=predicted
+        )
         for _ in range(draws)
     ]
     return float(np.mean(found)), *(float(edge) for edge in np.quantile(found, [0.025, 0.975]))

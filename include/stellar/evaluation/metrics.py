@@ -43,8 +43,16 @@ def equal_mass_bins(score: np.ndarray, n_bins: int = 10) -> np.ndarray:
     return bins[inverse] if len(values) else np.zeros(0, dtype=np.int64)
 
 
-def expected_calibration_error(y_index: np.ndarray, probabilities: np.ndarray, n_bins: int = 10) -> float:
-    """Expected calibration error of the top class with equal-mass bins.
+def _confidence(p: np.ndarray, y: np.ndarray, predicted: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Probability of each row's answer, and whether it is right."""
+    answer = p.argmax(axis=1) if predicted is None else np.asarray(predicted)
+    return p[np.arange(len(p)), answer], answer == y
+
+
+def expected_calibration_error(
+    y_index: np.ndarray, probabilities: np.ndarray, n_bins: int = 10, predicted: np.ndarray | None = None
+) -> float:
+    """Expected calibration error of the answer with equal-mass bins.
 
     Mean over rows of |confidence - accuracy| of the row's bin (Naeini et al. 2015, with the adaptive bins of Nixon et
     al. 2019).
@@ -55,18 +63,22 @@ def expected_calibration_error(y_index: np.ndarray, probabilities: np.ndarray, n
         True class as a column of `probabilities`.
     probabilities : float[n, k]
     n_bins : int
+    predicted : int[n], optional
+        The class that is given as the answer; the likeliest where not given.
     """
     p, y = _probabilities(probabilities, y_index)
-    confidence, correct = p.max(axis=1), p.argmax(axis=1) == y
+    confidence, correct = _confidence(p, y, predicted)
     bins = equal_mass_bins(confidence, n_bins)
     gap = np.bincount(bins, weights=confidence - correct, minlength=n_bins)
     return float(np.abs(gap).sum() / len(y))
 
 
-def reliability_curve(y_index: np.ndarray, probabilities: np.ndarray, n_bins: int = 10) -> list[dict[str, Any]]:
+def reliability_curve(
+    y_index: np.ndarray, probabilities: np.ndarray, n_bins: int = 10, predicted: np.ndarray | None = None
+) -> list[dict[str, Any]]:
     """Mean confidence, accuracy and row count per equal-mass bin, empty bins left out."""
     p, y = _probabilities(probabilities, y_index)
-    confidence, correct = p.max(axis=1), p.argmax(axis=1) == y
+    confidence, correct = _confidence(p, y, predicted)
     bins = equal_mass_bins(confidence, n_bins)
     return [
         {"confidence": float(confidence[mine].mean()), "accuracy": float(correct[mine].mean()), "n": int(mine.sum())}
@@ -134,7 +146,7 @@ def classification_metrics(
         "mcc": float(skm.matthews_corrcoef(y, predicted)),
         "top_3_accuracy": float((best == y[:, None]).any(axis=1).mean()),
         **{name: _mean([one[name] for one in ranking.values()]) for name in ("roc_auc", "average_precision")},
-        "ece": expected_calibration_error(y, p, n_bins),
+        "ece": expected_calibration_error(y, p, n_bins, predicted),
         "brier": brier_score(y, p),
         "log_loss": log_loss(y, p),
         "per_class": {
@@ -201,9 +213,10 @@ def interval_metrics(y_true: np.ndarray, lower: np.ndarray, upper: np.ndarray, a
         "n": len(y),
         "nominal": 1 - alpha,
         "coverage": float(((y >= low) & (y <= high)).mean()),
-        "mean_width": float(width.mean()),
-        "median_width": float(np.median(width)),
-        "winkler": float((width + 2 / alpha * (below + above)).mean()),
+        # endless where too few calibration examples were known to promise a finite one
+        "mean_width": _number(width.mean()),
+        "median_width": _number(np.median(width)),
+        "winkler": _number((width + 2 / alpha * (below + above)).mean()),
     }
 
 

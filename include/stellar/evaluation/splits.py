@@ -115,6 +115,9 @@ def stratified_folds(groups: np.ndarray, strata: np.ndarray, folds: int, seed: i
 
     if (count := len(np.unique(groups))) < folds:
         raise InputError(f"split: {count} groups cannot be dealt to {folds} folds; fewer folds, or more data")
+    # strata with fewer members than folds are dealt as one
+    _, stratum, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    strata = np.where(counts[stratum] < folds, -1, stratum)
     found = np.zeros(len(groups), dtype=np.int64)
     dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():

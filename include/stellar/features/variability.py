@@ -16,6 +16,7 @@ from stellar.features.periods import Fourier
 from stellar.features.timescales import point_to_point, usual_step
 
 MAD_TO_SIGMA = 1.4826
+LEAST_ERROR = 0.1  # of the median error: the errors of one survey's points are alike
 _MAGNITUDE = -0.4 * math.log(10)  # ln flux of one magnitude
 _NO_FLAGS = np.empty(0, np.int64)
 MOST_FREQUENCIES = 10_000_000  # of a periodogram: 800 MB, and a century of the densest grid
@@ -102,6 +103,10 @@ def usable_points(
         for i in range(kept):
             v[i] /= level
             e[i] /= level
+        # one point that claims to be far surer than all others would be the whole curve
+        least = LEAST_ERROR * np.median(e)
+        for i in range(kept):
+            e[i] = max(e[i], least)
     return t, v, e, level
 
 

@@ -97,7 +97,8 @@ def predict(
     -------
     Predictions
         Its table begins with `id`: the id column of a table or dataset; the name without ending of a file of one
-        object, the survey's own id where a file holds several. It ends with `file`: where the row's object was found.
+        spectrum or curve, the survey's own id where a file holds several. It ends with `file`: where the row's object
+        was found.
 
     Raises
     ------
@@ -144,8 +145,12 @@ def dialects(family: str, features: str) -> list[Dialect]:
     return [Dialect(source, curated[source.dataset]) for source in sources if source.dataset in curated]
 
 
-def features_of(member: Member, family: str, features: str, known: Sequence[Dialect]) -> pa.Table:
+def features_of(
+    member: Member, family: str, features: str, known: Sequence[Dialect], tell: Callable[[str], None] | None = None
+) -> pa.Table:
     """Rows of the dataset `features` of one file, with `id`, by the first dialect that it is of.
+
+    `tell` is called with what of the file was left out, and why, where the rest is used.
 
     Raises
     ------
@@ -159,10 +164,11 @@ def features_of(member: Member, family: str, features: str, known: Sequence[Dial
         except InputError as fault:
             faults.append(f"{dialect.source.reader}: {str(fault).removeprefix(f'{member.name}: ')}")
             continue
-        curated = _curated(raw, dialect.curated)
+        tell = tell or (lambda why: None)
+        curated = _curated(raw, dialect.curated, tell)
         if features == f"curated.{dialect.curated.dataset}":
             return curated.add_column(0, "id", curated[dialect.curated.id].cast(pa.string()))
-        return _features(curated, member, family, dialect.curated, is_one=len(raw) == 1)
+        return _features(curated, member, family, dialect.curated, is_one=len(raw) == 1, tell=tell)
     raise InputError(f"of no kind that gives {family} ({'; '.join(dict.fromkeys(faults))})")
 
 
@@ -174,16 +180,21 @@ def _as_written(member: Member, source: FileSource) -> FileSource:
     return source if reader == source.reader else source.model_copy(update={"reader": reader, "options": {}})
 
 
-def _curated(raw: pa.Table, config: Curated) -> pa.Table:
+def _curated(raw: pa.Table, config: Curated, tell: Callable[[str], None]) -> pa.Table:
     """Curated rows of one file; what is predicted need have no position."""
     made = curate(raw, raw.slice(0, 0), config.model_copy(update={"layout": "plain"}))
+    reasons = [str(why) for why in made.quarantine["reason"].to_pylist()] if made.quarantine else []
+    rules = list(made.accounting.filtered)
     if not made.table.num_rows:
-        why = made.quarantine["reason"].to_pylist() if made.quarantine else list(made.accounting.filtered)
-        raise InputError(", ".join(dict.fromkeys(map(str, why))) or "it has no rows")
+        raise InputError(", ".join(dict.fromkeys(reasons or rules)) or "it has no rows")
+    lost = len(reasons) + sum(made.accounting.filtered.values())
+    if lost:
+        tell(f"{lost} of its {len(raw)} rows are not used: {', '.join(dict.fromkeys([*reasons, *rules]))}")
     return made.table
 
 
-def _features(curated: pa.Table, member: Member, family: str, config: Curated, *, is_one: bool) -> pa.Table:
+def _features(curated: pa.Table, member: Member, family: str, config: Curated, *, is_one: bool,
+              tell: Callable[[str], None]) -> pa.Table:  # fmt: skip
     """Featured rows of one file, `is_one` where it holds one object."""
     ids = curated[config.id].cast(pa.string())
     if family == "spectra":
@@ -197,8 +208,11 @@ def _features(curated: pa.Table, member: Member, family: str, config: Curated, *
 
         table, rules_of, reasons = lightcurve_features(curated, ids, MAGNITUDES if config.has("mag") else None)
         rules, key = [rule.replace("_", " ") for rule in rules_of], "lc_id"
+    whys = list(dict.fromkeys([*(reason for reason in reasons if reason), *rules]))
     if not table.num_rows:
-        raise InputError(", ".join([*(reason for reason in reasons if reason), *rules]))
+        raise InputError(", ".join(whys))
+    if lost := len(curated) - len(table):
+        tell(f"{lost} of its {len(curated)} objects are not used: {', '.join(whys)}")
     # a file of one object is named by the user; the ids within it are the survey's
     own = pa.array([_ENDING.sub("", _text(member.name))])
     return table.add_column(0, "id", own if is_one else table[key].cast(pa.string()))
@@ -249,7 +263,13 @@ class _Reader:
             count += 1
             where = f"{_text(path)}: {_text(member.inside)}" if member.inside else _text(path)
             try:
-                made = features_of(member, self.family, self.bundle.meaning.features, self.known)
+                made = features_of(
+                    member,
+                    self.family,
+                    self.bundle.meaning.features,
+                    self.known,
+                    lambda why, where=where: self.refused.append((where, why)),
+                )
                 rows = _as_trained(made, self.bundle)
                 yield rows.append_column("file", pa.array([where] * len(rows), pa.string()))
             except Exception as fault:  # as above

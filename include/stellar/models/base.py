@@ -256,6 +256,9 @@ def numeric_matrix(X: pa.Table, features: Sequence[str]) -> np.ndarray:
     for position, name in enumerate(features):
         column = X.column(name)
         kind = column.type
+        if pa.types.is_null(kind):  # an empty column of a text file
+            matrix[:, position] = np.nan
+            continue
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
             raise InputError(f"column {name} is {kind}; a tabular model reads numbers and booleans")
         matrix[:, position] = column.cast(pa.float64()).fill_null(float("nan")).to_numpy()

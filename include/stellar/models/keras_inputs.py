@@ -85,7 +85,7 @@ class Spectra:
 
     def __init__(self, X: pa.Table, scalars: Scalars, settings: Mapping[str, Any], augment: Any = None) -> None:
         self.flux, self.ivar = list_matrix(X, "flux"), list_matrix(X, "ivar")
-        seen = ~list_matrix(X, "mask", bool) & np.isfinite(self.flux) & (self.ivar > 0)
+        seen = ~list_matrix(X, "mask", bool) & np.isfinite(self.flux) & np.isfinite(self.ivar) & (self.ivar > 0)
         self.flux, self.ivar = np.where(seen, self.flux, 1), np.where(seen, self.ivar, 0)
         self.scalars, self.raw = scalars, scalars.read(X)
         self.settings, self.augment = settings, augment

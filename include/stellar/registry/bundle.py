@@ -178,7 +178,11 @@ class Bundle:
         p = self.calibrator.apply(answers.raw) if self.calibrator else answers.raw
         chosen = self.model.predict_class(table) if self.meaning.kind == "class" else None
         best = np.array(self.classes, dtype=object)[p.argmax(axis=1)] if chosen is None else np.array(chosen, object)
-        return replace(answers, probabilities=p, best=best, inside=self.sets.sets(p) if self.sets else None)
+        inside = None
+        if self.sets:
+            # the answer is in its own set, also where the model chose another class than the likeliest
+            inside = self.sets.sets(p) | (best[:, None] == np.array(self.classes, dtype=object)[None, :])
+        return replace(answers, probabilities=p, best=best, inside=inside)
 
     def prediction_schema(self) -> pa.Schema:
         """Names and types of the columns of `predict`."""
@@ -293,6 +297,8 @@ def _numbers(table: pa.Table, name: str) -> np.ndarray | None:
     if name not in table.column_names:
         return None
     column = table[name]
+    if pa.types.is_null(column.type):  # an empty column of a text file
+        return np.full(table.num_rows, np.nan)
     numeric = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
     if not any(is_kind(column.type) for is_kind in numeric):
         return None

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+PAIRED_METRICS = ("accuracy", "macro_f1", "subtype_mae", "mae", "rmse")  # which the answers alone give
 PAIRED = ("not_worse_than_current", "better_than_baselines")  # rules that compare two models, and take no value
 
 
@@ -36,6 +37,8 @@ class Rule(BaseModel):
     @model_validator(mode="after")
     def _value_where_needed(self) -> Rule:
         if self.op in PAIRED:
+            if self.metric not in PAIRED_METRICS:
+                raise ValueError(f"`{self.op}` compares {', '.join(PAIRED_METRICS)}; {self.metric} is none of these")
             if self.value is not None:
                 raise ValueError(f"`{self.op}` compares two models and takes no `value`; remove it")
         elif self.value is None:

@@ -13,15 +13,13 @@ import pyarrow.parquet as pq
 from stellar.errors import InputError
 from stellar.evaluation.bootstrap import paired_bootstrap
 from stellar.models.mk_types import subtype_numbers
-from stellar.registry.policy import PAIRED, Comparison, Figure
+from stellar.registry.policy import PAIRED, PAIRED_METRICS, Comparison, Figure
 from stellar.registry.store import ArtifactStore
 from stellar.registry.versions import Version
 from stellar.training.config import ModelConfig
 from stellar.training.evaluate import evaluate
 from stellar.training.figures import LOWER_IS_BETTER, RESAMPLES, Evaluation, Rows, Sample, macro_f1
 from stellar.training.fit import fit
-
-PAIRED_METRICS = ("accuracy", "macro_f1", "mae", "rmse")
 
 
 def compare(config: ModelConfig, new: Evaluation, theirs: pa.Table, rows: Rows, name: str, test: pa.Table,
@@ -112,11 +110,11 @@ def compare_versions(artifacts: ArtifactStore, chosen: Sequence[Version], seed: 
     """
     first = chosen[0]
     tables = [pq.read_table(artifacts.get(one.artifact_sha256) / "test_predictions.parquet") for one in chosen]
-    columns = [_answer_column(one) for one in chosen]
+    column = str(first.config["target"]["name"])
     key = first.config["example"]
     truth = f"true_{first.config['target']['name']}"
     for one, table in zip(chosen, tables, strict=True):
-        if lacking := [name for name in (key, truth) if name not in table.column_names]:
+        if lacking := [name for name in (key, truth, column) if name not in table.column_names]:
             raise InputError(f"{one} has no {', '.join(lacking)}: it does not tell what {first} tells")
     shared = tables[0].filter(pc.is_valid(tables[0][truth]))[key].combine_chunks()
     for table in tables[1:]:
@@ -128,10 +126,7 @@ def compare_versions(artifacts: ArtifactStore, chosen: Sequence[Version], seed: 
     stars = np.asarray(aligned[0]["object_id"].to_pylist(), dtype=str)
     metrics = ["mae", "rmse"] if _is_quantity(first) else ["accuracy", "macro_f1"]
     metrics += ["subtype_mae"] if first.config["target"].get("scale") == "mk" else []
-    scores = [
-        {metric: _answer_metric(metric, true, table[column]) for metric in metrics}
-        for table, column in zip(aligned, columns, strict=True)
-    ]
+    scores = [{metric: _answer_metric(metric, true, table[column]) for metric in metrics} for table in aligned]
     sample = Sample(len(shared), stars, seed)
     return [
         Beside(
@@ -152,10 +147,6 @@ def _difference(own: Callable[[Rows], float], first: Callable[[Rows], float], sa
 
 def _is_quantity(version: Version) -> bool:
     return version.config["target"]["kind"] == "quantity"
-
-
-def _answer_column(version: Version) -> str:
-    return str(version.config["target"]["name"])
 
 
 def _known(value: float) -> float | None:

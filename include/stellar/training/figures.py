@@ -31,7 +31,7 @@ from stellar.training.answers import Shown
 from stellar.training.config import ModelConfig
 
 RESAMPLES = 400
-LOWER_IS_BETTER = {"mae", "rmse", "ece", "brier", "log_loss", "crps"}
+LOWER_IS_BETTER = {"mae", "rmse", "ece", "brier", "log_loss", "crps", "subtype_mae"}
 
 Rows = np.ndarray
 SliceMetrics = Callable[[Rows], dict[str, float]]
@@ -80,14 +80,16 @@ class Sample:
         found = bootstrap(metric, self.n, resamples=RESAMPLES, seed=self.seed, groups=self.stars)
         return Figure(found.value, found.lower, found.upper)
 
-    def ece(self, y: np.ndarray, probabilities: np.ndarray) -> Figure:
+    def ece(self, y: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray) -> Figure:
         """Calibration error with its basic bootstrap interval.
 
         The error is a mean of absolute values, so that sampling noise only ever adds to it, and a resample adds as much
         again; the percentiles of the resamples therefore lie too high, and are reflected about the value (Davison &
         Hinkley 1997, eq. 5.6).
         """
-        found = self.figure(lambda rows: expected_calibration_error(y[rows], probabilities[rows]))
+        found = self.figure(
+            lambda rows: expected_calibration_error(y[rows], probabilities[rows], predicted=predicted[rows])
+        )
         lower, upper = max(0.0, 2 * found.value - found.upper), 2 * found.value - found.lower
         return Figure(found.value, lower, max(found.value, upper))
 
@@ -112,6 +114,8 @@ def quantity_figures(
         Of the figures' names, for a further target.
     """
     known = np.flatnonzero(np.isfinite(truth))
+    if not len(known):
+        return lambda rows: {}
     sample, y = sample.of(known), truth[known]
     value, lower, upper = (shown.table[column].to_numpy()[known] for column in (name, *interval_columns(name)))
     quantiles, alpha = shown.answers.quantiles[name], config.conformal.alpha
@@ -128,7 +132,7 @@ def quantity_figures(
         "within_10_percent": sample.figure(lambda rows: float((error[rows] <= 0.1 * np.abs(y[rows])).mean())),
         "interval_coverage": sample.figure(lambda rows: float(inside[rows].mean())),
         **{one: Figure(_or_nan(about[one])) for one in ("r2", "bias", "median_ae", "outlier_rate")},
-        "interval_median_width": Figure(interval["median_width"]),
+        "interval_median_width": Figure(_or_nan(interval["median_width"])),
         **{one: Figure(distribution[one]) for one in ("crps", "pit_mean", "pit_std")},
         "baseline_mae": Figure(plain["mae"]),
     }
@@ -175,14 +179,17 @@ def class_figures(
     correct = predicted == y
     details, figures = found.details, found.figures
     details["classes"] = classification_metrics(y, calibrated, names, predicted=predicted)
-    details["reliability"] = {"raw": reliability_curve(y, raw), "calibrated": reliability_curve(y, calibrated)}
-    details["ece_raw"] = expected_calibration_error(y, raw)
+    details["reliability"] = {
+        "raw": reliability_curve(y, raw, predicted=predicted),
+        "calibrated": reliability_curve(y, calibrated, predicted=predicted),
+    }
+    details["ece_raw"] = expected_calibration_error(y, raw, predicted=predicted)
     details["baseline_classes"] = {
         "rule": f"always {baseline[0]}", "accuracy": float((names_true == baseline[known]).mean())}  # fmt: skip
     figures["accuracy"] = sample.figure(lambda rows: float(correct[rows].mean()))
     figures["macro_f1"] = sample.figure(lambda rows: macro_f1(y[rows], predicted[rows], len(names)))
-    figures["ece"] = sample.ece(y, calibrated)
-    figures["ece_if_calibrated"] = Figure(*ece_of_calibrated(calibrated, seed=sample.seed))
+    figures["ece"] = sample.ece(y, calibrated, predicted)
+    figures["ece_if_calibrated"] = Figure(*ece_of_calibrated(calibrated, predicted=predicted, seed=sample.seed))
     for name in ("balanced_accuracy", "mcc", "brier", "log_loss", "top_3_accuracy", "roc_auc", "average_precision"):
         figures[name] = Figure(_or_nan(details["classes"][name]))
     figures["baseline_accuracy"] = Figure(details["baseline_classes"]["accuracy"])

@@ -185,7 +185,10 @@ def _folds(config: ModelConfig, table: pa.Table, groups: np.ndarray, seed: int) 
     dealt = parts == ("" if _has_own(config, table) else "train")
     if both := sorted({*groups[parts == "test"]} & {*groups[parts != "test"]}):
         raise InputError(f"{len(both)} stars are both learned from and tested on, the first is {both[0]}")
-    number = stratified_folds(groups[dealt], _strata(config, table)[dealt], int(config.split.folds or 0), seed)
+    if config.split.column and not _has_own(config, table) and not (parts == "test").any():
+        raise InputError(f"the frame has nothing to test on: all its rows have {config.split.column} `train`")
+    strata = _strata(config, table.filter(pa.array(dealt)))
+    number = stratified_folds(groups[dealt], strata, int(config.split.folds or 0), seed)
     parts[dealt] = [f"fold {one + 1:02d}" for one in number]
     # what is dealt is one star's whole: rows that are only learned from must not tell of a fold's stars
     shared = np.isin(groups, groups[dealt]) & ~dealt & (parts == "train")
@@ -201,6 +204,8 @@ def _strata(config: ModelConfig, table: pa.Table) -> np.ndarray:
     if config.target.kind == "class":
         return np.asarray([value or "" for value in table[name].to_pylist()], dtype=str)
     values = numbers(table, name)
+    if not np.isfinite(values).any():
+        return np.zeros(len(values), dtype=np.int64)
     edges = np.nanquantile(values, np.linspace(0, 1, STRATA_OF_A_QUANTITY + 1)[1:-1])
     return np.where(np.isfinite(values), np.searchsorted(edges, values), -1)
 

@@ -121,7 +121,7 @@ def _apply_class_rule(table: pa.Table, config: ModelConfig) -> tuple[pa.Table, d
     }
     rare = sorted(name for name, count in counts.items() if count < target.min_count and name != target.rare)
     at = table.schema.get_field_index(target.name)
-    if not rare:
+    if not rare and len(counts) > 1:
         return table.set_column(at, target.name, column), {}
     is_rare = pc.is_in(column, value_set=pa.array(rare, pa.string()))
     if target.rare != "drop":
@@ -159,4 +159,7 @@ def true_classes(meaning: Meaning, table: pa.Table) -> np.ndarray:
     if meaning.kind == "class":
         return np.asarray(table[meaning.target].to_pylist(), dtype=object)
     names = np.asarray(list(meaning.bands), dtype=object)
-    return names[band_of(numbers(table, meaning.target), meaning.bands)]
+    values = numbers(table, meaning.target)
+    found = names[band_of(values, meaning.bands)]
+    found[~np.isfinite(values)] = None
+    return found

@@ -91,7 +91,7 @@ def train(
         if (known := find_version(ctx.engine, key)) is not None:
             return _found(ctx, known, frame)
         started = time.monotonic()
-        fitted = fit(config, frame.table, seed, checkpoints=ctx.settings.cache / "training")
+        fitted = fit(config, frame.table, seed, checkpoints=ctx.settings.cache / "training" / CODE_VERSION)
     except NotTrainableError as fault:
         return TrainingResult(config.name, "not_trainable", reasons=(str(fault),))
     evaluation = evaluate(config, fitted, frame.table, seed)

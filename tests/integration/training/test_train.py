@@ -179,6 +179,9 @@ def test_versions_are_compared_on_the_examples_that_both_were_tested_on(ctx):
     other = versions.find_version(ctx.engine, train(ctx, make_config()).version_key)
     with pytest.raises(InputError, match="does not tell what"):
         compare_versions(ArtifactStore(ctx.settings.artifacts), [chosen[0], other], seed=0)
+    # one that tells it beside its own target has no column of the first's
+    with pytest.raises(InputError, match="does not tell what"):
+        compare_versions(ArtifactStore(ctx.settings.artifacts), [other, chosen[0]], seed=0)
 
 
 def test_versions_tested_by_folds_are_compared_by_the_folds_answers(ctx):

@@ -102,6 +102,14 @@ def test_pulsator_with_a_steep_rise():
     assert found["flare_count"] == 0
 
 
+def test_one_point_that_claims_to_be_far_surer_than_the_others_does_not_hide_the_period():
+    row = curve("s", 1 + 0.05 * np.sin(2 * np.pi * TIME / 3.77))
+    row["flux_err"][100] *= 1e-4
+    found = only(row)
+    assert found["period_d"] == pytest.approx(3.77, rel=0.02)
+    assert found["fourier_explained"] > 0.9
+
+
 def test_flares_are_counted_and_kept():
     flux = np.ones(len(TIME))
     for start in (300, 1200, 2500):

@@ -68,6 +68,11 @@ def test_a_wrong_rule_is_refused(wrong):
         Rule(**wrong)
 
 
+def test_figures_that_the_answers_alone_do_not_give_are_not_compared():
+    with pytest.raises(ValidationError, match="ece is none of these"):
+        Rule(metric="ece", op="not_worse_than_current")
+
+
 def test_a_difference_that_rounding_makes_is_none():
     rule = Rule(metric="mae", op="not_worse_than_current")
     same = Comparison("mae", "c" * 64, 500, 115.2, 115.2, Figure(-4e-10, -8e-10, -4e-11))

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from stellar.sky.healpix import spatial_index
 from stellar.training.compare import against_baselines, compare
 from stellar.training.evaluate import evaluate
 from stellar.training.fit import fit, split
-from stellar.training.frame import NotTrainableError
+from stellar.training.frame import NotTrainableError, true_classes
 
 CONFIGS = {
     "quantity": make_config(),
@@ -257,3 +258,61 @@ def test_a_baseline_is_fitted_and_tested_on_the_same_examples(stars):
     refused = decide(config.policy, found.figures, baselines=turned)
     assert not refused.promote
     assert "of weak, the best of 1" in refused.reasons[0]
+
+
+def test_too_few_known_values_to_promise_an_interval_is_an_endless_one_not_a_crash(stars):
+    known = np.where(np.arange(len(stars)) < len(stars) - 40, np.nan, stars["g_mag"].to_numpy())
+    table = stars.set_column(stars.schema.get_field_index("g_mag"), "g_mag", pa.array(known, from_pandas=True))
+    heads = {"teff_k": {"kind": "quantile"}, "g_mag": {"kind": "quantile"}}
+    config = make_config(
+        target={"name": "teff_k", "kind": "quantity"},
+        further_targets=[{"name": "g_mag", "kind": "quantity"}],
+        architecture="xgb_multitask",
+        params={"heads": heads, "rounds": 5, "threads": 1},
+        conformal={"alpha": 0.01},
+        watch=[],
+        slices=[],
+    )
+    made = fit(config, table, seed=7)
+    found = evaluate(config, made, table, seed=7)
+    json.dumps(found.details, allow_nan=False)
+    assert np.isinf(found.predictions["g_upper_mag"].to_numpy()).all()
+
+
+def test_a_frame_with_nothing_to_test_on_is_a_result(stars):
+    config = by_folds(on_sky=False, split={"folds": 3, "column": "part"})
+    with pytest.raises(NotTrainableError, match="nothing to test on"):
+        split(config, marked(stars, ["train"] * len(stars)), seed=7)
+
+
+def test_folds_of_classes_with_fewer_members_than_folds(stars):
+    names = [f"type-{k}" for k in range(40)]
+    few = stars.slice(0, 40).set_column(
+        stars.schema.get_field_index("spectral_class"), "spectral_class", pa.array(names)
+    )
+    parts = split(by_folds(on_sky=False, split={"folds": 4}), few, seed=7)
+    assert len(set(parts)) == 4
+
+
+def test_an_unknown_quantity_is_of_no_band(stars):
+    values = pa.array([None, 5000.0, None])
+    table = stars.slice(0, 3).set_column(stars.schema.get_field_index("teff_k"), "teff_k", values)
+    made = fit(make_config(), stars, seed=7)
+    assert true_classes(made.bundle.meaning, table).tolist() == [None, "K", None]
+
+
+def test_the_answer_is_in_its_own_set_also_when_the_model_chose_another_than_the_likeliest(stars):
+    config = make_class_config()
+    made = fit(config, stars, seed=7)
+    made.bundle.model.predict_class = lambda X, target=None: ["F"] * len(X)
+    shown = made.bundle.predict(stars)
+    assert set(shown["spectral_class"].to_pylist()) == {"F"}
+    assert all("F" in members for members in shown["prediction_set"].to_pylist())
+    np.testing.assert_allclose(shown["probability"], shown["probability_f"])
+
+
+def test_an_empty_column_of_a_text_file_is_missing_values(stars):
+    made = fit(make_config(), stars, seed=7)
+    rows = stars.slice(0, 4)
+    empty = rows.set_column(rows.schema.get_field_index("u_g"), "u_g", pa.nulls(4))
+    assert made.bundle.predict(empty)["teff_k"].is_valid().to_pylist() == [True] * 4
