@@ -18,7 +18,7 @@ from stellar.features.ragged import Ragged, ragged
 from stellar.features.timescales import middle
 from stellar.features.variability import Curve, clean
 
-VERSION = 2
+VERSION = 3
 DEFAULTS: dict[str, Any] = {
     "kind": "flux",  # or "mag"
     "columns": {"time": "time_btjd", "value": "flux", "error": "flux_err", "quality": "quality"},

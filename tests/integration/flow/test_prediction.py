@@ -289,3 +289,13 @@ def test_a_model_of_a_curated_dataset_reads_its_kind_of_table(tmp_path, name):
     assert found["id"].to_pylist() == ["10003298", "10004892"]
     assert found["log_period_d"].to_pylist() == [-0.472, -0.219]
     assert found["ik"].to_pylist() == [3.173, None]
+
+
+def test_what_is_left_out_of_a_file_that_is_used_is_told():
+    member = Member("two.dat", LINEAR.replace(" 10004892", " 0").encode())
+    dataset, told = "curated.linear_variables", []
+    found = features_of(member, "lightcurves", dataset, dialects("lightcurves", dataset), told.append)
+    assert found["id"].to_pylist() == ["10003298"]
+    (why,) = told
+    assert why.startswith("1 of its 2 rows are not used: ")
+    assert "linear_id" in why
