@@ -280,7 +280,8 @@ LIGHTCURVE_TOOLS = {
     "nifty-ls": "nifty-ls (finufft) alone",
     "light-curve": "light-curve: the same 20 statistics and its own coarser periodogram",
     "stellar": "ours: every feature and the period, without boxes",
-    "stellar, both cores": "the same on both cores",
+    "stellar, both cores": "the same on both cores, in processes as a build runs",
+    "stellar, two threads": "the same on two threads of one process",
     "stellar, with boxes": "with box least squares, one thread",
 }
 
