@@ -186,11 +186,21 @@ def figures():
     seconds = {"full": {"left": 30.0}, "increment": {"left": 1.0}, "full_of_changed": {"left": 28.0}}
     built = {"left": {"built": 2, "partitions": 192, "rows": 1, "seconds": {}}}
     tool = {"cones": 10, "p50_ms": 1.0, "p95_ms": 2.0}
+    curves = {name: [1.0] for name in page.LIGHTCURVE_TOOLS} | {"astropy": [30.0]}
     versions = {"processor": "one", "cores": 2, "memory_gib": 8, "system": "Linux", "ours": {}, "peers": {}}
     found = {
         "table": table,
         "scaling": {"date": "then", "sizes": [size | {"measured": {**size["measured"]}} for size in sizes]},
         "increment": {"date": "then", "seconds": seconds, "same": same, "increment": built},
+        "lightcurves": {
+            "date": "then",
+            "curves": 4,
+            "points": 1200,
+            "frequencies": 20000,
+            "ms": curves,
+            "peak_bytes": dict.fromkeys(curves, 2**20),
+        },
+        "spectra": {"date": "then", "spectra": 9, "per_second": {"prepare": [100.0]}, "peak_bytes": 2**20},
         "cones": {"date": "then", "rows_found": 9, "tools": dict.fromkeys(("stellar", "lsdb", "duckdb"), tool)}
         | {"again": {"p50_ms": 0.5, "p95_ms": 0.6}},
     }
@@ -230,3 +240,11 @@ def test_growth_is_the_worst_between_any_two_sizes():
     part = {"sizes": [size(1, 4.0), size(10, 20.0), size(100, 250.0)]}
     assert page.growth(part) == pytest.approx(1.25)
     assert page.peak_mib(part) == 1024
+
+
+def test_light_curve_features_are_judged_by_the_median_of_the_rounds():
+    part = {"ms": {"astropy": [30.0, 30.0, 60.0], "stellar": [2.0, 3.0, 3.0], "stellar, both cores": [1.0, 2.0, 3.0]}}
+    assert page.faster(part, "stellar") == 15
+    said = page.requirements({"lightcurves": part})
+    assert said[0].startswith("- met: light-curve features on one thread: 15.0 x")
+    assert said[1].startswith("- met: light-curve features on both cores: 20.0 x")
