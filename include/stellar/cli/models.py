@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON")]
 Reference = Annotated[str, typer.Argument(metavar="MODEL[@ALIAS|@NUMBER|@KEY]")]
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the promotion log")]
-HEADLINES = ("accuracy", "macro_f1", "ece", "mae", "interval_coverage")
+HEADLINES = ("accuracy", "macro_f1", "subtype_mae", "ece", "mae", "interval_coverage")
 
 
 @app.command("list")
