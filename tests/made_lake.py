@@ -61,3 +61,21 @@ def bring(ctx: Context, stars: pa.Table, unit: str = "all") -> None:
 
 def bring_stars(ctx: Context, n: int = 1500, seed: int = 1, unit: str = "all") -> None:
     bring(ctx, make_stars(n, seed), unit)
+
+
+def pass_on(_: Partition, inputs: dict[str, PartitionInput], params: dict) -> StepResult:
+    rows = inputs["raw"].rows
+    return StepResult(rows.drop_columns(["batch_id"]), Accounting(rows.num_rows, rows.num_rows))
+
+
+def bring_plain(ctx: Context, name: str, table: pa.Table, id_column: str) -> None:
+    """A table without positions as the current dataset `features.<name>`."""
+    unit = WorkUnit("made", name, "made", "all", "1", {}, len(table))
+    ingest.plan_units(ctx, "made", [unit])
+    ingest.record_batch(ctx, unit, Fetched(table, "made", "select", {}, "0" * 64))
+    commit = ingest.commit_raw(ctx, f"raw.{name}")
+    assert commit is not None
+    engine.gate(ctx, [commit.key])
+    engine.promote(ctx, [commit.key], who="tests", reason="made")
+    step = Step(f"features.{name}", "made", 1, {"raw": Input(f"raw.{name}")}, {}, pass_on, id_column, "plain", "raw")
+    engine.run(ctx, [step], who="tests", reason="made")

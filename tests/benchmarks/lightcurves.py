@@ -22,16 +22,6 @@ CURVES, POINTS, FREQUENCIES, SEED = 256, 1200, 20_000, 20260101
 SAMPLES_PER_PEAK = 4
 ROUNDS = 7
 CORES, PARTITIONS = 2, 8
-SETTINGS = {
-    "kind": "mag",
-    "columns": {"time": "time_d", "value": "mag", "error": "mag_err"},
-    "carry": [],
-    "min_points": 20,
-    "detrend_degree": 0,
-    "dense_cadence_d": 0.0,
-    "samples_per_peak": SAMPLES_PER_PEAK,
-    "boxes": False,
-}
 
 
 def curves() -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -74,7 +64,7 @@ def tools() -> dict[str, tuple[Callable[[], None], int]]:
     from astropy.timeseries import LombScargle
 
     from stellar.features.lightcurve_columns import extractor
-    from stellar.features.lightcurves import lightcurve_features
+    from stellar.features.lightcurves import MAGNITUDES, lightcurve_features
 
     made = curves()
     span = max(time_d[-1] - time_d[0] for time_d, _, _ in made)
@@ -102,7 +92,7 @@ def tools() -> dict[str, tuple[Callable[[], None], int]]:
             with_period(*one, sorted=True, check=False, fill_value=np.nan)
 
     def ours(threads: int, boxes: bool = False) -> Callable[[], None]:
-        settings = SETTINGS | {"fmax_per_day": last, "boxes": boxes}
+        settings = MAGNITUDES | {"samples_per_peak": SAMPLES_PER_PEAK, "fmax_per_day": last, "boxes": boxes}
 
         def run() -> None:
             found, _, _ = lightcurve_features(table, ids, settings, threads=threads)
@@ -113,7 +103,7 @@ def tools() -> dict[str, tuple[Callable[[], None], int]]:
 
     def in_processes() -> Callable[[], None]:
         """As a build does it: partitions dealt to processes that stay, results brought back."""
-        settings = SETTINGS | {"fmax_per_day": last, "boxes": False}
+        settings = MAGNITUDES | {"samples_per_peak": SAMPLES_PER_PEAK, "fmax_per_day": last, "boxes": False}
         KEPT.extend(table.slice(k * CURVES // PARTITIONS, CURVES // PARTITIONS) for k in range(PARTITIONS))
         pool = ProcessPoolExecutor(CORES, mp_context=get_context("fork"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -150,6 +150,27 @@ class StepResult:
     table: pa.Table
     accounting: Accounting
     quarantine: pa.Table | None = None
+
+    @classmethod
+    def by_reason(
+        cls, rows: pa.Table, table: pa.Table, filtered: Mapping[str, int], reasons: Sequence[str | None]
+    ) -> StepResult:
+        """Result of a step that says of each input row why it is refused, or None.
+
+        Parameters
+        ----------
+        rows : pa.Table
+            The primary input; refused rows go to quarantine with their reason.
+        filtered : mapping
+            Rows taken out by each declared rule.
+        reasons : sequence of str or None
+            One per row of `rows`.
+        """
+        refused = [row for row, reason in enumerate(reasons) if reason is not None]
+        whys = pa.array([reasons[row] for row in refused], pa.string())
+        quarantine = rows.take(pa.array(refused, pa.int64())).append_column("reason", whys)
+        accounting = Accounting(rows.num_rows, table.num_rows, filtered=filtered, quarantined=len(refused))
+        return cls(table, accounting, quarantine)
 
 
 StepFunction = Callable[[Partition, dict[str, PartitionInput], dict[str, Any]], StepResult]

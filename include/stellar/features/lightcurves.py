@@ -18,7 +18,7 @@ from stellar.features.ragged import Ragged, ragged
 from stellar.features.timescales import middle
 from stellar.features.variability import Curve, clean
 
-VERSION = 3
+VERSION = 4
 DEFAULTS: dict[str, Any] = {
     "kind": "flux",  # or "mag"
     "columns": {"time": "time_btjd", "value": "flux", "error": "flux_err", "quality": "quality"},
@@ -149,12 +149,7 @@ def run_lightcurves(partition: Partition, inputs: dict[str, PartitionInput], par
     # curves without a position are objects of their own
     objects = object_ids(ids, params["survey"], inputs["associations"]) if "associations" in inputs else ids
     table, filtered, reasons = lightcurve_features(rows, objects, {k: v for k, v in params.items() if k in DEFAULTS})
-    refused = [row for row, reason in enumerate(reasons) if reason is not None]
-    quarantine = rows.take(pa.array(refused, pa.int64())).append_column(
-        "reason", pa.array([reasons[row] for row in refused], pa.string())
-    )
-    accounting = Accounting(rows.num_rows, table.num_rows, filtered=filtered, quarantined=len(refused))
-    return StepResult(table, accounting, quarantine)
+    return StepResult.by_reason(rows, table, filtered, reasons)
 
 
 def lightcurves_step(

@@ -278,17 +278,7 @@ def run_spectra(partition: Partition, inputs: dict[str, PartitionInput], params:
     known = {**VELOCITY, **params["velocity"]}["libraries"]
     libraries = {name: given.rows for name, given in inputs.items() if name in known}
     table, filtered, reasons = spectra_features(rows, objects, settings, libraries)
-    refused = [row for row, reason in enumerate(reasons) if reason is not None]
-    quarantine = rows.take(pa.array(refused, pa.int64())).append_column(
-        "reason", pa.array([reasons[row] for row in refused], pa.string())
-    )
-    accounting = Accounting(
-        rows_in=rows.num_rows,
-        rows_out=table.num_rows,
-        filtered={"too_few_good_bins": int(filtered.sum())},
-        quarantined=len(refused),
-    )
-    return StepResult(table, accounting, quarantine)
+    return StepResult.by_reason(rows, table, {"too_few_good_bins": int(filtered.sum())}, reasons)
 
 
 def spectra_step(

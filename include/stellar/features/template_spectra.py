@@ -87,17 +87,7 @@ def run_templates(partition: Partition, inputs: dict[str, PartitionInput], param
     rows = inputs["templates"].rows
     settings = {name: value for name, value in params.items() if name in DEFAULTS}
     table, filtered, reasons = template_features(rows, params["id_column"], params["library"], settings)
-    refused = [row for row, reason in enumerate(reasons) if reason is not None]
-    quarantine = rows.take(pa.array(refused, pa.int64())).append_column(
-        "reason", pa.array([reasons[row] for row in refused], pa.string())
-    )
-    accounting = Accounting(
-        rows_in=rows.num_rows,
-        rows_out=table.num_rows,
-        filtered={"too_few_good_bins": int(filtered.sum())},
-        quarantined=len(refused),
-    )
-    return StepResult(table, accounting, quarantine)
+    return StepResult.by_reason(rows, table, {"too_few_good_bins": int(filtered.sum())}, reasons)
 
 
 def templates_step(dataset: str, source: Curated, *, params: Mapping[str, Any] | None = None) -> Step:

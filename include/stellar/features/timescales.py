@@ -29,15 +29,21 @@ def usual_step(time: np.ndarray) -> float:
 
 
 @kernel
-def variance(value: np.ndarray) -> float:
-    """About the mean, over n."""
+def moments(value: np.ndarray) -> tuple[float, float]:
+    """Mean, and variance about it over n."""
     mean = total = 0.0
     for i in range(len(value)):
         mean += value[i]
     mean /= len(value)
     for i in range(len(value)):
         total += (value[i] - mean) ** 2
-    return total / len(value)
+    return mean, total / len(value)
+
+
+@kernel
+def variance(value: np.ndarray) -> float:
+    """About the mean, over n."""
+    return moments(value)[1]
 
 
 @kernel
@@ -50,11 +56,7 @@ def structure(time: np.ndarray, value: np.ndarray, edges: np.ndarray, found: np.
     """
     n, bins = len(time), len(edges) - 1
     count, square = np.zeros(bins), np.zeros(bins)
-    mean = variance = 0.0
-    for i in range(n):
-        mean += value[i] / n
-    for i in range(n):
-        variance += (value[i] - mean) ** 2 / n
+    _, variance = moments(value)
     ahead = 1
     while ahead < n:
         near = False
@@ -83,11 +85,8 @@ def slow_scatter(time: np.ndarray, value: np.ndarray, length: float, least: int)
     n = len(time)
     stretches = int((time[n - 1] - time[0]) / length) + 1
     count, total = np.zeros(stretches), np.zeros(stretches)
-    mean = variance = 0.0
+    mean, variance = moments(value)
     for i in range(n):
-        mean += value[i] / n
-    for i in range(n):
-        variance += (value[i] - mean) ** 2 / n
         cell = int((time[i] - time[0]) / length)
         count[cell] += 1
         total[cell] += value[i] - mean

@@ -25,6 +25,7 @@ from stellar.registry.bundle import Bundle
 from stellar.registry.store import ArtifactStore
 from stellar.registry.versions import Resolved, resolve
 from stellar.surveys.files import FILES, FileSource, load_source, read_member
+from stellar.surveys.readers.chunks_sources import kind_by_name
 from stellar.surveys.readers.members import Member, members
 
 if TYPE_CHECKING:
@@ -39,18 +40,7 @@ LISTS = {
     "spectra": ({"loglam", "flux", "ivar", "and_mask"},),
     "lightcurves": ({"time_btjd", "flux", "flux_err", "quality"}, {"time_d", "mag", "mag_err"}),
 }
-#: Readers of tables by a file's ending.
-TABLE_READERS = {
-    ".csv": "csv",
-    ".dat": "ascii",
-    ".txt": "ascii",
-    ".parquet": "parquet",
-    ".fits": "fits",
-    ".fit": "fits",
-    ".vot": "votable",
-    ".xml": "votable",
-    ".ecsv": "ecsv",
-}
+TABLE_READERS = ("csv", "ascii", "parquet", "fits", "votable", "ecsv")
 Progress = Callable[[str, int, int], None]
 
 
@@ -174,10 +164,11 @@ def features_of(
 
 def _as_written(member: Member, source: FileSource) -> FileSource:
     """The source, with the reader that a table's ending asks for."""
-    if source.reader not in TABLE_READERS.values():
+    kind = kind_by_name(Path(member.name))
+    if not {source.reader, kind} <= {*TABLE_READERS} or kind == source.reader:
         return source
-    reader = TABLE_READERS.get(Path(member.name.lower().removesuffix(".gz")).suffix, source.reader)
-    return source if reader == source.reader else source.model_copy(update={"reader": reader, "options": {}})
+    is_comma = kind != "csv" or member.name.lower().removesuffix(".gz").endswith(".csv")
+    return source.model_copy(update={"reader": kind, "options": {} if is_comma else {"delimiter": "\t"}})
 
 
 def _curated(raw: pa.Table, config: Curated, tell: Callable[[str], None]) -> pa.Table:

@@ -267,6 +267,27 @@ def numeric_matrix(X: pa.Table, features: Sequence[str]) -> np.ndarray:
     return matrix
 
 
+def labels_of(y: Labels, target: str, targets: Sequence[str], rows: int) -> np.ndarray:
+    """Labels of one target, [rows]; those of a model of one target may come as a plain array.
+
+    Raises
+    ------
+    InputError
+        When they lack, or are not as many as the rows.
+    """
+    if isinstance(y, Mapping):
+        if target not in y:
+            raise InputError(f"labels lack target {target}; they have {', '.join(y)}")
+        labels = np.asarray(y[target])
+    elif len(targets) > 1:
+        raise InputError(f"labels of {len(targets)} targets come as a mapping of target to array")
+    else:
+        labels = np.asarray(y)
+    if len(labels) != rows:
+        raise InputError(f"{target}: {len(labels)} labels for {rows} rows")
+    return labels
+
+
 def encode_labels(y: np.ndarray, classes: Sequence[str] | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Class indices int64[n] (-1 where the label is missing or not one of `classes`) and the sorted class names."""
     labels = np.asarray(y, dtype=object)

@@ -62,6 +62,7 @@ class Blend(Model):
         seed: int = 0,
     ) -> Self:
         for number, member in enumerate(self.members):
+            member.checkpoints = self.checkpoints
             member.fit(X, y, sample_weight=sample_weight, validation=validation, seed=seed + 1000 * number)
         self.classes, self.seed = self.members[0].classes, seed
         self.history = {f"member_{number + 1}": member.history for number, member in enumerate(self.members)}

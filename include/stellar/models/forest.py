@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stellar.errors import InputError, IntegrityError
-from stellar.models.base import Labels, Model, encode_labels, merge_params, numeric_matrix
+from stellar.models.base import Labels, Model, encode_labels, labels_of, merge_params, numeric_matrix
 from stellar.models.xgb import balanced_weights
 
 NODES_FILE, LEAVES_FILE = "nodes.parquet", "leaves.parquet"
@@ -113,9 +113,9 @@ class ForestClassifier(Model):
 
         own = self.settings
         (target,) = self.targets
-        codes, names = encode_labels(np.asarray(y[target] if isinstance(y, Mapping) else y))
-        if len(names) < 2 or len(codes) != X.num_rows:
-            raise InputError(f"{self.architecture}: {X.num_rows} rows, {len(codes)} labels, {len(names)} classes")
+        codes, names = encode_labels(labels_of(y, target, self.targets, X.num_rows))
+        if len(names) < 2:
+            raise InputError(f"{target}: a classifier needs two classes or more; the labels have {names}")
         known = np.flatnonzero(codes >= 0)
         weight = balanced_weights(codes[known], own["class_weight_power"])
         if sample_weight is not None:

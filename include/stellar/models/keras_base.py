@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from stellar.errors import InputError, IntegrityError
-from stellar.models.base import Labels, merge_params
+from stellar.models.base import Labels, labels_of, merge_params
 from stellar.models.keras_checkpoints import Checkpoint, content_key, remove
 from stellar.models.keras_heads import (
     CLASS_DEFAULTS,
@@ -23,7 +23,6 @@ from stellar.models.keras_heads import (
     Head,
     QuantityHead,
     head_for,
-    labels_of,
     make_heads,
 )
 from stellar.models.keras_inputs import Examples

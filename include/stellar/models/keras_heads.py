@@ -6,6 +6,7 @@ A class is a softmax over logits. A quantity is a Gaussian whose mean and log va
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from stellar.errors import InputError
-from stellar.models.base import Labels, Quantiles, encode_labels, merge_params, numeric_matrix
+from stellar.models.base import Quantiles, encode_labels, merge_params, numeric_matrix
 from stellar.models.xgb import DEFAULT_LEVELS, balanced_weights
 
 CLASS_DEFAULTS: dict[str, Any] = {
@@ -34,7 +35,7 @@ LOG_VARIANCE = (-9.0, 5.0)  # of a standardised target: from 1% of its spread to
 LN_10 = float(np.log(10.0))
 
 
-class Head:
+class Head(ABC):
     """One target of a network; `kind` is class or quantity."""
 
     kind: str
@@ -44,29 +45,30 @@ class Head:
         self.classes: tuple[str, ...] = ()
         self.outputs = 0
 
+    @abstractmethod
     def learn(self, labels: np.ndarray) -> None:
         """Classes, or centre and scale, of the training labels."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, labels: np.ndarray, X: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Float32[n, 2] that the loss reads, and bool[n] of rows that have a label."""
-        raise NotImplementedError
 
     def balance(self, codes: np.ndarray, known: np.ndarray) -> np.ndarray:
         """Weight of each row in the loss, mean 1 over the rows with a label."""
         return known.astype(np.float64)
 
+    @abstractmethod
     def loss(self, keras: Any) -> Any:
         """Function of (encoded labels, outputs) that gives one loss per row."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score(self, encoded: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Plain negative log likelihood per row, float64[n]: what early stopping watches."""
-        raise NotImplementedError
 
     def state(self) -> dict[str, Any]:
         return {"kind": self.kind}
 
+    @abstractmethod
     def restore(self, state: Mapping[str, Any], classes: Sequence[str]) -> None:
         """Undo `state`."""
 
@@ -247,18 +249,3 @@ def head_for(target: str, labels: np.ndarray, shared: Mapping[str, Any]) -> Head
     if known and all(isinstance(label, int | float | np.number) for label in known):
         return QuantityHead(target, {**QUANTITY_DEFAULTS, "log": target.startswith("teff")})
     return ClassHead(target, {**CLASS_DEFAULTS, **shared})
-
-
-def labels_of(y: Labels, target: str, targets: Sequence[str], rows: int) -> np.ndarray:
-    """Labels of one target, as long as the frame."""
-    if isinstance(y, Mapping):
-        if target not in y:
-            raise InputError(f"labels lack target {target}; they have {', '.join(y)}")
-        labels = np.asarray(y[target])
-    elif len(targets) > 1:
-        raise InputError(f"labels of {len(targets)} targets come as a mapping of target to array")
-    else:
-        labels = np.asarray(y)
-    if len(labels) != rows:
-        raise InputError(f"{target}: {len(labels)} labels for {rows} rows")
-    return labels

@@ -17,7 +17,7 @@ import pyarrow as pa
 from scipy.optimize import nnls
 
 from stellar.errors import InputError
-from stellar.models.base import Labels, Model, Quantiles, merge_params, numeric_matrix
+from stellar.models.base import Labels, Model, Quantiles, labels_of, merge_params, numeric_matrix
 from stellar.models.gaussian_process import SURVEY, Examples, condition, covariance, search, squared_distances
 from stellar.models.residual_spread import ResidualSpread
 from stellar.models.spectra import SEQUENCES, Spectra, spectra_of
@@ -188,13 +188,7 @@ class SpectralRegression(Model):
         return self
 
     def _labels_of(self, y: Labels, target: str, rows: int) -> np.ndarray:
-        if isinstance(y, Mapping) and target not in y:
-            raise InputError(f"labels lack target {target}; they have {', '.join(y)}")
-        if not isinstance(y, Mapping) and len(self.targets) > 1:
-            raise InputError(f"{self.architecture}: labels must be a mapping by target: {', '.join(self.targets)}")
-        values = np.asarray(y[target] if isinstance(y, Mapping) else y, dtype=np.float64)
-        if len(values) != rows:
-            raise InputError(f"{target}: {len(values)} labels for {rows} rows")
+        values = labels_of(y, target, self.targets, rows).astype(np.float64)
         if target not in self.settings["log_targets"]:
             return values
         if len(wrong := np.flatnonzero(values <= 0)):

@@ -21,7 +21,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.special import ndtr
 
 from stellar.errors import InputError
-from stellar.models.base import Labels, Model, merge_params
+from stellar.models.base import Labels, Model, labels_of, merge_params
 from stellar.models.mk_types import USED, subtype_name, subtype_numbers
 from stellar.models.spectra import SEQUENCES, Spectra, spectra_of
 
@@ -214,7 +214,8 @@ class TemplateMatch(Model):
             When a label is no MK type, a named library has no template, or fewer than two types vote.
         """
         self.seed = seed
-        names = np.asarray(next(iter(y.values())) if isinstance(y, Mapping) else y, dtype=object)
+        (target,) = self.targets
+        names = labels_of(y, target, self.targets, X.num_rows).astype(object)
         types = subtype_numbers(None if name is None else str(name) for name in names)
         if not np.isfinite(types).all():
             row = int(np.argmin(np.isfinite(types)))

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from stellar.errors import InputError
-from stellar.models.base import Labels, Model, Quantiles, encode_labels, merge_params, numeric_matrix
+from stellar.models.base import Labels, Model, Quantiles, encode_labels, labels_of, merge_params, numeric_matrix
 
 # Read when the library's OpenMP loads. Threads that spin while they wait made training seven times slower on two cores
 # that other processes were using too.
@@ -210,10 +210,10 @@ class _Boosted(Model):
         held = None if validation is None else numeric_matrix(validation[0], self.features)
         self.seed, self.history = seed, {}
         for target, head in self._heads.items():
-            labels = _of_target(y, target)
-            if len(labels) != len(matrix):
-                raise InputError(f"{target}: {len(labels)} labels for {len(matrix)} rows")
-            kept = None if held is None or validation is None else (held, _of_target(validation[1], target))
+            labels = labels_of(y, target, self.targets, len(matrix))
+            kept = None
+            if held is not None and validation is not None:
+                kept = held, labels_of(validation[1], target, self.targets, len(held))
             self.history[target] = head.fit(matrix, labels, sample_weight, kept, seed)
             if head.kind == "class":
                 self.classes[target] = head.classes
@@ -265,14 +265,6 @@ class _Boosted(Model):
                 head.centre, head.scale = about["centre"], about["scale"]
             else:
                 head.classes = self.classes[target]
-
-
-def _of_target(y: Labels, target: str) -> np.ndarray:
-    if not isinstance(y, Mapping):
-        return np.asarray(y)
-    if target not in y:
-        raise InputError(f"labels lack target {target}; they have {', '.join(y)}")
-    return np.asarray(y[target])
 
 
 class XgbClassifier(_Boosted):

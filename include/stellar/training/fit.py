@@ -126,8 +126,7 @@ def _fit_folds(config: ModelConfig, table: pa.Table, parts: np.ndarray, how: How
     calibrate(config, kept, joined(answers, kept.classes), table.take(rows))
     test = np.flatnonzero(parts == "test")
     outside = (Tested(kept, test, everything),) if len(test) else ()
-    calibrated_only = (parts[~everything].size > 0) and not _has_own(config, table)
-    return Fitted(kept, parts, outside if calibrated_only else (*bundles, *outside))
+    return Fitted(kept, parts, (*bundles, *outside) if _has_own(config, table) else outside)
 
 
 def _has_own(config: ModelConfig, table: pa.Table) -> bool:

@@ -11,11 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stellar.engine import engine, ingest
+from made_lake import bring_plain
 from stellar.engine.context import Context
-from stellar.engine.step import Accounting, Input, Step, StepResult
 from stellar.registry import versions
-from stellar.surveys.base import Fetched, WorkUnit
 from stellar.training.config import ModelConfig
 from stellar.training.evaluate import evaluate
 from stellar.training.fit import fit
@@ -67,23 +65,10 @@ def made_spectra(n=400, bins=400):
     )
 
 
-def pass_on(_, inputs, params):
-    rows = inputs["raw"].rows
-    return StepResult(rows.drop_columns(["batch_id"]), Accounting(rows.num_rows, rows.num_rows))
-
-
 @pytest.fixture
 def ctx(settings, ledger):
-    ctx, table = Context(settings, ledger), made_spectra()
-    unit = WorkUnit("made", "made_spectra", "made", "all", "1", {}, len(table))
-    ingest.plan_units(ctx, "made", [unit])
-    ingest.record_batch(ctx, unit, Fetched(table, "made", "select", {}, "0" * 64))
-    commit = ingest.commit_raw(ctx, "raw.made_spectra")
-    engine.gate(ctx, [commit.key])
-    engine.promote(ctx, [commit.key], who="tests", reason="made")
-    step = Step("features.made_spectra", "made", 1, {"raw": Input("raw.made_spectra")}, {}, pass_on, "spec_id",
-                "plain", "raw")  # fmt: skip
-    engine.run(ctx, [step], who="tests", reason="made")
+    ctx = Context(settings, ledger)
+    bring_plain(ctx, "made_spectra", made_spectra(), "spec_id")
     return ctx
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from stellar.errors import InputError, IntegrityError
 from stellar.models import Quantiles, create, load_model
-from stellar.models.base import encode_labels, numeric_matrix
+from stellar.models.base import encode_labels, labels_of, numeric_matrix
 
 
 def test_quantiles_between_and_beyond_levels():
@@ -54,3 +54,12 @@ def test_load_refuses_what_is_no_model(tmp_path):
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(IntegrityError, match="format 99"):
         load_model(tmp_path)
+
+
+def test_labels_of_refuses_what_does_not_fit():
+    with pytest.raises(InputError, match="lack target b"):
+        labels_of({"a": [1]}, "b", ["a", "b"], 1)
+    with pytest.raises(InputError, match="mapping"):
+        labels_of(np.array([1]), "a", ["a", "b"], 1)
+    with pytest.raises(InputError, match="2 labels for 3 rows"):
+        labels_of(np.array([1, 2]), "a", ["a"], 3)

@@ -11,7 +11,6 @@ from stellar.models.keras_heads import (
     QuantityHead,
     decompose,
     head_for,
-    labels_of,
     log_softmax,
     make_heads,
     probabilities,
@@ -114,12 +113,3 @@ def test_heads_by_words_or_by_labels():
     ):
         with pytest.raises(InputError, match=words):
             make_heads("m", ["a", "b"], wanted)
-
-
-def test_labels_of_refuses_what_does_not_fit():
-    with pytest.raises(InputError, match="lack target b"):
-        labels_of({"a": [1]}, "b", ["a", "b"], 1)
-    with pytest.raises(InputError, match="mapping"):
-        labels_of(np.array([1]), "a", ["a", "b"], 1)
-    with pytest.raises(InputError, match="2 labels for 3 rows"):
-        labels_of(np.array([1, 2]), "a", ["a"], 3)

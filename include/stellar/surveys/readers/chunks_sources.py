@@ -139,12 +139,17 @@ def kind_of(path: Path) -> str:
         return "votable"
     if head.startswith(b"PK\x03\x04") or head[257:262] == b"ustar":
         raise InputError(f"{path}: an archive of files; unpack it and give its files")
-    kind = _KIND_OF.get(_ending(path))
+    kind = kind_by_name(path)
     if kind is None:
         raise InputError(f"{path}: not a known kind of table (known are {_known()}); convert it, or leave it out")
     if kind in ("parquet", "fits", "arrow", "votable"):
         raise InputError(f"{path}: named as {kind} but its first bytes are not; fetch it again or rename it")
     return kind
+
+
+def kind_by_name(path: Path) -> str | None:
+    """The kind of table that a file's ending names, how ever it is packed; None for another ending."""
+    return _KIND_OF.get(_ending(path))
 
 
 def peek(path: Path, size: int) -> bytes:
