@@ -8,9 +8,9 @@ WITH spectroscopic AS (
 SELECT
     object_id, survey, survey_id,
     round(teff_spec_k) AS teff_spec_k, round(error_k) AS teff_spec_err_k,
-    round(teff_k) AS teff_phot_k, round(teff_lower_k) AS teff_lower_k, round(teff_upper_k) AS teff_upper_k,
+    round(teff_k) AS teff_phot_k, round(teff_k_lower) AS teff_k_lower, round(teff_k_upper) AS teff_k_upper,
     -- the conformal interval's half width stands for the photometric error
-    round((teff_spec_k - teff_k) / sqrt(error_k ^ 2 + ((teff_upper_k - teff_lower_k) / 2) ^ 2), 2) AS disagreement
+    round((teff_spec_k - teff_k) / sqrt(error_k ^ 2 + ((teff_k_upper - teff_k_lower) / 2) ^ 2), 2) AS disagreement
 FROM spectroscopic JOIN scores.photometric_teff USING (object_id)
 WHERE NOT is_out_of_range
 ORDER BY abs(disagreement) DESC, object_id

@@ -67,9 +67,8 @@ class Meaning:
 
 
 def interval_columns(quantity: str) -> tuple[str, str]:
-    """Names of an interval's ends: `teff_k` gives `teff_lower_k`, `teff_upper_k`."""
-    stem, _, unit = quantity.rpartition("_")
-    return (f"{stem}_lower_{unit}", f"{stem}_upper_{unit}") if stem else (f"{unit}_lower", f"{unit}_upper")
+    """Names of an interval's ends: `teff_k` gives `teff_k_lower`, `teff_k_upper`."""
+    return f"{quantity}_lower", f"{quantity}_upper"
 
 
 @dataclass(frozen=True)
@@ -188,7 +187,7 @@ class Bundle:
         """Names and types of the columns of `predict`."""
         fields: list[tuple[str, pa.DataType]] = []
         for quantity in self.meaning.quantities:
-            fields += [(name, pa.float64()) for name in (quantity, *interval_columns(quantity))]
+            fields += [(name, pa.float64()) for name in (quantity, *interval_columns(quantity), f"{quantity}_width")]
         if self.meaning.class_column:
             fields += [(self.meaning.class_column, pa.string()), ("probability", pa.float64())]
             fields += [(probability_column(name), pa.float64()) for name in self.classes]
@@ -212,6 +211,7 @@ class Bundle:
             low, high = self.interval(name, quantiles)
             lower, upper = interval_columns(name)
             columns |= {name: _doubles(quantiles.median), lower: _doubles(low), upper: _doubles(high)}
+            columns[f"{name}_width"] = _doubles(high - low)
         if self.meaning.class_column:
             columns |= self._class_columns(answers)
         unlike, notes = self.ranges.flags(table)

@@ -20,8 +20,13 @@ from stellar.registry.store import ArtifactStore
 from stellar.registry.versions import Version
 from stellar.settings import load_settings
 
-STEP_VERSION = 1
+STEP_VERSION = 2
 _KEPT = ("object_id", "ra", "dec")
+_ENDS = {
+    "lower": "Lower end of the calibrated interval",
+    "upper": "Upper end of the calibrated interval",
+    "width": "Width of the calibrated interval",
+}
 _DESCRIPTIONS = {
     "probability": "Calibrated probability of the best class",
     "prediction_set": "Classes that hold the truth with the promised probability",
@@ -111,7 +116,8 @@ def _described(column: pa.Field) -> pa.Field:
     name = column.name
     if name.startswith("probability_"):
         return field(name, column.type, None, "stat.probability", "Calibrated probability of this class")
-    unit = "K" if name.endswith("_k") else None
-    if unit:
-        return field(name, column.type, unit, "phys.temperature.effective", "Median, or end of the calibrated interval")
+    quantity, _, end = name.rpartition("_")
+    what = _ENDS.get(end)
+    if (quantity if what else name).endswith("_k"):
+        return field(name, column.type, "K", "phys.temperature.effective", what or "Median")
     return field(name, column.type, description=_DESCRIPTIONS.get(name, "Best class"))

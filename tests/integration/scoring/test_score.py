@@ -34,7 +34,7 @@ def test_each_feature_row_is_scored_once_with_its_version(ctx):
     outcome, version, table = scored(ctx)
     assert (outcome.rows, table.num_rows) == (1500, 1500)
     assert set(table["model_version"].to_pylist()) == {version.key[:16]}
-    assert {"_healpix_29", "teff_k", "teff_lower_k", "teff_upper_k", "teff_class", "prediction_set"} <= set(
+    assert {"_healpix_29", "teff_k", "teff_k_lower", "teff_k_upper", "teff_class", "prediction_set"} <= set(
         table.column_names
     )
     with ctx.engine.connect() as connection:

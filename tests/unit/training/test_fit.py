@@ -93,7 +93,7 @@ def test_scores_are_one_row_per_row_with_version_and_flags(fitted, stars):
     best = scored[config.target.class_column].to_pylist()
     assert all(name in members for name, members in zip(best, scored["prediction_set"].to_pylist(), strict=True))
     if config.target.kind == "quantity":
-        low, middle, high = (scored[name].to_numpy() for name in ("teff_lower_k", "teff_k", "teff_upper_k"))
+        low, middle, high = (scored[name].to_numpy() for name in ("teff_k_lower", "teff_k", "teff_k_upper"))
         assert ((low <= middle) & (middle <= high)).all()
         assert scored.schema.field("teff_k").metadata[b"unit"] == b"K"
 
@@ -239,7 +239,7 @@ def test_a_model_of_several_targets_gives_each_with_its_interval(stars):
     assert found.figures["g_mag_mae"].value < 0.3 * found.figures["g_mag_baseline_mae"].value
     assert found.figures["mae"].value < 0.5 * found.figures["baseline_mae"].value
     assert 0.8 < found.figures["g_mag_interval_coverage"].value <= 1
-    assert {"teff_k", "teff_lower_k", "teff_upper_k", "g_mag", "g_lower_mag"} <= {*found.predictions.column_names}
+    assert {"teff_k", "teff_k_lower", "teff_k_upper", "g_mag", "g_mag_lower"} <= {*found.predictions.column_names}
 
 
 def test_a_baseline_is_fitted_and_tested_on_the_same_examples(stars):
@@ -276,7 +276,7 @@ def test_too_few_known_values_to_promise_an_interval_is_an_endless_one_not_a_cra
     made = fit(config, table, seed=7)
     found = evaluate(config, made, table, seed=7)
     json.dumps(found.details, allow_nan=False)
-    assert np.isinf(found.predictions["g_upper_mag"].to_numpy()).all()
+    assert np.isinf(found.predictions["g_mag_upper"].to_numpy()).all()
 
 
 def test_a_frame_with_nothing_to_test_on_is_a_result(stars):
