@@ -15,6 +15,7 @@ FLOORS = {
     "secret_files": 0,
     "json_files": 0,
     "checked_yaml": 0,
+    "kernels": 0,
     "expressions": 0,
     "profile": 0,
     "sky": 1,

@@ -148,3 +148,46 @@ def ece_of_calibrated(
         for _ in range(draws)
     ]
     return float(np.mean(found)), *(float(edge) for edge in np.quantile(found, [0.025, 0.975]))
+
+
+class QuantileCalibrator:
+    """Sets the levels of predicted quantiles right (Kuleshov et al. 2018, arXiv:1807.00263).
+
+    Of the calibration rows a share `empirical[k]` lies at or below the quantile that was given out as that of
+    `nominal[k]`; the quantile of a level is then taken where that share reaches it.
+    """
+
+    def __init__(self, nominal: np.ndarray, empirical: np.ndarray, n: int) -> None:
+        self.nominal, self.empirical, self.n = np.asarray(nominal), np.asarray(empirical), int(n)
+
+    @classmethod
+    def fit(cls, levels: np.ndarray, values: np.ndarray, y_true: np.ndarray) -> Self:
+        """From predictions for rows that the model did not learn from.
+
+        Parameters
+        ----------
+        levels : float64[q]
+        values : float64[n, q]
+        y_true : float64[n]
+        """
+        shares = (np.asarray(y_true)[:, None] <= values).mean(axis=0)
+        return cls(np.asarray(levels, dtype=np.float64), np.maximum.accumulate(shares), len(values))
+
+    def apply(self, levels: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Quantiles at the same levels, float64[n, q]: between two of those given, or the outermost of them."""
+        reached = np.concatenate([[0.0], self.empirical, [1.0]])
+        # equal shares say nothing about the way between them: a hair makes the curve invertible
+        reached = np.maximum.accumulate(reached + 1e-12 * np.arange(len(reached)))
+        place = np.interp(levels, reached, np.concatenate([[0.0], self.nominal, [1.0]]))
+        position = np.interp(place, levels, np.arange(len(levels)))
+        low = np.minimum(position.astype(np.int64), len(levels) - 2)
+        share = position - low
+        return values[:, low] * (1 - share) + values[:, low + 1] * share
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"nominal": self.nominal.tolist(), "empirical": self.empirical.tolist(), "n": self.n}
+
+    @classmethod
+    def from_dict(cls, about: Mapping[str, Any]) -> Self:
+        """What `to_dict` wrote."""
+        return cls(np.array(about["nominal"]), np.array(about["empirical"]), about["n"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from stellar.features.harmonics import fit_series
-from stellar.features.kernels import kernel
 from stellar.features.periodogram import refine
+from stellar.kernels import kernel
 
 CANDIDATES = 12
 HARMONICS = 4

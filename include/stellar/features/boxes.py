@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stellar.features.kernels import ROUNDING, kernel
+from stellar.features.kernels import ROUNDING
+from stellar.kernels import kernel
 
 LENGTHS = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.18)  # of a box, in cycles
 BINS = 200

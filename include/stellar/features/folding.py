@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stellar.features.kernels import kernel
+from stellar.kernels import kernel
 
 _TENTH_FROM_ABOVE = 0.9
 _LEAST_POINTS = 10  # of a bin of phase whose mean is compared

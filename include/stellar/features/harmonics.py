@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stellar.features.kernels import kernel, waves
+from stellar.features.kernels import waves
+from stellar.kernels import kernel
 
 RIDGE = 1e-6  # a gap in phase makes harmonics trade against each other; this keeps them finite
 

@@ -1,28 +1,16 @@
-"""How the kernels of this room are compiled: by numba, once for a processor, without the interpreter's lock."""
+"""What the kernels of this room share."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
-import numba
 import numpy as np
 
+from stellar.kernels import kernel
+
 ROUNDING = 1e-13  # of the largest value: less scatter than that is none
-# Sums may be taken in any order and fused, so that loops become vector code; NaN and infinity keep their meaning.
-_FREEDOMS = {"contract", "reassoc", "nsz", "arcp"}
 _SINE = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(10))
 _COSINE = tuple((-1) ** k / math.factorial(2 * k) for k in range(11))
-
-
-def kernel(function: Callable[..., Any]) -> Any:
-    """Have a function compiled at its first call; kept on disk where there is a place for it."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": _FREEDOMS}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the sources' folder nor the user's cache can be written
-        return numba.njit(**options)(function)
 
 
 @kernel

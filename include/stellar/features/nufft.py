@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import scipy.fft
 
-from stellar.features.kernels import kernel
+from stellar.kernels import kernel
 
 BLOCK = 4  # rows that the FFT transforms at once
 OVERSAMPLING = 1.25

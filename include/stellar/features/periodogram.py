@@ -13,8 +13,9 @@ from functools import cached_property
 
 import numpy as np
 
-from stellar.features.kernels import ROUNDING, kernel, waves
+from stellar.features.kernels import ROUNDING, waves
 from stellar.features.nufft import Footprints, correction, grid_size
+from stellar.kernels import kernel
 
 LEAST_DETERMINANT = 1e-3  # of at most 1/4; below it the times cannot tell a sinusoid from its mean
 

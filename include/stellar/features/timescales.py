@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stellar.features.kernels import kernel
+from stellar.kernels import kernel
 
 LEAST_PAIRS = 6
 

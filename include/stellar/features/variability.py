@@ -11,9 +11,9 @@ import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
 
 from stellar.features.harmonics import rise_fraction
-from stellar.features.kernels import kernel
 from stellar.features.periods import Fourier
 from stellar.features.timescales import point_to_point, usual_step
+from stellar.kernels import kernel
 
 MAD_TO_SIGMA = 1.4826
 LEAST_ERROR = 0.1  # of the median error: the errors of one survey's points are alike

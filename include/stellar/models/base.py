@@ -23,8 +23,12 @@ ARCHITECTURES = {
     "xgb_classifier": "stellar.models.xgb:XgbClassifier",
     "xgb_quantile": "stellar.models.xgb:XgbQuantile",
     "xgb_multitask": "stellar.models.xgb:XgbMultiTask",
+    "xgb_distribution": "stellar.models.xgb_distribution:XgbDistribution",
     "forest_classifier": "stellar.models.forest:ForestClassifier",
     "blend": "stellar.models.blend:Blend",
+    "best_available": "stellar.models.best_available:BestAvailable",
+    "perturbed": "stellar.models.perturbed:Perturbed",
+    "chain": "stellar.models.chain:Chain",
     "template_match": "stellar.models.templates:TemplateMatch",
     "spectral_regression": "stellar.models.spectral_regression:SpectralRegression",
     "spectral_cnn": "stellar.models.keras_spectra:SpectralCNN",
@@ -87,6 +91,8 @@ class Model(ABC):
         Class names per classified target, in the order of the columns of `predict_proba`; known after `fit`.
     history : dict
         What training saw (losses, rounds, best epoch), JSON only.
+    methods : tuple of str
+        Names of the ways to an answer that it chooses from, row by row; empty where there is but one.
     checkpoints : Path or None
         Folder in which a long training keeps its state, so that one that was killed goes on; set before `fit`.
     """
@@ -104,6 +110,7 @@ class Model(ABC):
         self.history: dict[str, Any] = {}
         self.seed: int | None = None
         self.checkpoints: Path | None = None
+        self.methods: tuple[str, ...] = ()
 
     # -- what each architecture does ---------------------------------------------------------------------------------
     @abstractmethod
@@ -129,6 +136,10 @@ class Model(ABC):
     def predict_dist(self, X: pa.Table, target: str | None = None) -> Quantiles:
         """Predictive distribution of a number, in the target's unit."""
         raise InputError(f"{self.architecture} predicts no distribution" + (f" for {target}" if target else ""))
+
+    def predict_by(self, X: pa.Table, target: str | None = None) -> tuple[Quantiles, pa.Array | None]:
+        """As `predict_dist`, and which of `methods` each row's distribution is of."""
+        return self.predict_dist(X, target), None
 
     @abstractmethod
     def _write(self, folder: Path) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def balanced_weights(codes: np.ndarray, power: float) -> np.ndarray:
     return weight / weight.mean()
 
 
-def _train(
+def train_booster(
     params: Mapping[str, Any],
     objective: Mapping[str, Any],
     train: xgb.DMatrix,
@@ -116,7 +116,7 @@ class _ClassHead:
             if (held_codes >= 0).any():
                 held = xgb.DMatrix(validation[0][held_codes >= 0], label=held_codes[held_codes >= 0])
         objective = {"objective": "multi:softprob", "num_class": len(self.classes), "eval_metric": "mlogloss"}
-        self.booster, history = _train(self.params, objective, train, held, seed)
+        self.booster, history = train_booster(self.params, objective, train, held, seed)
         return history
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
@@ -170,7 +170,7 @@ class _QuantileHead:
             if usable.any():
                 held = xgb.DMatrix(validation[0][usable], label=self._forward(target[usable]))
         objective = {"objective": "reg:quantileerror", "quantile_alpha": list(self.params["levels"])}
-        self.booster, history = _train(self.params, objective, train, held, seed)
+        self.booster, history = train_booster(self.params, objective, train, held, seed)
         return history
 
     def predict(self, matrix: np.ndarray) -> Quantiles:

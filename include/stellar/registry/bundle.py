@@ -5,6 +5,7 @@
     calibration.json   probabilities -> calibrated probabilities
     conformal.json     prediction sets and intervals
     ranges.json        what the training examples' inputs looked like
+    novelty.json       how far from their middle they lay
     card.md, *.png, metrics.json, examples.parquet, config.json   for people and for later comparisons
 
 Training and scoring both predict through `Bundle.predict`, so that what was evaluated is what is written.
@@ -13,24 +14,21 @@ Training and scoring both predict through `Bundle.predict`, so that what was eva
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from stellar.errors import InputError, IntegrityError
-from stellar.evaluation.calibration import Calibrator, calibrator_from_dict
+from stellar.errors import IntegrityError
+from stellar.evaluation.calibration import Calibrator, QuantileCalibrator, calibrator_from_dict
 from stellar.evaluation.conformal import ConformalIntervals, ConformalSets, conformal_from_dict
 from stellar.evaluation.metrics import pit_from_quantiles
 from stellar.models.base import Model, Quantiles, load_model
+from stellar.registry.ranges import InputRanges, Novelty
 
-FORMAT = 2
-RANGE_PERCENTILES = (0.1, 99.9)
-RARELY_MISSING = 0.01  # an input that under 1% of the training examples lacked is expected to be there
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -72,47 +70,6 @@ def interval_columns(quantity: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class InputRanges:
-    """Central 99.8% range of each numeric input over the training examples, and how often it was missing."""
-
-    lower: dict[str, float]
-    upper: dict[str, float]
-    missing: dict[str, float]
-
-    @classmethod
-    def of(cls, table: pa.Table, columns: Sequence[str]) -> InputRanges:
-        lower, upper, missing = {}, {}, {}
-        for name in columns:
-            values = _numbers(table, name)
-            if values is None:
-                continue
-            present = values[np.isfinite(values)]
-            missing[name] = 1 - len(present) / max(len(values), 1)
-            if len(present):
-                lower[name], upper[name] = (float(edge) for edge in np.percentile(present, RANGE_PERCENTILES))
-        return cls(lower, upper, missing)
-
-    def flags(self, table: pa.Table) -> tuple[np.ndarray, list[str]]:
-        """Whether each row's inputs are unlike the training examples', and which: `bp_rp<min;missing:g_mag`."""
-        notes: list[list[str]] = [[] for _ in range(table.num_rows)]
-        for name, share in self.missing.items():
-            values = _numbers(table, name)
-            if values is None:
-                raise InputError(f"the features have no numeric column {name}, which the model was trained with")
-            absent = ~np.isfinite(values)
-            with np.errstate(invalid="ignore"):
-                below = values < self.lower.get(name, -np.inf)
-                above = values > self.upper.get(name, np.inf)
-            found = [(below, f"{name}<min"), (above, f"{name}>max")]
-            if share < RARELY_MISSING:
-                found.append((absent, f"missing:{name}"))
-            for rows, note in found:
-                for row in np.flatnonzero(rows):
-                    notes[row].append(note)
-        return np.array([bool(note) for note in notes], dtype=bool), [";".join(note) for note in notes]
-
-
-@dataclass(frozen=True)
 class Answers:
     """What a bundle says of some rows, before it is put into columns.
 
@@ -128,6 +85,8 @@ class Answers:
         Name of each row's class: the likeliest, unless the model chooses otherwise (a type between two templates).
     inside : bool[n, k] or None
         Which classes are in each row's prediction set.
+    method : string[n] or None
+        Which of the model's methods the target's distribution is of.
     """
 
     quantiles: dict[str, Quantiles]
@@ -136,6 +95,7 @@ class Answers:
     probabilities: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     best: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=object))
     inside: np.ndarray | None = None
+    method: pa.Array | None = None
 
     @property
     def best_probability(self) -> np.ndarray:
@@ -146,7 +106,7 @@ class Answers:
 
 @dataclass
 class Bundle:
-    """A fitted model with what makes its output honest; `intervals` are by quantity."""
+    """A fitted model with what makes its output honest; `intervals` and `recalibration` are by quantity."""
 
     meaning: Meaning
     model: Model
@@ -154,6 +114,8 @@ class Bundle:
     calibrator: Calibrator | None = None
     sets: ConformalSets | None = None
     intervals: dict[str, ConformalIntervals] = field(default_factory=dict)
+    recalibration: dict[str, QuantileCalibrator] = field(default_factory=dict)
+    novelty: Novelty | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -163,14 +125,24 @@ class Bundle:
 
     def answers(self, table: pa.Table) -> Answers:
         """Distributions, probabilities and sets of each row of `table`, which is not empty."""
-        quantiles = {name: self.model.predict_dist(table, name) for name in self.meaning.quantities}
+        quantiles, method = {}, None
+        for name in self.meaning.quantities:
+            quantiles[name], said = self.distribution(table, name)
+            method = said if name == self.meaning.target else method
         if not self.meaning.class_column:
-            return Answers(quantiles)
+            return Answers(quantiles, method=method)
         if self.meaning.kind == "class":
             raw = self.model.predict_proba(table, self.meaning.target)
         else:
             raw = band_probabilities(quantiles[self.meaning.target], self.meaning.bands)
-        return self.calibrated(Answers(quantiles, self.classes, raw), table)
+        return self.calibrated(Answers(quantiles, self.classes, raw, method=method), table)
+
+    def distribution(self, table: pa.Table, quantity: str) -> tuple[Quantiles, pa.Array | None]:
+        """Predictive distribution of a quantity, calibrated where it can be; and its method."""
+        found, method = self.model.predict_by(table, quantity)
+        if quantity in self.recalibration:
+            found = Quantiles(found.levels, self.recalibration[quantity].apply(found.levels, found.values))
+        return found, method
 
     def calibrated(self, answers: Answers, table: pa.Table) -> Answers:
         """The answers with what calibrator and sets make of their raw probabilities."""
@@ -192,13 +164,15 @@ class Bundle:
             fields += [(self.meaning.class_column, pa.string()), ("probability", pa.float64())]
             fields += [(probability_column(name), pa.float64()) for name in self.classes]
             fields += [("prediction_set", pa.list_(pa.string()))] if self.sets else []
+        fields += [("method", pa.string())] if self.model.methods else []
+        fields += [("novelty", pa.float64())] if self.novelty else []
         return pa.schema([*fields, ("is_out_of_range", pa.bool_()), ("flags", pa.string())])
 
     def predict(self, table: pa.Table) -> pa.Table:
         """The prediction columns of each row of `table`, in its order.
 
         A quantity gives its median and the ends of its conformal interval; classes give the best class, `probability`,
-        `probability_<class>` and `prediction_set`; all give `is_out_of_range` and `flags`.
+        `probability_<class>` and `prediction_set`; all give `is_out_of_range` and `flags`, those of numbers `novelty`.
         """
         if not table.num_rows:  # an empty partition; not every library predicts for no rows
             return self.prediction_schema().empty_table()
@@ -214,8 +188,12 @@ class Bundle:
             columns[f"{name}_width"] = _doubles(high - low)
         if self.meaning.class_column:
             columns |= self._class_columns(answers)
+        if self.model.methods:
+            columns["method"] = answers.method
         unlike, notes = self.ranges.flags(table)
-        columns |= {"is_out_of_range": pa.array(unlike), "flags": pa.array(notes, pa.string())}
+        if self.novelty:
+            columns["novelty"] = _doubles(self.novelty.shares(table))
+        columns |= {"is_out_of_range": pa.array(unlike), "flags": notes}
         return pa.table(columns, schema=self.prediction_schema())
 
     def interval(self, quantity: str, quantiles: Quantiles) -> tuple[np.ndarray, np.ndarray]:
@@ -245,7 +223,10 @@ class Bundle:
         self.model.save(folder / "model")
         _write(folder / "bundle.json", {"format": FORMAT, **asdict(self.meaning)})
         _write(folder / "ranges.json", asdict(self.ranges))
-        _write(folder / "calibration.json", self.calibrator.to_dict() if self.calibrator else None)
+        _write(folder / "novelty.json", self.novelty.to_dict() if self.novelty else None)
+        levels = {name: one.to_dict() for name, one in self.recalibration.items()}
+        classes = self.calibrator.to_dict() if self.calibrator else None
+        _write(folder / "calibration.json", {"classes": classes, "quantiles": levels})
         sets = self.sets.to_dict() if self.sets else None
         intervals = {name: one.to_dict() for name, one in self.intervals.items()}
         _write(folder / "conformal.json", {"sets": sets, "intervals": intervals})
@@ -258,15 +239,17 @@ class Bundle:
             raise IntegrityError(f"{folder}: bundle format {found!r}, not {FORMAT}; train the model again")
         stored = _read(folder / "conformal.json")
         intervals = {name: conformal_from_dict(one) for name, one in stored["intervals"].items()}
-        calibration = _read(folder / "calibration.json")
+        calibration, novelty = _read(folder / "calibration.json"), _read(folder / "novelty.json")
         lists = {name: tuple(about[name]) for name in ("columns", "further")}
         return cls(
             Meaning(**{**about, **lists}),
             load_model(folder / "model"),
             InputRanges(**_read(folder / "ranges.json")),
-            calibration and calibrator_from_dict(calibration),
+            calibration["classes"] and calibrator_from_dict(calibration["classes"]),
             cast("ConformalSets | None", stored["sets"] and conformal_from_dict(stored["sets"])),
             cast("dict[str, ConformalIntervals]", intervals),
+            {name: QuantileCalibrator.from_dict(one) for name, one in calibration["quantiles"].items()},
+            novelty and Novelty.from_dict(novelty),
         )
 
 
@@ -290,19 +273,6 @@ def band_of(values: np.ndarray, bands: dict[str, float]) -> np.ndarray:
 def probability_column(name: str) -> str:
     """Column of a class's probability: `probability_` and the class in lower case, other signs as `_`."""
     return "probability_" + "".join(sign if sign.isalnum() else "_" for sign in name.lower())
-
-
-def _numbers(table: pa.Table, name: str) -> np.ndarray | None:
-    """A numeric column as float64[n], nulls as NaN; None for a column that is absent or of another kind."""
-    if name not in table.column_names:
-        return None
-    column = table[name]
-    if pa.types.is_null(column.type):  # an empty column of a text file
-        return np.full(table.num_rows, np.nan)
-    numeric = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
-    if not any(is_kind(column.type) for is_kind in numeric):
-        return None
-    return pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
 
 
 def _doubles(values: np.ndarray) -> pa.Array:

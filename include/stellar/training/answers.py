@@ -45,6 +45,9 @@ def joined(parts: Sequence[Answers], classes: Sequence[str] | None = None) -> An
         None
         if any(one.inside is None for one in parts)
         else np.concatenate([_columns(one.inside, one.classes, names) for one in parts if one.inside is not None]),
+        None
+        if any(one.method is None for one in parts)
+        else pa.concat_arrays([one.method for one in parts if one.method is not None]),
     )
 
 

@@ -103,6 +103,7 @@ class Conformal(_Section):
         "lac", description="Smallest sets on average, or sets that grow with how hard a row is"
     )
     alpha: float = Field(gt=0, lt=0.5, description="Sets and intervals miss the truth at most this often")
+    levels: bool = Field(False, description="Set the levels of all predicted quantiles right, not the interval alone")
 
 
 class Slice(_Section):

@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from stellar.errors import InputError
-from stellar.evaluation.calibration import Calibrator, fit_calibrator
+from stellar.evaluation.calibration import Calibrator, QuantileCalibrator, fit_calibrator
 from stellar.evaluation.conformal import ConformalIntervals, ConformalSets
 from stellar.evaluation.splits import grouped_split, star_groups, stratified_folds
-from stellar.models.base import Labels, Model, create
-from stellar.registry.bundle import Answers, Bundle, InputRanges, Meaning
+from stellar.models.base import Labels, Model, Quantiles, create
+from stellar.registry.bundle import Answers, Bundle, Meaning
+from stellar.registry.ranges import InputRanges, Novelty
 from stellar.sky.healpix import spatial_index
 from stellar.training.answers import joined
 from stellar.training.config import Baseline, ModelConfig
@@ -144,7 +145,9 @@ def _fitted(config: ModelConfig, table: pa.Table, train: np.ndarray, validation:
         part = table.filter(pa.array(validation))
         held = (part, labels(config, part))
     model.fit(examples, labels(config, examples), validation=held, seed=how.seed)
-    return Bundle(_meaning(config), model, InputRanges.of(examples, [*config.columns, *config.watch]))
+    ranges = InputRanges.of(examples, [*config.columns, *config.watch])
+    novelty = Novelty.of(examples, config.columns) if model.kind == "tabular" else None
+    return Bundle(_meaning(config), model, ranges, novelty=novelty)
 
 
 def split(config: ModelConfig, table: pa.Table, seed: int) -> np.ndarray:
@@ -239,7 +242,12 @@ def _meaning(config: ModelConfig) -> Meaning:
 def calibrate(config: ModelConfig, bundle: Bundle, answers: Answers, table: pa.Table) -> None:
     """Set the bundle's intervals, calibrator and sets by answers for examples that its model did not learn from."""
     for name, truth, rows in _known(bundle, table):
-        low, high = answers.quantiles[name].interval(config.conformal.alpha)
+        quantiles = answers.quantiles[name]
+        if config.conformal.levels and len(rows) >= FEWEST_CALIBRATION_ROWS:
+            one = QuantileCalibrator.fit(quantiles.levels, quantiles.values[rows], truth)
+            bundle.recalibration[name] = one
+            quantiles = Quantiles(quantiles.levels, one.apply(quantiles.levels, quantiles.values))
+        low, high = quantiles.interval(config.conformal.alpha)
         bundle.intervals[name] = ConformalIntervals.fit(low[rows], high[rows], truth, alpha=config.conformal.alpha)
     if not bundle.meaning.class_column:
         return

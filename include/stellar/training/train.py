@@ -36,7 +36,7 @@ from stellar.training.figures import Evaluation
 from stellar.training.fit import Fitted, fit, new_model, split
 from stellar.training.frame import Frame, NotTrainableError, build_frame
 
-CODE_VERSION = "4"  # raise it whenever training, a model or an evaluation may give another result
+CODE_VERSION = "5"  # raise it whenever training, a model or an evaluation may give another result
 
 
 @dataclass(frozen=True)

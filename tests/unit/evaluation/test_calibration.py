@@ -2,9 +2,10 @@ import json
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
 from stellar.errors import InputError
-from stellar.evaluation.calibration import calibrator_from_dict, fit_calibrator
+from stellar.evaluation.calibration import QuantileCalibrator, calibrator_from_dict, fit_calibrator
 from stellar.evaluation.metrics import expected_calibration_error, log_loss
 
 
@@ -56,3 +57,17 @@ def test_unknown_kind_and_empty_part():
         fit_calibrator("platt", np.eye(2), np.array([0, 1]))
     with pytest.raises(InputError, match="larger fraction"):
         fit_calibrator("temperature", np.zeros((0, 2)), np.zeros(0, int))
+
+
+def test_levels_of_quantiles_are_set_right():
+    rng = np.random.default_rng(1)
+    y = rng.normal(size=4000)
+    levels = np.linspace(0.01, 0.99, 49)
+    too_narrow = np.tile(0.5 * ndtri(levels) + 0.2, (4000, 1))
+    found = QuantileCalibrator.fit(levels, too_narrow[:2000], y[:2000])
+    right = found.apply(levels, too_narrow[2000:])
+    inner = (levels > 0.15) & (levels < 0.8)  # beyond, the narrow quantiles have nothing to give
+    assert (y[2000:, None] <= right).mean(axis=0)[inner] == pytest.approx(levels[inner], abs=0.03)
+    assert (np.diff(right, axis=1) >= 0).all()
+    again = QuantileCalibrator.from_dict(found.to_dict())
+    assert (again.apply(levels, too_narrow) == found.apply(levels, too_narrow)).all()
