@@ -17,6 +17,7 @@ FLOORS = {
     "checked_yaml": 0,
     "expressions": 0,
     "profile": 0,
+    "licences": 0,
     "sky": 1,
     "models": 1,
     "evaluation": 1,
