@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -168,6 +169,64 @@ def alias(model: Reference, name: Annotated[str, typer.Argument(help="Alias")], 
     typer.echo(f"{version.model}@{name} is {version.model}@{version.number}")
 
 
+@app.command("export")
+def export_model(
+    model: Reference,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder")],
+    licence: Annotated[
+        str, typer.Option(help="Of the model itself, as the Hub names it (apache-2.0, cc-by-4.0); your choice")
+    ] = "other",
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="USER/NAME of the Hub that holds the data, for the card; may be repeated")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in DIR")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a version as a folder for the Hugging Face Hub: card, bundle, ONNX, manifest. Nothing is uploaded."""
+    from stellar import flow
+
+    with flow.open_context() as ctx:
+        version = _resolve(ctx.engine, model)
+        made = flow.export_model(
+            ctx, version, folder.absolute(), licence=licence, datasets=dataset or [], overwrite=overwrite
+        )
+    if as_json:
+        typer.echo(json.dumps(made, indent=1))
+        return
+    typer.echo(f"{made['folder']}: {version}, {made['files']} files, {made['bytes']:,} bytes")
+    if made["onnx"]:
+        typer.echo(f"no model.onnx: {made['onnx']}", err=True)
+
+
+@app.command("import")
+def import_model(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `stellar models export` wrote")],
+    as_json: AsJson = False,
+) -> None:
+    """Register an exported version of another home as a candidate here; `stellar models promote` makes it current."""
+    from stellar import flow
+
+    with flow.open_context() as ctx:
+        made = flow.import_model(ctx, folder.absolute(), who=getpass.getuser())
+    version = made.version
+    if as_json:
+        typer.echo(json.dumps({**_identity(version), "found": made.found}, indent=1))
+        return
+    typer.echo(f"{version} " + ("was here already" if made.found else f"is {version.state_reason}"))
+    if version.state == "candidate":
+        typer.echo(f"make it current: stellar models promote {version.model}@{version.number} --reason …")
+
+
+def _identity(version: Any) -> dict[str, Any]:
+    return {
+        "model": version.model,
+        "number": version.number,
+        "key": version.key,
+        "state": version.state,
+        "state_reason": version.state_reason,
+    }
+
+
 def _resolve(engine: Any, reference: str) -> Any:
     from stellar.registry import versions
 
@@ -182,11 +241,7 @@ def _summary(engine: Any, version: Any) -> dict[str, Any]:
 
     figures = [row for row in versions.metrics_of(engine, version.key) if row.slice == "all" and row.split == "test"]
     return {
-        "model": version.model,
-        "number": version.number,
-        "key": version.key,
-        "state": version.state,
-        "state_reason": version.state_reason,
+        **_identity(version),
         "architecture": version.architecture,
         "features": version.config["features"],
         "trained_at": version.created_at.isoformat(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,9 @@ SHOWN = 20
 
 @app.command()
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL[@ALIAS|@NUMBER|@KEY]")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL[@ALIAS|@NUMBER|@KEY]|DIR", help="DIR: what `stellar models export` wrote")
+    ],
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -32,17 +34,12 @@ def command(
     """Predict for each object of the inputs, in their order; `id` comes first, model version and file last.
 
     The id of a file of one object is its name without the extension. Files that cannot be used are listed with the
-    reason, and the rest is done.
+    reason, and the rest is done. With an exported DIR no home and no database is needed; its inputs are tables.
     """
     import pyarrow.parquet as pq
 
-    from stellar import flow
-
     _check(out, inputs)
-    with flow.open_context() as ctx:
-        made = flow.predict(ctx, model, inputs, percentage(), out=out)
-    if made.warning:
-        typer.echo(f"warning: {made.warning}", err=True)
+    made = _predict(model, inputs, out)
     fresh = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
     try:
         pq.write_table(made.table, fresh)
@@ -55,6 +52,20 @@ def command(
         typer.echo(f"not used: {len(made.refused) - SHOWN} more", err=True)
     left = f"; {len(made.refused)} files could not be used" if made.refused else ""
     typer.echo(f"{len(made.table)} rows by {made.version} in {out}{left}")
+
+
+def _predict(model: str, inputs: list[str], out: Path) -> Any:
+    from stellar.registry import standalone
+
+    if standalone.is_export(model):
+        return standalone.predict(Path(model), inputs, percentage())
+    from stellar import flow
+
+    with flow.open_context() as ctx:
+        made = flow.predict(ctx, model, inputs, percentage(), out=out)
+    if made.warning:
+        typer.echo(f"warning: {made.warning}", err=True)
+    return made
 
 
 def _check(out: Path, inputs: list[str]) -> None:

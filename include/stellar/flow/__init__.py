@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stellar.flow.matching import crossmatch
     from stellar.flow.models import train, train_plan
     from stellar.flow.prediction import predict
+    from stellar.flow.publishing import export_model, import_model
     from stellar.flow.stages import gate, promote, stage_build, stage_commit, stage_plan
     from stellar.flow.staleness import stale
     from stellar.flow.steps import STAGES, stage_steps
@@ -28,6 +29,7 @@ _CALLS = {
     "matching": ["crossmatch"],
     "models": ["train", "train_plan"],
     "prediction": ["predict"],
+    "publishing": ["export_model", "import_model"],
     "stages": ["gate", "promote", "stage_build", "stage_commit", "stage_plan"],
     "staleness": ["stale"],
     "steps": ["STAGES", "stage_steps"],
@@ -40,7 +42,9 @@ _MODULE_OF = {call: module for module, calls in _CALLS.items() for call in calls
 __all__ = [
     "STAGES",
     "crossmatch",
+    "export_model",
     "gate",
+    "import_model",
     "import_table",
     "maintain",
     "open_context",

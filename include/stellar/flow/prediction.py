@@ -6,13 +6,11 @@ training examples. One that cannot be used is told with the reason, and the othe
 
 from __future__ import annotations
 
-import gzip
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -22,6 +20,7 @@ from stellar.errors import InputError
 from stellar.lake.sql import connect
 from stellar.profile import CATALOG, Curated, load_curated
 from stellar.registry.bundle import Bundle
+from stellar.registry.feature_tables import batches, predicted, table_of_features, text_of, with_id
 from stellar.registry.store import ArtifactStore
 from stellar.registry.versions import Resolved, resolve
 from stellar.surveys.files import FILES, FileSource, load_source, read_member
@@ -31,7 +30,6 @@ from stellar.surveys.readers.members import Member, members
 if TYPE_CHECKING:
     from stellar.registry.versions import Version
 
-BATCH = 1024  # feature rows that are predicted at once
 LARGEST = 256 << 20  # bytes of one file of a spectrum or light curve; what is larger is something else
 # Endings that a name loses to be an id: those that begin with a letter, not the fraction of a coordinate
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,8}$")
@@ -103,9 +101,9 @@ def predict(
     reader = _Reader(bundle, family, dialects(family, features), made.refused)
     parts: list[pa.Table] = []
     sources = [one for given in inputs for one in _listed(ctx, given, bundle, out)]
-    for rows in _batches(reader.rows(sources, progress or (lambda what, done, total: None))):
+    for rows in batches(reader.rows(sources, progress or (lambda what, done, total: None))):
         try:
-            parts.append(_predicted(bundle, rows, version.key))
+            parts.append(predicted(bundle, rows, version.key))
         except (InputError, pa.ArrowException) as fault:
             made.refused += [(where, str(fault)) for where in dict.fromkeys(rows["file"].to_pylist())]
     if not parts:
@@ -205,7 +203,7 @@ def _features(curated: pa.Table, member: Member, family: str, config: Curated, *
     if lost := len(curated) - len(table):
         tell(f"{lost} of its {len(curated)} objects are not used: {', '.join(whys)}")
     # a file of one object is named by the user; the ids within it are the survey's
-    own = pa.array([_ENDING.sub("", _text(member.name))])
+    own = pa.array([_ENDING.sub("", text_of(member.name))])
     return table.add_column(0, "id", own if is_one else table[key].cast(pa.string()))
 
 
@@ -228,12 +226,12 @@ class _Reader:
             try:
                 yield from self._of(source)
             except Exception as fault:  # of a damaged or hostile file anything may come, and the others are done
-                self._refuse(_text(source), fault)
+                self._refuse(text_of(source), fault)
         tell("predict", len(sources), len(sources))
 
     def _of(self, path: Path) -> Iterator[pa.Table]:
         is_of_curated = self.bundle.meaning.features.startswith("curated.")
-        table = _table_of_features(path, self.bundle, is_of_curated=is_of_curated)
+        table = table_of_features(path, self.bundle, is_of_curated=is_of_curated)
         if table is not None:
             yield table
         elif not self.known:
@@ -248,11 +246,11 @@ class _Reader:
         told = len(self.refused)
 
         def unread(inside: str, why: str) -> None:
-            self.refused.append((f"{_text(path)}: {_text(inside)}", why))
+            self.refused.append((f"{text_of(path)}: {text_of(inside)}", why))
 
         for member in members(path, limit=LARGEST, refuse=unread):
             count += 1
-            where = f"{_text(path)}: {_text(member.inside)}" if member.inside else _text(path)
+            where = f"{text_of(path)}: {text_of(member.inside)}" if member.inside else text_of(path)
             try:
                 made = features_of(
                     member,
@@ -271,11 +269,6 @@ class _Reader:
     def _refuse(self, where: str, fault: Exception) -> None:
         text = str(fault) if isinstance(fault, InputError) else f"cannot be read: {type(fault).__name__}: {fault}"
         self.refused.append((where, text.removeprefix(f"{where}: ")))
-
-
-def _text(path: Path | str) -> str:
-    """A path as text that can be written; file names need be none."""
-    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _as_trained(rows: pa.Table, bundle: Bundle) -> pa.Table:
@@ -305,67 +298,6 @@ def _listed(ctx: Context, given: str, bundle: Bundle, out: Path | None) -> list[
     with connect(ctx.settings, ctx.engine) as lake:
         if given in lake.catalogs:
             needed = {"id", bundle.meaning.example, *bundle.meaning.columns, *bundle.ranges.missing}
-            return [_with_id(lake.catalogs[given].read_all(sorted(needed)), given, bundle)]
+            return [with_id(lake.catalogs[given].read_all(sorted(needed)), given, bundle)]
         datasets = ", ".join(name for name in lake.catalogs if name.startswith("features."))
     raise InputError(f"{given}: neither a file, a folder nor a dataset; feature datasets: {datasets or 'none yet'}")
-
-
-def _table_of_features(path: Path, bundle: Bundle, *, is_of_curated: bool) -> pa.Table | None:
-    """A table on disk that has the model's columns; None for a file of another kind."""
-    name = path.name.lower()
-    if name.endswith(".parquet"):
-        import pyarrow.parquet as pq
-
-        if is_of_curated and not {*bundle.meaning.columns} <= {*pq.read_schema(path).names}:
-            return None
-        return _with_id(pq.read_table(path), _text(path), bundle)
-    if not name.endswith((".csv", ".csv.gz")):
-        return None
-    with gzip.open(path, "rb") if name.endswith(".gz") else path.open("rb") as stream:
-        header = stream.readline(1 << 20).decode("utf-8", "replace")
-    columns = {column.strip().strip('"') for column in header.lstrip("\ufeff").split(",")}
-    known = columns & {*bundle.meaning.columns}
-    # a survey's own table names some columns alike by chance
-    if bundle.model.kind != "tabular" or not known or (is_of_curated and len(known) < len(bundle.meaning.columns)):
-        return None
-    from pyarrow import csv
-
-    return _with_id(csv.read_csv(path), _text(path), bundle)
-
-
-def _with_id(rows: pa.Table, source: str, bundle: Bundle) -> pa.Table:
-    """Rows with the model's columns, `id` (the example's, a column `id`, or the row's number, as text) and `file`."""
-    missing = [name for name in bundle.meaning.columns if name not in rows.column_names]
-    if missing:
-        raise InputError(
-            f"{source}: it lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}, which the model reads; its "
-            f"columns are {', '.join(rows.column_names)}"
-        )
-    for name in (bundle.meaning.example, "id"):
-        if name in rows.column_names:
-            ids: Any = rows[name].cast(pa.string())
-            break
-    else:
-        ids = pa.array([str(number) for number in range(len(rows))], pa.string())
-    rows = rows.drop_columns([one for one in ("id", "file") if one in rows.column_names]).add_column(0, "id", ids)
-    return rows.append_column("file", pa.array([source] * len(rows), pa.string()))
-
-
-def _batches(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Tables cut, and those of one schema put together: those of files have a row or a few."""
-    held: list[pa.Table] = []
-    for whole in tables:
-        for begin in range(0, len(whole), BATCH):
-            table = whole.slice(begin, BATCH)
-            if held and (table.schema != held[0].schema or sum(map(len, held)) + len(table) > BATCH):
-                yield pa.concat_tables(held)
-                held = []
-            held.append(table)
-    if held:
-        yield pa.concat_tables(held)
-
-
-def _predicted(bundle: Bundle, rows: pa.Table, key: str) -> pa.Table:
-    table = bundle.predict(rows).add_column(0, "id", rows["id"])
-    table = table.append_column("model_version", pa.array([key[:16]] * len(table), pa.string()))
-    return table.append_column("file", rows["file"])

@@ -35,6 +35,12 @@ _FIND = sa.text("""
 _DATASET = sa.text("""
     SELECT key FROM lake.snapshot WHERE dataset = :name AND state <> 'building'
      ORDER BY state = 'current' DESC, committed_at DESC LIMIT 1""")
+_SOURCES = sa.text("""
+    SELECT survey, release, dataset, count(*) AS batches, sum(row_count)::bigint AS rows,
+           bool_or(service LIKE 'http://127.%' OR service LIKE 'http://localhost%') AS simulated
+      FROM ingest.batch
+     WHERE batch_id IN (SELECT parent FROM lineage.walk_up(:key) WHERE parent_kind = 'batch')
+     GROUP BY survey, release, dataset ORDER BY survey, release, dataset""")
 _MODEL = sa.text("""
     SELECT v.key, v.state FROM registry.version v WHERE v.model = :name
      ORDER BY v.state = 'current' DESC, v.created_at DESC LIMIT 1""")
@@ -144,6 +150,18 @@ def batches_of(tree: Node) -> list[Node]:
     for parent in tree.get("parents", []):
         found |= {one["id"]: one for one in batches_of(parent)}
     return list(found.values())
+
+
+def sources_of(engine: sa.Engine, key: str) -> list[dict[str, Any]]:
+    """What the surveys brought of a snapshot or a model version, for licences and attributions.
+
+    Returns
+    -------
+    list of dict
+        ``survey, release, dataset, batches, rows, simulated``; the last says that the embedded archive answered.
+    """
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(_SOURCES, {"key": key}).mappings()]
 
 
 def object_lineage(engine: sa.Engine, connection: Any, object_id: str) -> Node:

@@ -68,6 +68,11 @@ class Blend(Model):
         self.history = {f"member_{number + 1}": member.history for number, member in enumerate(self.members)}
         return self
 
+    @property
+    def shares(self) -> np.ndarray:
+        """Share of each member in the answer, float64[members], which add up to 1."""
+        return self._shares
+
     def predict_proba(self, X: pa.Table, target: str | None = None) -> np.ndarray:
         name = self._class_target(target)
         p = sum(share * one.predict_proba(X, name) for share, one in zip(self._shares, self.members, strict=True))

@@ -136,11 +136,16 @@ class ForestClassifier(Model):
         self.history = {"trees": len(trees), "nodes": len(self._nodes.left)}
         return self
 
-    def predict_proba(self, X: pa.Table, target: str | None = None) -> np.ndarray:
-        self._class_target(target)
+    @property
+    def nodes(self) -> Nodes:
+        """All trees of the fitted forest."""
         if self._nodes is None:
             raise InputError(f"{self.architecture}: not fitted yet")
-        p = self._nodes.predict(numeric_matrix(X, self.features))
+        return self._nodes
+
+    def predict_proba(self, X: pa.Table, target: str | None = None) -> np.ndarray:
+        self._class_target(target)
+        p = self.nodes.predict(numeric_matrix(X, self.features))
         return p / p.sum(axis=1, keepdims=True)
 
     def _write(self, folder: Path) -> dict[str, Any]:

@@ -197,6 +197,11 @@ class _Boosted(Model):
     def _make_heads(self) -> dict[str, _ClassHead | _QuantileHead]:
         """Unfitted head per target."""
 
+    @property
+    def heads(self) -> Mapping[str, _ClassHead | _QuantileHead]:
+        """Booster of each target, with what its answers are scaled by."""
+        return self._heads
+
     def fit(
         self,
         X: pa.Table,

@@ -80,8 +80,8 @@ class NewVersion:
     frame_hash: str
     artifact_sha256: str
     artifact_files: dict[str, str]
-    training_rows: int
-    training_s: float
+    training_rows: int | None
+    training_s: float | None
     metrics: tuple[MetricRow, ...]
     snapshots: dict[str, str]
     """Role in the training frame -> snapshot key."""
@@ -189,6 +189,22 @@ def insert_version(connection: sa.Connection, new: NewVersion, run_id: str | Non
     _insert_metrics(connection, new.key, new.metrics)
     parents = [(parent, "snapshot", role) for role, parent in new.snapshots.items()]
     add_edges(connection, new.key, "version", parents)
+
+
+def insert_candidate(connection: sa.Connection, new: NewVersion, reason: str, run_id: str | None) -> None:
+    """Write a version that no policy judged; it stays a candidate until a person promotes it. As `insert_version`."""
+    insert_version(connection, new, run_id)
+    connection.execute(
+        sa.text("update registry.version set state_reason = :reason where key = :key"),
+        {"reason": reason, "key": new.key},
+    )
+
+
+def target_of(connection: sa.Connection, model: str) -> tuple[str, str] | None:
+    """Family and target of a model; None where nothing is registered under its name."""
+    query = "select family, target from registry.model where name = :name"
+    row = connection.execute(sa.text(query), {"name": model}).first()
+    return (row.family, row.target) if row else None
 
 
 def lock_model(connection: sa.Connection, model: str, *, family: str = "", target: str = "", description: str = "",

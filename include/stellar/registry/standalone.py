@@ -1,0 +1,121 @@
+"""Predictions of an exported folder, without a home, a database or the rest of the platform.
+
+It needs what `requirements-predict.txt` lists. Files of spectra and light curves take the readers and features of the
+whole platform: import the folder into a home for these.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from stellar.errors import InputError, IntegrityError
+from stellar.registry.bundle import Bundle
+from stellar.registry.feature_tables import batches, predicted, table_of_features, text_of
+from stellar.registry.manifest import BUNDLE, FORMAT, KIND, MANIFEST, read_json
+from stellar.registry.store import address_of, list_files
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class Predictions:
+    """A row per object, the model and the key that did it, and the inputs that could not be used, with the reason."""
+
+    table: pa.Table
+    version: str
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+
+def is_export(given: str) -> bool:
+    """Whether a model's name is the path of an exported folder.
+
+    Raises
+    ------
+    InputError
+        For a folder that holds no export.
+    """
+    with contextlib.suppress(OSError):
+        if (Path(given) / MANIFEST).is_file():
+            return True
+    if "/" in given:
+        raise InputError(f"{given}: no folder that `stellar models export` wrote: it has no {MANIFEST}")
+    return False
+
+
+def open_export(folder: Path) -> tuple[Bundle, str]:
+    """The bundle of an exported folder and its version's key, after its files were held against their hashes.
+
+    Raises
+    ------
+    InputError
+        When it is no export of a format that is read here.
+    IntegrityError
+        When the bundle is not what the manifest says.
+    """
+    manifest = read_json(folder / MANIFEST)
+    if (manifest.get("format"), manifest.get("kind")) != (FORMAT, KIND):
+        said = f"format {manifest.get('format')!r} of {manifest.get('kind')!r}"
+        raise InputError(f"{folder / MANIFEST}: {said} is not read; export it again")
+    try:
+        address = address_of(list_files(folder / BUNDLE))
+    except InputError as fault:
+        raise IntegrityError(str(fault)) from None
+    if address != manifest.get("artifact_sha256"):
+        raise IntegrityError(f"{folder / BUNDLE}: its files are not what {MANIFEST} says; get the folder again")
+    return Bundle.load(folder / BUNDLE), str(manifest.get("version"))
+
+
+def predict(folder: Path, inputs: Sequence[str], progress: Progress | None = None) -> Predictions:
+    """Predict for every row of some tables of features.
+
+    Parameters
+    ----------
+    inputs : sequence of str
+        Parquet and CSV files with the model's columns.
+    progress : callable, optional
+        Called as (what, inputs done, inputs).
+
+    Returns
+    -------
+    Predictions
+        As `stellar.flow.predict` gives them.
+
+    Raises
+    ------
+    InputError
+        When nothing of the inputs can be used; with the reasons.
+    """
+    bundle, key = open_export(folder)
+    made = Predictions(pa.table({}), f"{bundle.meaning.model} ({key[:16]})")
+    parts: list[pa.Table] = []
+    for rows in batches(_rows(bundle, inputs, made.refused, progress or (lambda what, done, total: None))):
+        try:
+            parts.append(predicted(bundle, rows, key))
+        except (InputError, pa.ArrowException) as fault:
+            made.refused += [(where, str(fault)) for where in dict.fromkeys(rows["file"].to_pylist())]
+    if not parts:
+        reasons = "; ".join(f"{name}: {why}" for name, why in made.refused[:5])
+        raise InputError(f"nothing to predict for: {reasons or 'the inputs have no rows'}")
+    made.table = pa.concat_tables(parts)
+    return made
+
+
+def _rows(bundle: Bundle, inputs: Sequence[str], refused: list[tuple[str, str]], tell: Progress) -> Iterator[pa.Table]:
+    for done, given in enumerate(inputs):
+        tell("predict", done, len(inputs))
+        try:
+            table = table_of_features(Path(given), bundle, is_of_curated=False)
+            if table is None:
+                raise InputError(
+                    "no table of features (.parquet, .csv); a home that imported the model (`stellar models import`) "
+                    "reads spectra, light curves, folders and datasets too"
+                )
+            yield table
+        except (InputError, OSError, pa.ArrowException) as fault:
+            refused.append((text_of(given), str(fault).removeprefix(f"{given}: ")))
+    tell("predict", len(inputs), len(inputs))
