@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
 from stellar.cli.progress import percentage
 from stellar.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from stellar.registry.feature_tables import Predictions
 
 app = typer.Typer()
 
@@ -36,33 +42,56 @@ def command(
     The id of a file of one object is its name without the extension. Files that cannot be used are listed with the
     reason, and the rest is done. With an exported DIR no home and no database is needed; its inputs are tables.
     """
-    import pyarrow.parquet as pq
-
     _check(out, inputs)
-    made = _predict(model, inputs, out)
-    fresh = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
-    try:
-        pq.write_table(made.table, fresh)
-        fresh.replace(out)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with _Written(out) as written:
+        made = _predict(model, inputs, out, written.add)
     for name, why in made.refused[:SHOWN]:
         typer.echo(f"not used: {name}: {why}", err=True)
     if len(made.refused) > SHOWN:
         typer.echo(f"not used: {len(made.refused) - SHOWN} more", err=True)
     left = f"; {len(made.refused)} files could not be used" if made.refused else ""
-    typer.echo(f"{len(made.table)} rows by {made.version} in {out}{left}")
+    typer.echo(f"{made.rows} rows by {made.version} in {out}{left}")
 
 
-def _predict(model: str, inputs: list[str], out: Path) -> Any:
+class _Written:
+    """A Parquet file that is there when all of its rows are."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.fresh = out, out.with_name(f".{out.name}.{uuid.uuid4().hex}")
+        self.writer: Any = None
+
+    def add(self, rows: pa.Table) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self.writer is None:
+            # a number of its own in each row takes no dictionary
+            words = [one.name for one in rows.schema if pa.types.is_string(one.type)]
+            self.writer = pq.ParquetWriter(self.fresh, rows.schema, compression="zstd", use_dictionary=words)
+        self.writer.write_table(rows)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if self.writer:
+                self.writer.close()
+            if kind is None:
+                self.fresh.replace(self.out)
+        finally:
+            self.fresh.unlink(missing_ok=True)
+
+
+def _predict(model: str, inputs: list[str], out: Path, keep: Callable[[pa.Table], None]) -> Predictions:
     from stellar.registry import standalone
 
     if standalone.is_export(model):
-        return standalone.predict(Path(model), inputs, percentage())
+        return standalone.predict(Path(model), inputs, percentage(), keep=keep)
     from stellar import flow
 
     with flow.open_context() as ctx:
-        made = flow.predict(ctx, model, inputs, percentage(), out=out)
+        made = flow.predict(ctx, model, inputs, percentage(), out=out, keep=keep)
     if made.warning:
         typer.echo(f"warning: {made.warning}", err=True)
     return made

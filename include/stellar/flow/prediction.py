@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from stellar.errors import InputError
 from stellar.lake.sql import connect
 from stellar.profile import CATALOG, Curated, load_curated
 from stellar.registry.bundle import Bundle
-from stellar.registry.feature_tables import batches, predicted, table_of_features, text_of, with_id
+from stellar.registry.feature_tables import Predictions, predictions, tables_of_features, text_of, with_id
 from stellar.registry.store import ArtifactStore
 from stellar.registry.versions import Resolved, resolve
 from stellar.surveys.files import FILES, FileSource, load_source, read_member
@@ -28,7 +28,7 @@ from stellar.surveys.readers.chunks_sources import kind_by_name
 from stellar.surveys.readers.members import Member, members
 
 if TYPE_CHECKING:
-    from stellar.registry.versions import Version
+    pass
 
 LARGEST = 256 << 20  # bytes of one file of a spectrum or light curve; what is larger is something else
 # Endings that a name loses to be an id: those that begin with a letter, not the fraction of a coordinate
@@ -50,16 +50,6 @@ class Dialect:
     curated: Curated
 
 
-@dataclass
-class Predictions:
-    """What `predict` gives: a row per object, the version that did it, and the files that could not be used."""
-
-    table: pa.Table
-    version: Version
-    warning: str | None
-    refused: list[tuple[str, str]] = field(default_factory=list)
-
-
 def predict(
     ctx: Context,
     model: str,
@@ -67,6 +57,7 @@ def predict(
     progress: Progress | None = None,
     *,
     out: Path | None = None,
+    keep: Callable[[pa.Table], None] | None = None,
 ) -> Predictions:
     """Predict for every object of some inputs.
 
@@ -80,6 +71,8 @@ def predict(
         Called as (what, inputs done, inputs).
     out : Path, optional
         A file that is no input, though a folder of the inputs may hold it: where the predictions go.
+    keep : callable, optional
+        Called with each batch of predictions, which the result's table then does not hold.
 
     Returns
     -------
@@ -96,21 +89,14 @@ def predict(
     found: Resolved = resolve(ctx.engine, model)
     version = found.version
     bundle = Bundle.load(ArtifactStore(ctx.settings.artifacts).get(version.artifact_sha256))
-    made = Predictions(pa.table({}), version, found.warning)
+    made = Predictions(version, found.warning)
     family, features = version.config["family"], version.config["features"]
     reader = _Reader(bundle, family, dialects(family, features), made.refused)
-    parts: list[pa.Table] = []
     sources = [one for given in inputs for one in _listed(ctx, given, bundle, out)]
-    for rows in batches(reader.rows(sources, progress or (lambda what, done, total: None))):
-        try:
-            parts.append(predicted(bundle, rows, version.key))
-        except (InputError, pa.ArrowException) as fault:
-            made.refused += [(where, str(fault)) for where in dict.fromkeys(rows["file"].to_pylist())]
-    if not parts:
-        reasons = "; ".join(f"{name}: {why}" for name, why in made.refused[:5])
-        more = f"; and {len(made.refused) - 5} more" if len(made.refused) > 5 else ""
-        raise InputError(f"nothing to predict for: {reasons or 'the inputs have no rows'}{more}")
-    made.table = pa.concat_tables(parts)
+    rows = reader.rows(sources, progress or (lambda what, done, total: None))
+    for part in predictions(bundle, rows, version.key, lambda where, why: made.refused.append((where, why))):
+        made.add(part, keep)
+    made.check()
     return made
 
 
@@ -231,9 +217,9 @@ class _Reader:
 
     def _of(self, path: Path) -> Iterator[pa.Table]:
         is_of_curated = self.bundle.meaning.features.startswith("curated.")
-        table = table_of_features(path, self.bundle, is_of_curated=is_of_curated)
-        if table is not None:
-            yield table
+        tables = tables_of_features(path, self.bundle, is_of_curated=is_of_curated)
+        if tables is not None:
+            yield from tables
         elif not self.known:
             raise InputError(f"a model of {self.family} reads tables of features (.parquet, .csv) and datasets")
         else:

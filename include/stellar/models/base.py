@@ -141,6 +141,9 @@ class Model(ABC):
         """As `predict_dist`, and which of `methods` each row's distribution is of."""
         return self.predict_dist(X, target), None
 
+    def use_threads(self, threads: int) -> None:  # noqa: B027 - most have no threads of their own
+        """Predict on so many threads, where the library has its own; for callers that have theirs."""
+
     @abstractmethod
     def _write(self, folder: Path) -> dict[str, Any]:
         """Write weights into `folder`; return the JSON state that `_read` needs beside them."""

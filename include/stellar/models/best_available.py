@@ -147,6 +147,10 @@ class BestAvailable(Model):
             return mixture(self.levels, values, width**-2.0), names
         return Quantiles(self.levels, values[best, np.arange(X.num_rows)]), names
 
+    def use_threads(self, threads: int) -> None:
+        for one in (one.model for one in self.members):
+            one.use_threads(threads)
+
     def _write(self, folder: Path) -> dict[str, Any]:
         for member in self.members:
             member.model.save(folder / f"member_{member.name}")

@@ -78,6 +78,10 @@ class Blend(Model):
         p = sum(share * one.predict_proba(X, name) for share, one in zip(self._shares, self.members, strict=True))
         return np.asarray(p)
 
+    def use_threads(self, threads: int) -> None:
+        for one in self.members:
+            one.use_threads(threads)
+
     def _write(self, folder: Path) -> dict[str, Any]:
         for number, member in enumerate(self.members):
             member.save(folder / f"member_{number + 1}")

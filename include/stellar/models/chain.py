@@ -102,6 +102,10 @@ class Chain(Model):
         ]
         return mixture(parts[0].levels, np.stack([part.values for part in parts]))
 
+    def use_threads(self, threads: int) -> None:
+        for one in self.links.values():
+            one.use_threads(threads)
+
     def _write(self, folder: Path) -> dict[str, Any]:
         for target, link in self.links.items():
             link.save(folder / f"link_{target}")

@@ -82,6 +82,10 @@ class Perturbed(Model):
             found.append(self.member.predict_dist(table, target))
         return mixture(found[0].levels, np.stack([one.values for one in found]))
 
+    def use_threads(self, threads: int) -> None:
+        for one in (self.member,):
+            one.use_threads(threads)
+
     def _write(self, folder: Path) -> dict[str, Any]:
         self.member.save(folder / "member")
         return {}

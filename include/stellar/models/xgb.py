@@ -240,6 +240,11 @@ class _Boosted(Model):
     def predict_dist(self, X: pa.Table, target: str | None = None) -> Quantiles:
         return self._head(target, "quantile").predict(numeric_matrix(X, self.features))  # type: ignore[return-value]
 
+    def use_threads(self, threads: int) -> None:
+        for head in self._heads.values():
+            if head.booster is not None:
+                head.booster.set_param({"nthread": threads})
+
     def importance(self, target: str | None = None) -> np.ndarray:
         """Share of the total gain that each feature brought, float[f], for one target or the first."""
         head = self._heads[target or next(iter(self._heads))]

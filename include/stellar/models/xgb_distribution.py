@@ -190,6 +190,10 @@ class XgbDistribution(Model):
         values += self.centre
         return Quantiles(self.levels, np.power(10.0, values, out=values) if self.settings["log_target"] else values)
 
+    def use_threads(self, threads: int) -> None:
+        for booster in self.boosters.values():
+            booster.set_param({"nthread": threads})
+
     def importance(self, target: str | None = None) -> np.ndarray:
         """Share of the location's total gain that each feature brought, float[f]."""
         if "location" not in self.boosters:

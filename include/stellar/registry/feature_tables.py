@@ -1,10 +1,13 @@
-"""Tables of features on disk, and their predictions: what needs no more than a bundle, Arrow and the model's library."""
+"""Tables of features on disk, and their predictions, with no more than a bundle, Arrow and the model's library."""
 
 from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,48 @@ import pyarrow as pa
 from stellar.errors import InputError
 from stellar.registry.bundle import Bundle
 
-BATCH = 1024  # feature rows that are predicted at once
+BATCH, TABULAR_BATCH = 1024, 65_536
+
+
+@dataclass
+class Predictions:
+    """A row per object, what did it, and the inputs that could not be used, with the reason.
+
+    Attributes
+    ----------
+    version : object
+        The model's version; its text names it.
+    rows : int
+        How many were predicted; `table` has them, unless they were handed on as they came.
+    """
+
+    version: Any
+    warning: str | None = None
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    rows: int = 0
+    parts: list[pa.Table] = field(default_factory=list)
+
+    @property
+    def table(self) -> pa.Table:
+        return pa.concat_tables(self.parts)
+
+    def add(self, part: pa.Table, keep: Callable[[pa.Table], None] | None) -> None:
+        """Take a batch in, or hand it on."""
+        self.rows += part.num_rows
+        (keep or self.parts.append)(part)
+
+    def check(self) -> None:
+        """Refuse to have predicted nothing.
+
+        Raises
+        ------
+        InputError
+            With the reasons.
+        """
+        if not self.rows:
+            reasons = "; ".join(f"{name}: {why}" for name, why in self.refused[:5])
+            more = f"; and {len(self.refused) - 5} more" if len(self.refused) > 5 else ""
+            raise InputError(f"nothing to predict for: {reasons or 'the inputs have no rows'}{more}")
 
 
 def text_of(path: Path | str) -> str:
@@ -21,15 +65,15 @@ def text_of(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-def table_of_features(path: Path, bundle: Bundle, *, is_of_curated: bool) -> pa.Table | None:
-    """A table on disk that has the model's columns; None for a file of another kind."""
+def tables_of_features(path: Path, bundle: Bundle, *, is_of_curated: bool) -> Iterator[pa.Table] | None:
+    """Rows of a table on disk that has the model's columns, a batch at a time; None for a file of another kind."""
     name = path.name.lower()
     if name.endswith(".parquet"):
         import pyarrow.parquet as pq
 
         if is_of_curated and not {*bundle.meaning.columns} <= {*pq.read_schema(path).names}:
             return None
-        return with_id(pq.read_table(path), text_of(path), bundle)
+        return _with_ids(_of_parquet(path, bundle), path, bundle)
     if not name.endswith((".csv", ".csv.gz")):
         return None
     with gzip.open(path, "rb") if name.endswith(".gz") else path.open("rb") as stream:
@@ -41,11 +85,40 @@ def table_of_features(path: Path, bundle: Bundle, *, is_of_curated: bool) -> pa.
         return None
     from pyarrow import csv
 
-    return with_id(csv.read_csv(path), text_of(path), bundle)
+    return _with_ids(iter([csv.read_csv(path)]), path, bundle)
 
 
-def with_id(rows: pa.Table, source: str, bundle: Bundle) -> pa.Table:
-    """Rows with the model's columns, `id` (the example's, a column `id`, or the row's number, as text) and `file`."""
+def _of_parquet(path: Path, bundle: Bundle) -> Iterator[pa.Table]:
+    """The columns that are read of a Parquet file, in batches; a table without rows has its columns too."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        wanted = {*bundle.meaning.columns, *bundle.ranges.missing, bundle.meaning.example, "id"}
+        columns = [name for name in names if name in wanted]
+        if not file.metadata.num_rows or not columns:
+            yield file.read()
+        for batch in file.iter_batches(batch_size(bundle), columns=columns) if columns else ():
+            yield pa.Table.from_batches([batch])
+
+
+def _with_ids(tables: Iterator[pa.Table], path: Path, bundle: Bundle) -> Iterator[pa.Table]:
+    first = 0
+    for table in tables:
+        yield with_id(table, text_of(path), bundle, first)
+        first += table.num_rows
+
+
+def batch_size(bundle: Bundle) -> int:
+    """Rows that are predicted at once: a spectrum is some thousand numbers, a star of a catalogue a few."""
+    return TABULAR_BATCH if bundle.model.kind == "tabular" else BATCH
+
+
+def with_id(rows: pa.Table, source: str, bundle: Bundle, first: int = 0) -> pa.Table:
+    """Rows with the model's columns, `id` (the example's, a column `id`, or the row's number, as text) and `file`.
+
+    `first` is the number of the first row.
+    """
     missing = [name for name in bundle.meaning.columns if name not in rows.column_names]
     if missing:
         raise InputError(
@@ -57,18 +130,18 @@ def with_id(rows: pa.Table, source: str, bundle: Bundle) -> pa.Table:
             ids: Any = rows[name].cast(pa.string())
             break
     else:
-        ids = pa.array([str(number) for number in range(len(rows))], pa.string())
+        ids = pa.array(range(first, first + len(rows))).cast(pa.string())
     rows = rows.drop_columns([one for one in ("id", "file") if one in rows.column_names]).add_column(0, "id", ids)
-    return rows.append_column("file", pa.array([source] * len(rows), pa.string()))
+    return rows.append_column("file", pa.repeat(source, len(rows)))
 
 
-def batches(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+def batches(tables: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
     """Tables cut, and those of one schema put together: those of files have a row or a few."""
     held: list[pa.Table] = []
     for whole in tables:
-        for begin in range(0, len(whole), BATCH):
-            table = whole.slice(begin, BATCH)
-            if held and (table.schema != held[0].schema or sum(map(len, held)) + len(table) > BATCH):
+        for begin in range(0, len(whole), size):
+            table = whole.slice(begin, size)
+            if held and (table.schema != held[0].schema or sum(map(len, held)) + len(table) > size):
                 yield pa.concat_tables(held)
                 held = []
             held.append(table)
@@ -76,7 +149,42 @@ def batches(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held)
 
 
-def predicted(bundle: Bundle, rows: pa.Table, key: str) -> pa.Table:
+def predictions(
+    bundle: Bundle, tables: Iterator[pa.Table], key: str, refuse: Callable[[str, str], None]
+) -> Iterator[pa.Table]:
+    """What a version says of the rows of some tables, in their order, a batch at a time.
+
+    Batches of a tabular model are predicted on all cores, one on each: so everything that belongs to a batch, reading
+    and flags too, is done side by side, not the trees alone.
+
+    Parameters
+    ----------
+    refuse : callable
+        Called as (file, reason) for the files of a batch that cannot be predicted.
+    """
+    cores = len(os.sched_getaffinity(0)) if bundle.model.kind == "tabular" else 1
+    if cores > 1:
+        bundle.model.use_threads(1)
+    ahead: deque[tuple[pa.Table, Future[pa.Table]]] = deque()
+
+    def done() -> Iterator[pa.Table]:
+        rows, found = ahead.popleft()
+        try:
+            yield found.result()
+        except (InputError, pa.ArrowException) as fault:
+            for where in rows["file"].unique().to_pylist():
+                refuse(where, str(fault))
+
+    with ThreadPoolExecutor(cores) as pool:
+        for rows in batches(tables, batch_size(bundle)):
+            ahead.append((rows, pool.submit(_predicted, bundle, rows, key)))
+            if len(ahead) > cores:
+                yield from done()
+        while ahead:
+            yield from done()
+
+
+def _predicted(bundle: Bundle, rows: pa.Table, key: str) -> pa.Table:
     table = bundle.predict(rows).add_column(0, "id", rows["id"])
-    table = table.append_column("model_version", pa.array([key[:16]] * len(table), pa.string()))
+    table = table.append_column("model_version", pa.repeat(key[:16], len(table)))
     return table.append_column("file", rows["file"])

@@ -8,27 +8,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
 from stellar.errors import InputError, IntegrityError
 from stellar.registry.bundle import Bundle
-from stellar.registry.feature_tables import batches, predicted, table_of_features, text_of
+from stellar.registry.feature_tables import Predictions, predictions, tables_of_features, text_of
 from stellar.registry.manifest import BUNDLE, FORMAT, KIND, MANIFEST, read_json
 from stellar.registry.store import address_of, list_files
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass
-class Predictions:
-    """A row per object, the model and the key that did it, and the inputs that could not be used, with the reason."""
-
-    table: pa.Table
-    version: str
-    refused: list[tuple[str, str]] = field(default_factory=list)
 
 
 def is_export(given: str) -> bool:
@@ -70,7 +60,13 @@ def open_export(folder: Path) -> tuple[Bundle, str]:
     return Bundle.load(folder / BUNDLE), str(manifest.get("version"))
 
 
-def predict(folder: Path, inputs: Sequence[str], progress: Progress | None = None) -> Predictions:
+def predict(
+    folder: Path,
+    inputs: Sequence[str],
+    progress: Progress | None = None,
+    *,
+    keep: Callable[[pa.Table], None] | None = None,
+) -> Predictions:
     """Predict for every row of some tables of features.
 
     Parameters
@@ -79,6 +75,8 @@ def predict(folder: Path, inputs: Sequence[str], progress: Progress | None = Non
         Parquet and CSV files with the model's columns.
     progress : callable, optional
         Called as (what, inputs done, inputs).
+    keep : callable, optional
+        Called with each batch of predictions, which the result's table then does not hold.
 
     Returns
     -------
@@ -91,17 +89,11 @@ def predict(folder: Path, inputs: Sequence[str], progress: Progress | None = Non
         When nothing of the inputs can be used; with the reasons.
     """
     bundle, key = open_export(folder)
-    made = Predictions(pa.table({}), f"{bundle.meaning.model} ({key[:16]})")
-    parts: list[pa.Table] = []
-    for rows in batches(_rows(bundle, inputs, made.refused, progress or (lambda what, done, total: None))):
-        try:
-            parts.append(predicted(bundle, rows, key))
-        except (InputError, pa.ArrowException) as fault:
-            made.refused += [(where, str(fault)) for where in dict.fromkeys(rows["file"].to_pylist())]
-    if not parts:
-        reasons = "; ".join(f"{name}: {why}" for name, why in made.refused[:5])
-        raise InputError(f"nothing to predict for: {reasons or 'the inputs have no rows'}")
-    made.table = pa.concat_tables(parts)
+    made = Predictions(f"{bundle.meaning.model} ({key[:16]})")
+    rows = _rows(bundle, inputs, made.refused, progress or (lambda what, done, total: None))
+    for part in predictions(bundle, rows, key, lambda where, why: made.refused.append((where, why))):
+        made.add(part, keep)
+    made.check()
     return made
 
 
@@ -109,13 +101,13 @@ def _rows(bundle: Bundle, inputs: Sequence[str], refused: list[tuple[str, str]],
     for done, given in enumerate(inputs):
         tell("predict", done, len(inputs))
         try:
-            table = table_of_features(Path(given), bundle, is_of_curated=False)
-            if table is None:
+            tables = tables_of_features(Path(given), bundle, is_of_curated=False)
+            if tables is None:
                 raise InputError(
                     "no table of features (.parquet, .csv); a home that imported the model (`stellar models import`) "
                     "reads spectra, light curves, folders and datasets too"
                 )
-            yield table
+            yield from tables
         except (InputError, OSError, pa.ArrowException) as fault:
             refused.append((text_of(given), str(fault).removeprefix(f"{given}: ")))
     tell("predict", len(inputs), len(inputs))
