@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,16 +49,23 @@ class Paired:
         return asdict(self)
 
 
-def _draws(n: int, resamples: int, seed: int, groups: np.ndarray | None) -> list[np.ndarray]:
+def _draws(n: int, resamples: int, seed: int, groups: np.ndarray | None) -> Iterator[np.ndarray]:
     """Row indices of each resample; whole groups (stars) are drawn where rows are not independent."""
     if not n:
         raise InputError("bootstrap: no rows")
     rng = np.random.default_rng(seed)
     if groups is None:
-        return [rng.integers(0, n, n) for _ in range(resamples)]
-    _, inverse = np.unique(groups, return_inverse=True)
-    members = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
-    return [np.concatenate([members[g] for g in rng.integers(0, len(members), len(members))]) for _ in range(resamples)]
+        for _ in range(resamples):
+            yield rng.integers(0, n, n)
+        return
+    _, inverse, count = np.unique(groups, return_inverse=True, return_counts=True)
+    members, first = np.argsort(inverse, kind="stable"), np.cumsum(count) - count
+    for _ in range(resamples):
+        drawn = rng.integers(0, len(count), len(count))
+        size = count[drawn]
+        # place of each row within its group, after the first row of the group
+        within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+        yield members[np.repeat(first[drawn], size) + within]
 
 
 def bootstrap(

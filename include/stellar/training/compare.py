@@ -18,7 +18,7 @@ from stellar.registry.store import ArtifactStore
 from stellar.registry.versions import Version
 from stellar.training.config import ModelConfig
 from stellar.training.evaluate import evaluate
-from stellar.training.figures import LOWER_IS_BETTER, RESAMPLES, Evaluation, Rows, Sample, macro_f1
+from stellar.training.figures import LOWER_IS_BETTER, Evaluation, Rows, Sample, macro_f1
 from stellar.training.fit import fit
 
 
@@ -47,15 +47,16 @@ def compare(config: ModelConfig, new: Evaluation, theirs: pa.Table, rows: Rows, 
         if not len(known):
             continue
         stars = np.asarray(test["object_id"].take(rows[known]).to_pylist(), dtype=str)
+        sample = Sample(len(known), np.unique(stars, return_inverse=True)[1], seed)
         higher = metric not in LOWER_IS_BETTER
         paired = paired_bootstrap(
             _answer_metric(metric, truth[known], ours[column].take(known)),
             _answer_metric(metric, truth[known], theirs[column].take(known)),
             len(known),
             higher_is_better=higher,
-            resamples=RESAMPLES,
+            resamples=sample.resamples,
             seed=seed,
-            groups=stars,
+            groups=sample.stars,
         )
         sign = 1 if higher else -1
         low, high = sorted((sign * paired.lower, sign * paired.upper))
@@ -140,7 +141,7 @@ def compare_versions(artifacts: ArtifactStore, chosen: Sequence[Version], seed: 
 
 
 def _difference(own: Callable[[Rows], float], first: Callable[[Rows], float], sample: Sample) -> Figure:
-    paired = paired_bootstrap(own, first, sample.n, higher_is_better=True, resamples=RESAMPLES, seed=sample.seed,
+    paired = paired_bootstrap(own, first, sample.n, higher_is_better=True, resamples=sample.resamples, seed=sample.seed,
                               groups=sample.stars)  # fmt: skip
     return Figure(paired.difference, paired.lower, paired.upper)
 

@@ -27,7 +27,8 @@ def evaluate(config: ModelConfig, fitted: Fitted, table: pa.Table, seed: int) ->
     shown = predicted(fitted, table)
     found = Evaluation({}, {}, shown.table, quantiles=shown.answers.quantiles)
     per_slice: list[SliceMetrics] = []
-    sample = Sample(test.num_rows, np.asarray(test["object_id"].to_pylist(), dtype=str), seed)
+    _, stars = np.unique(np.asarray(test["object_id"].to_pylist(), dtype=str), return_inverse=True)
+    sample = Sample(test.num_rows, stars, seed)
     for target in config.targets:
         if target.kind == "quantity":
             truth = numbers(test, target.name)

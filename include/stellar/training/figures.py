@@ -31,6 +31,7 @@ from stellar.training.answers import Shown
 from stellar.training.config import ModelConfig
 
 RESAMPLES = 400
+FEWEST_RESAMPLES, RESAMPLED_ROWS = 100, 20_000_000  # of a large test part fewer say the same
 LOWER_IS_BETTER = {"mae", "rmse", "ece", "brier", "log_loss", "crps", "subtype_mae"}
 
 Rows = np.ndarray
@@ -76,8 +77,13 @@ class Sample:
         """The sample of some of the examples."""
         return Sample(len(rows), self.stars[rows], self.seed)
 
+    @property
+    def resamples(self) -> int:
+        """How often it is resampled."""
+        return min(RESAMPLES, max(FEWEST_RESAMPLES, RESAMPLED_ROWS // max(self.n, 1)))
+
     def figure(self, metric: Callable[[Rows], float]) -> Figure:
-        found = bootstrap(metric, self.n, resamples=RESAMPLES, seed=self.seed, groups=self.stars)
+        found = bootstrap(metric, self.n, resamples=self.resamples, seed=self.seed, groups=self.stars)
         return Figure(found.value, found.lower, found.upper)
 
     def ece(self, y: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray) -> Figure:

@@ -41,3 +41,17 @@ def test_undefined_metric_is_refused():
         bootstrap(lambda rows: float("nan"), 5)
     with pytest.raises(InputError, match="no rows"):
         bootstrap(lambda rows: 0.0, 0)
+
+
+def test_groups_are_drawn_whole():
+    groups = np.array(["b", "a", "c", "a", "b", "b"])
+    seen = []
+    bootstrap(lambda rows: seen.append(rows) or 0.0, 6, resamples=50, seed=3, groups=groups)
+    for rows in seen[1:]:
+        names, count = np.unique(groups[rows], return_counts=True)
+        size = {"a": 2, "b": 3, "c": 1}
+        times = {name: number // size[name] for name, number in zip(names.tolist(), count.tolist(), strict=True)}
+        assert all(number % size[name] == 0 for name, number in zip(names.tolist(), count.tolist(), strict=True))
+        assert sum(times.values()) == 3
+        for name, number in times.items():
+            assert (np.bincount(rows, minlength=6)[groups == name] == number).all()
