@@ -2,7 +2,8 @@
 ### Score the catalogue
 
 Scores every object with the current models, partition by partition, with probabilities, prediction sets or
-intervals, the model version and flags for input out of range. Fires when features or a current model changed, waits
+intervals, the model version and flags for input out of range, and puts all scores of an object into one row of
+`scores.catalog`. Fires when features or a current model changed, waits
 for training under way, and computes only partitions whose features or model changed.
 
 **By hand**: after a rollback of a model; `dry_run` prints what would be scored.
@@ -30,7 +31,7 @@ from common.tasks import sentence
     **DAG_DEFAULTS,
 )
 def score_catalog() -> None:
-    sentence(["scores"], outlets=scores(), upstream=["build_catalog", "extract_features", "train_models"])
+    sentence(["scores", "merge"], outlets=scores(), upstream=["build_catalog", "extract_features", "train_models"])
 
 
 score_catalog()

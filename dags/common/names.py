@@ -103,4 +103,4 @@ def models() -> list[Asset]:
 
 def scores() -> list[Asset]:
     """One asset per model: what it says of the catalogue."""
-    return assets("scores", *(name.replace("-", "_") for name in profile()["models"]))
+    return assets("scores", *(name.replace("-", "_") for name in profile()["models"]), "catalog")

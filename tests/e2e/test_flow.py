@@ -23,7 +23,8 @@ def test_one_command_brings_survey_data_to_promoted_scores(undisturbed, expected
     ):
         assert datasets[name][0] > 0, name
     scores = {name for name in datasets if name.startswith("scores.")}
-    assert scores == {f"scores.{name.replace('-', '_')}" for name in MODELS}
+    assert scores == {"scores.catalog", *(f"scores.{name.replace('-', '_')}" for name in MODELS)}
+    assert datasets["scores.catalog"][0] == datasets["curated.objects"][0]
     assert {model for model, *_ in expected["versions"]} == MODELS
 
 

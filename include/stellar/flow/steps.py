@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from stellar.engine.context import Context
 from stellar.engine.step import Step
 from stellar.errors import InputError
 from stellar.ledger import snapshots
 from stellar.profile import Profile, load_profile
+
+if TYPE_CHECKING:
+    from stellar.registry.versions import Version
+    from stellar.training.config import ModelConfig
 
 # Stage -> DAG. Order is build order: a stage reads only what stages before it made.
 STAGES: dict[str, str] = {
@@ -20,6 +25,7 @@ STAGES: dict[str, str] = {
     "features": "extract_features",
     "labels": "extract_features",
     "scores": "score_catalog",
+    "merge": "score_catalog",
 }
 
 
@@ -89,14 +95,31 @@ def _labels(ctx: Context, profile: Profile) -> list[Step]:
     return label_steps(profile)
 
 
-def _scores(ctx: Context, profile: Profile) -> list[Step]:
-    """A step per model that has a current version; a model that was never promoted scores nothing."""
+def _current(ctx: Context, profile: Profile) -> list[tuple[ModelConfig, Version]]:
+    """The profile's models that have a current version; one that was never promoted scores nothing."""
     from stellar.registry import versions
-    from stellar.scoring.score import score_step
     from stellar.training.config import load_config
 
-    current = [(load_config(name, profile=profile.name), versions.current(ctx.engine, name)) for name in profile.models]
-    return [score_step(config, version, ctx.settings.artifacts) for config, version in current if version is not None]
+    found = [(load_config(name, profile=profile.name), versions.current(ctx.engine, name)) for name in profile.models]
+    return [(config, version) for config, version in found if version is not None]
+
+
+def _scores(ctx: Context, profile: Profile) -> list[Step]:
+    from stellar.scoring.score import score_step
+
+    return [score_step(config, version, ctx.settings.artifacts) for config, version in _current(ctx, profile)]
+
+
+def _merge(ctx: Context, profile: Profile) -> list[Step]:
+    """The catalogue of the scores that belong to objects; a curated dataset's own rows belong to none yet."""
+    from stellar.scoring.merged import merged_step
+
+    of_objects = [
+        config.scores
+        for config, version in _current(ctx, profile)
+        if version.config["on_sky"] and version.config["features"].startswith("features.")
+    ]
+    return [merged_step(of_objects, profile.chain_arcsec)] if of_objects else []
 
 
 _STEPS = {
@@ -107,4 +130,5 @@ _STEPS = {
     "features": _features,
     "labels": _labels,
     "scores": _scores,
+    "merge": _merge,
 }

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from stellar.errors import InputError, LedgerError
 
 Node = dict[str, Any]
+MERGED = "scores.catalog"  # every model's scores once more, side by side
 _HEX = re.compile(r"[0-9a-f]{8,64}")
 
 _NODES = {
@@ -214,7 +215,7 @@ def object_lineage(engine: sa.Engine, connection: Any, object_id: str) -> Node:
     scores = [
         score
         for dataset, key in sorted(current.items())
-        if dataset.startswith("scores.")
+        if dataset.startswith("scores.") and dataset != MERGED
         for score in _scores(engine, connection, dataset, key, owner, brought)
     ]
     return {"kind": "object", "id": owner, "sources": sources, "scores": scores}
