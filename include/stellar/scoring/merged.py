@@ -45,8 +45,11 @@ def merge(objects: pa.Table, scores: Mapping[str, pa.Table]) -> pa.Table:
         for field in best.schema:
             if field.name in LEFT_OUT or field.name.startswith(PROBABILITY):
                 continue
-            named = field.with_name(column_of(dataset, field.name)).with_nullable(True)
-            merged = merged.append_column(named, best[field.name].take(place))
+            values = best[field.name]
+            if pa.types.is_list(field.type):  # a set of classes as text, so that every format of tables can hold it
+                values = pc.binary_join(values, ";")
+            named = field.with_name(column_of(dataset, field.name)).with_nullable(True).with_type(values.type)
+            merged = merged.append_column(named, values.take(place))
     return merged
 
 

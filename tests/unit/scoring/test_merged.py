@@ -20,9 +20,11 @@ def test_of_several_rows_of_an_object_the_surest_counts():
         "object_id": ["a", "a", "b", None],
         "type": ["G2", "K5", "M1", "F0"],
         "probability": [0.6, 0.9, 0.3, 1.0],
+        "prediction_set": [["G2"], ["K5", "K7"], ["M1"], []],
     })  # fmt: skip
     found = merge(OBJECTS, {"scores.types": spectra})
     assert found["types__type"].to_pylist() == ["K5", "M1", None]
+    assert found["types__prediction_set"].to_pylist() == ["K5;K7", "M1", None]
     assert found["types__spec_id"].to_pylist() == ["s2", "s3", None]
     curves = pa.table({"lc_id": ["2", "1"], "object_id": ["a", "a"], "logg": [4.0, 3.0], "logg_width": [0.5, 0.2]})
     assert merge(OBJECTS, {"scores.logg": curves})["logg__logg"].to_pylist() == [3.0, None, None]
