@@ -17,7 +17,7 @@ import pyarrow as pa
 from stellar.errors import InputError
 from stellar.evaluation.calibration import QuantileCalibrator
 from stellar.models.base import Labels, Model, Quantiles, create, labels_of, load_model, merge_params, numeric_matrix
-from stellar.models.mixtures import mixture
+from stellar.models.pooling import pool
 
 DEFAULTS: dict[str, Any] = {
     "members": [],  # each: name, architecture, params, columns (where not given, all), needs (where not given, columns)
@@ -144,7 +144,7 @@ class BestAvailable(Model):
         best = width.argmin(axis=0)
         names = pa.array(self.methods).take(pa.array(best))
         if self.settings["combine"] == "pool":
-            return mixture(self.levels, values, width**-2.0), names
+            return pool(self.levels, values, width**-2.0), names
         return Quantiles(self.levels, values[best, np.arange(X.num_rows)]), names
 
     def use_threads(self, threads: int) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from stellar.errors import InputError
 from stellar.models.base import Labels, Model, Quantiles, create, labels_of, load_model, merge_params
-from stellar.models.mixtures import mixture
+from stellar.models.pooling import pool
 
 DEFAULTS: dict[str, Any] = {
     "order": [],  # targets, the first one first; all of them
@@ -100,7 +100,7 @@ class Chain(Model):
             self._mixed(X.append_column(known_column(left[0]), pa.array(found.at((k + 0.5) / nodes))), wanted, left[1:])
             for k in range(nodes)
         ]
-        return mixture(parts[0].levels, np.stack([part.values for part in parts]))
+        return pool(parts[0].levels, np.stack([part.values for part in parts]))
 
     def use_threads(self, threads: int) -> None:
         for one in self.links.values():

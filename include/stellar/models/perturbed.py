@@ -13,7 +13,7 @@ from scipy.stats import qmc
 
 from stellar.errors import InputError
 from stellar.models.base import Labels, Model, Quantiles, create, load_model, merge_params, numeric_matrix
-from stellar.models.mixtures import mixture
+from stellar.models.pooling import pool
 
 DEFAULTS: dict[str, Any] = {
     "member": {},  # architecture, params
@@ -80,7 +80,7 @@ class Perturbed(Model):
             drawn[:, moved] += (sizes[:, moved] * steps).astype(np.float32)
             table = pa.table({name: drawn[:, k] for k, name in enumerate(self.values)})
             found.append(self.member.predict_dist(table, target))
-        return mixture(found[0].levels, np.stack([one.values for one in found]))
+        return pool(found[0].levels, np.stack([one.values for one in found]))
 
     def use_threads(self, threads: int) -> None:
         for one in (self.member,):

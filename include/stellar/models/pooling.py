@@ -8,7 +8,7 @@ from stellar.kernels import kernel
 from stellar.models.base import Quantiles
 
 
-def mixture(levels: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> Quantiles:
+def pool(levels: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> Quantiles:
     """Mixture of m distributions of each of n rows (a linear opinion pool, Stone 1961).
 
     Each distribution is taken as points at its quantiles, each with the probability that lies nearest to it.
