@@ -1,6 +1,7 @@
 """What one model version's artifact folder holds, and the one way from feature rows to predictions.
 
     bundle.json        target, classes, columns: what the predictions mean
+    preparation.json   what happens to rows before the model sees them; null where nothing does
     model/             the fitted model in its library's own files
     calibration.json   probabilities -> calibrated probabilities
     conformal.json     prediction sets and intervals
@@ -27,8 +28,10 @@ from stellar.evaluation.calibration import Calibrator, calibrator_from_dict
 from stellar.evaluation.conformal import ConformalIntervals, ConformalSets, conformal_from_dict
 from stellar.evaluation.metrics import pit_from_quantiles
 from stellar.models.base import Model, Quantiles, load_model
+from stellar.models.preparation import Preparation, source_columns
 
-FORMAT = 2
+FORMAT = 3
+READ = (2, 3)  # 2 had neither preparation nor transforms
 RANGE_PERCENTILES = (0.1, 99.9)
 RARELY_MISSING = 0.01  # an input that under 1% of the training examples lacked is expected to be there
 
@@ -47,6 +50,10 @@ class Meaning:
         Column of the predicted class; None for a quantity without bands.
     bands : dict
         Class -> lower edge, ascending; classes that the predictive distribution of a quantity gives.
+    columns : tuple of str
+        What a table of features must have; the model may see others that are made from them.
+    transforms : dict
+        Quantity -> `log10`, where the model learned and answers on that scale.
     """
 
     model: str
@@ -59,6 +66,7 @@ class Meaning:
     class_column: str | None = None
     bands: dict[str, float] = field(default_factory=dict)
     further: tuple[str, ...] = ()
+    transforms: dict[str, str] = field(default_factory=dict)
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -154,6 +162,7 @@ class Bundle:
     calibrator: Calibrator | None = None
     sets: ConformalSets | None = None
     intervals: dict[str, ConformalIntervals] = field(default_factory=dict)
+    preparation: Preparation = field(default_factory=Preparation)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -161,21 +170,36 @@ class Bundle:
             return self.model.classes[self.meaning.target]
         return tuple(self.meaning.bands)
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that a table to predict for must have: what the model's are made from, and what is watched."""
+        watched = (one for name in self.ranges.missing for one in source_columns(name, self.preparation.derived))
+        return tuple(dict.fromkeys([*self.meaning.columns, *watched]))
+
     def answers(self, table: pa.Table) -> Answers:
         """Distributions, probabilities and sets of each row of `table`, which is not empty."""
-        quantiles = {name: self.model.predict_dist(table, name) for name in self.meaning.quantities}
+        return self._answers(self.preparation.apply(table))
+
+    def _answers(self, prepared: pa.Table) -> Answers:
+        quantiles = {name: self._quantiles(prepared, name) for name in self.meaning.quantities}
         if not self.meaning.class_column:
             return Answers(quantiles)
         if self.meaning.kind == "class":
-            raw = self.model.predict_proba(table, self.meaning.target)
+            raw = self.model.predict_proba(prepared, self.meaning.target)
+            chosen = self.model.predict_class(prepared)
         else:
-            raw = band_probabilities(quantiles[self.meaning.target], self.meaning.bands)
-        return self.calibrated(Answers(quantiles, self.classes, raw), table)
+            raw, chosen = band_probabilities(quantiles[self.meaning.target], self.meaning.bands), None
+        return self._calibrated(Answers(quantiles, self.classes, raw), chosen)
 
-    def calibrated(self, answers: Answers, table: pa.Table) -> Answers:
+    def _quantiles(self, prepared: pa.Table, quantity: str) -> Quantiles:
+        """Predictive distribution in the quantity's unit: quantiles of 10^x are 10^ of the quantiles of x."""
+        found = self.model.predict_dist(prepared, quantity)
+        is_log = self.meaning.transforms.get(quantity) == "log10"
+        return Quantiles(found.levels, 10.0**found.values) if is_log else found
+
+    def _calibrated(self, answers: Answers, chosen: Sequence[str] | None) -> Answers:
         """The answers with what calibrator and sets make of their raw probabilities."""
         p = self.calibrator.apply(answers.raw) if self.calibrator else answers.raw
-        chosen = self.model.predict_class(table) if self.meaning.kind == "class" else None
         best = np.array(self.classes, dtype=object)[p.argmax(axis=1)] if chosen is None else np.array(chosen, object)
         inside = None
         if self.sets:
@@ -202,10 +226,14 @@ class Bundle:
         """
         if not table.num_rows:  # an empty partition; not every library predicts for no rows
             return self.prediction_schema().empty_table()
-        return self.columns(self.answers(table), table)
+        derived = self.preparation.with_derived(table)
+        return self._columns(self._answers(self.preparation.completed(derived)), derived)
 
     def columns(self, answers: Answers, table: pa.Table) -> pa.Table:
         """The prediction columns of `answers`, which are those of `table`."""
+        return self._columns(answers, self.preparation.with_derived(table))
+
+    def _columns(self, answers: Answers, derived: pa.Table) -> pa.Table:
         columns: dict[str, pa.Array] = {}
         for name, quantiles in answers.quantiles.items():
             low, high = self.interval(name, quantiles)
@@ -214,7 +242,7 @@ class Bundle:
             columns[f"{name}_width"] = _doubles(high - low)
         if self.meaning.class_column:
             columns |= self._class_columns(answers)
-        unlike, notes = self.ranges.flags(table)
+        unlike, notes = self.ranges.flags(derived)
         columns |= {"is_out_of_range": pa.array(unlike), "flags": pa.array(notes, pa.string())}
         return pa.table(columns, schema=self.prediction_schema())
 
@@ -244,6 +272,7 @@ class Bundle:
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save(folder / "model")
         _write(folder / "bundle.json", {"format": FORMAT, **asdict(self.meaning)})
+        _write(folder / "preparation.json", None if self.preparation.is_empty else self.preparation.to_dict())
         _write(folder / "ranges.json", asdict(self.ranges))
         _write(folder / "calibration.json", self.calibrator.to_dict() if self.calibrator else None)
         sets = self.sets.to_dict() if self.sets else None
@@ -254,8 +283,9 @@ class Bundle:
     def load(cls, folder: Path) -> Bundle:
         """Bundle from a folder whose hash was checked (`ArtifactStore.get`)."""
         about = _read(folder / "bundle.json")
-        if (found := about.pop("format", None)) != FORMAT:
+        if (found := about.pop("format", None)) not in READ:
             raise IntegrityError(f"{folder}: bundle format {found!r}, not {FORMAT}; train the model again")
+        prepared = _read(folder / "preparation.json") if found == FORMAT else None
         stored = _read(folder / "conformal.json")
         intervals = {name: conformal_from_dict(one) for name, one in stored["intervals"].items()}
         calibration = _read(folder / "calibration.json")
@@ -267,6 +297,7 @@ class Bundle:
             calibration and calibrator_from_dict(calibration),
             cast("ConformalSets | None", stored["sets"] and conformal_from_dict(stored["sets"])),
             cast("dict[str, ConformalIntervals]", intervals),
+            Preparation.from_dict(prepared) if prepared else Preparation(),
         )
 
 
