@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stellar.flow.context import open_context
     from stellar.flow.local import run_stages, run_sync
     from stellar.flow.matching import crossmatch
-    from stellar.flow.models import train, train_plan
+    from stellar.flow.models import train, train_model, train_plan
     from stellar.flow.prediction import predict
     from stellar.flow.stages import gate, promote, stage_build, stage_commit, stage_plan
     from stellar.flow.staleness import stale
@@ -26,7 +26,7 @@ _CALLS = {
     "context": ["open_context"],
     "local": ["run_stages", "run_sync"],
     "matching": ["crossmatch"],
-    "models": ["train", "train_plan"],
+    "models": ["train", "train_model", "train_plan"],
     "prediction": ["predict"],
     "stages": ["gate", "promote", "stage_build", "stage_commit", "stage_plan"],
     "staleness": ["stale"],
@@ -57,6 +57,7 @@ __all__ = [
     "sync_fetch",
     "sync_plan",
     "train",
+    "train_model",
     "train_plan",
 ]
 

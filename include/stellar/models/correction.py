@@ -97,9 +97,8 @@ class TemperatureCorrection:
         needed = FEWEST_PER_TERM * (degree + 1)
         if len(t) < needed or np.ptp(t) == 0:
             raise InputError(
-                f"{len(t)} stars have a catalogue and a reference temperature above {threshold:g} K, and a "
-                f"polynomial of degree {degree} needs {needed} of different temperatures; lower `threshold` or `degree`, or take the "
-                "correction out"
+                f"{len(t)} stars have a catalogue and a reference temperature above {threshold:g} K, and a polynomial "
+                f"of degree {degree} needs {needed}; lower `threshold` or `degree`, or take the correction out"
             )
         centre, scale = float(t.mean()), float(t.std())
         powers = np.vander((t - centre) / scale, degree + 1, increasing=True)

@@ -91,7 +91,7 @@ WRONG = {
         "  kind: quantity", "  kind: class\n  correction: {reference: r}", "belongs to a target of kind",
     ),
     "target among the columns": ("  - bp_rp", "  - teff", "which the model is to tell; take it out"),
-    "target within a derived column": ("log10(parallax)", "log10(teff)", "columns.1: abs_mag is, or is made from, teff"),
+    "target within a derived column": ("log10(parallax)", "log10(teff)", "columns.1: abs_mag is, or is made from, "),
     "value without a value": ("rule: median", "rule: value", "needs a `value`; add one"),
     "hash and order": ("split:\n", "split:\n  by: hash\n  order: 5\n", "take `order` out, or `by`"),
     "profile": ("min_examples: 50", "min_exampels: 50", "did you mean `min_examples`?"),
