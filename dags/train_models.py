@@ -5,7 +5,8 @@ Trains, calibrates and evaluates each model of the profile on the current featur
 with its card, and promotes it if its policy allows. Fires when the labels changed. A version that exists (same frame,
 config, code and seed) is found, not trained again; one that its policy refuses stays registered with the reasons.
 
-**By hand**: after a model's config changed, or to train on new features; `models` names some, empty means all.
+**By hand**: after a model's config changed, or to train on new features; `models` names some, or YAML files below the
+project's root (`my-model.yaml`), empty means all of the profile.
 
 **Resume**: clear the failed task, or trigger again; versions already trained are found.
 
@@ -35,10 +36,12 @@ def train(model: str) -> str | None:
     with flow_context() as ctx:
         result = flow.train(ctx, model, who="airflow")
     print(result)
-    return f"models.{model.replace('-', '_')}" if result["promoted"] else None
+    return f"models.{result['model'].replace('-', '_')}" if result["promoted"] else None
 
 
-CHOICE = Param([], type="array", examples=profile()["models"], description="Models to train; empty means all")
+CHOICE = Param(
+    [], type="array", examples=profile()["models"], description="Models to train, or YAML files; empty means all"
+)
 
 
 @dag(

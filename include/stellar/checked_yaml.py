@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,22 @@ from pydantic import BaseModel, ValidationError
 from stellar.errors import InputError
 
 M = TypeVar("M", bound=BaseModel)
+
+
+class KeyFaultError(ValueError):
+    """What a validator of a whole section raises when one key below it is wrong: the message gets that key's line.
+
+    Parameters
+    ----------
+    message
+        What is wrong; what to do.
+    *at
+        Keys and places in lists that lead to the fault, from the section of the validator down.
+    """
+
+    def __init__(self, message: str, *at: str | int) -> None:
+        super().__init__(message)
+        self.at = at
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -43,19 +60,50 @@ def load_yaml(path: Path, model: type[M], *, profile: str | None = None) -> M:
     InputError
         With one line per fault: `file:line: key: what is wrong; what to do`.
     """
-    root = _parse(path)
-    if not isinstance(root, yaml.MappingNode):
-        raise InputError(f"{path}:1: the file must be a mapping of keys to values")
+    root = _mapping(path)
     overrides = _value(root, "profiles")
-    root.value = [(key, value) for key, value in root.value if key.value != "profiles"]
-    chosen = _value(overrides, profile) if profile else None
-    if chosen is not None:
-        root = _merge(root, chosen)
+    names = [key.value for key, _ in overrides.value] if isinstance(overrides, yaml.MappingNode) else []
+    # a fault in another profile's overrides would else be found by whoever uses that profile
+    others = {name: None for name in names if name != profile}
+    chosen, *_ = [_checked(path, _laid_over(root, name), model) for name in (profile, *others)]
+    return chosen
+
+
+def _checked(path: Path, root: yaml.Node, model: type[M]) -> M:
     try:
         return model.model_validate(_UniqueKeyLoader("").construct_document(root))
     except ValidationError as faults:
         lines = [_fault_line(path, root, fault, model) for fault in faults.errors(include_url=False)]
         raise InputError("\n".join(lines)) from None
+
+
+def line_of(path: Path, location: Sequence[str | int], *, profile: str | None = None) -> int:
+    """Line (from 1) of a key of a file that `load_yaml` took, or of the deepest key above it that is there.
+
+    Parameters
+    ----------
+    location
+        Keys and places in lists from the file's top.
+    profile
+        As for `load_yaml`: a key that the profile lays over stands where the profile says it.
+    """
+    return _line_of(_laid_over(_mapping(path), profile), tuple(location))
+
+
+def _mapping(path: Path) -> yaml.MappingNode:
+    root = _parse(path)
+    if not isinstance(root, yaml.MappingNode):
+        raise InputError(f"{path}:1: the file must be a mapping of keys to values")
+    return root
+
+
+def _laid_over(root: yaml.MappingNode, profile: str | None) -> yaml.Node:
+    """The file without its section `profiles`, with the overrides of one of them."""
+    overrides = _value(root, "profiles")
+    pairs = [(key, value) for key, value in root.value if key.value != "profiles"]
+    plain = yaml.MappingNode(root.tag, pairs, root.start_mark, root.end_mark)
+    chosen = _value(overrides, profile) if profile else None
+    return plain if chosen is None else _merge(plain, chosen)
 
 
 def _parse(path: Path) -> yaml.Node | None:
@@ -93,6 +141,8 @@ def _merge(base: yaml.Node, over: yaml.Node) -> yaml.Node:
 
 def _fault_line(path: Path, root: yaml.Node | None, fault: Any, model: type[BaseModel]) -> str:
     location = tuple(part for part in fault["loc"] if not _is_tag(part))
+    if isinstance(error := fault.get("ctx", {}).get("error"), KeyFaultError):
+        location += error.at
     key = ".".join(str(part) for part in location) or "(file)"
     line = _line_of(root, location)
     message = fault["msg"].removeprefix("Value error, ")
@@ -103,8 +153,8 @@ def _fault_line(path: Path, root: yaml.Node | None, fault: Any, model: type[Base
         return f"{path}:{line}: {key}: there is no such key; {remedy}"
     if fault["type"] == "missing":
         return f"{path}:{line}: {key}: this key is missing; add it"
-    given = fault.get("input")
-    shown = "" if isinstance(given, dict | list) or given is None else f" (given: {given!r})"
+    given = None if isinstance(error, KeyFaultError) else fault.get("input")
+    shown = "" if isinstance(given, dict | list | BaseModel) or given is None else f" (given: {given!r})"
     return f"{path}:{line}: {key}: {message}{shown}"
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stellar.errors import InputError
 
@@ -58,6 +62,129 @@ def evaluate(table: pa.Table, expressions: Mapping[str, tuple[str, str]], origin
     terms = ", ".join(f"try_cast(({sql}) as {SQL_TYPES[kind]}) as {name}" for name, (sql, kind) in expressions.items())
     found = query(f"select {terms} from t", scalars, origin)  # noqa: S608 the project's own YAML
     return {name: found[name].combine_chunks().cast(_arrow(kind)) for name, (_, kind) in expressions.items()}
+
+
+#: Functions whose answer for a row is not decided by the row.
+_UNSTEADY = {
+    "random",
+    "uuid",
+    "uuidv4",
+    "uuidv7",
+    "gen_random_uuid",
+    "now",
+    "current_timestamp",
+    "nextval",
+    "get_current_timestamp",
+}
+
+
+@lru_cache(maxsize=1024)
+def columns_of(expression: str) -> frozenset[str]:
+    """Names of the columns that an expression of one row reads, without running it.
+
+    Raises
+    ------
+    InputError
+        When it does not parse, is more than one expression, or its value depends on more than the row: sub-queries,
+        window functions, random numbers, the time.
+    """
+    import duckdb
+
+    sql = f"select ({expression}\n) from t"  # noqa: S608 - parsed and not run
+    with duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": False}) as connection:
+        found = connection.execute("select json_serialize_sql(?)", [sql]).fetchone()
+    tree = json.loads(found[0]) if found else {"error": True}
+    if tree["error"]:
+        raise InputError(f"the expression {expression!r} does not parse: {tree.get('error_message', 'no SQL')}")
+    nodes = list(_nodes(tree["statements"]))
+    kinds = {str(node.get("class")) for node in nodes}
+    functions = {str(node["function_name"]).lower() for node in nodes if node.get("function_name")}
+    if len(tree["statements"]) > 1 or "row" in functions or _closes_more(expression):
+        raise InputError(f"the expression {expression!r} is more than one; give one value of a row")
+    if kinds & {"SUBQUERY", "WINDOW", "STAR"} or functions & _UNSTEADY:
+        raise InputError(
+            f"the expression {expression!r} takes more than its row; use its columns alone: no select, window, *, "
+            "random numbers or time"
+        )
+    return frozenset(str(node["column_names"][-1]) for node in nodes if node.get("class") == "COLUMN_REF")
+
+
+def _closes_more(expression: str) -> bool:
+    """Whether an expression closes a bracket that it did not open, and so could be more than an expression."""
+    plain = re.sub(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", "", expression, flags=re.DOTALL)
+    depth = 0
+    for sign in plain:
+        depth += (sign == "(") - (sign == ")")
+        if depth < 0:
+            return True
+    return False
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping in a parsed statement."""
+    if isinstance(tree, dict):
+        yield tree
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for one in tree:
+            yield from _nodes(one)
+
+
+def row_values(table: pa.Table, expressions: Mapping[str, str], origin: str) -> dict[str, pa.ChunkedArray]:
+    """Values of each row, in the types that they come in; a row that an expression cannot be had of is null.
+
+    Parameters
+    ----------
+    table : pa.Table
+    expressions
+        Name -> SQL over the table's columns and the names before it. A logarithm of a negative number, a division by
+        zero and what else is not finite are null.
+    origin
+        What the expressions are of, for the message when one is wrong.
+
+    Raises
+    ------
+    InputError
+        When a column is not there, or an expression is not of one row.
+    """
+    found: dict[str, pa.ChunkedArray] = {}
+    left = dict(expressions)
+    while left:
+        # what is not finite is null before another expression reads it
+        ready = {name: sql for name, sql in left.items() if not columns_of(sql) & set(left)}
+        if not ready:
+            raise InputError(f"{origin}: {', '.join(left)} are made from one another; put what is read first")
+        found |= _together(table, found, ready, origin)
+        left = {name: sql for name, sql in left.items() if name not in ready}
+    return {name: found[name] for name in expressions}
+
+
+def _together(
+    table: pa.Table, made: Mapping[str, pa.ChunkedArray], expressions: Mapping[str, str], origin: str
+) -> dict[str, pa.ChunkedArray]:
+    """Values of expressions that read the table's columns and what was made of it before, in one query."""
+    scratch: dict[str, pa.ChunkedArray] = {}
+    for name, sql in expressions.items():
+        for column in sorted(columns_of(sql)):
+            if column not in made and column not in table.column_names:
+                raise InputError(f"{origin}: {name}: there is no column {column}; `{sql}` reads it")
+            scratch[column] = made[column] if column in made else table[column]
+    if not scratch:  # a constant: DuckDB still has to know how many rows there are
+        scratch["_"] = pa.chunked_array([pa.nulls(len(table), pa.bool_())])
+    terms = ", ".join(f'try({sql}) as "{name}"' for name, sql in expressions.items())
+    found = query(f"select {terms} from t", pa.table(scratch), origin)  # noqa: S608 - parsed before
+    if len(found) != len(table):
+        raise InputError(f"{origin}: {', '.join(expressions)}: an aggregate is not a value of one row; take it out")
+    return {name: _finite(found[name]) for name in expressions}
+
+
+def _finite(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_decimal(column.type) or (pa.types.is_integer(column.type) and column.type.bit_width > 64):
+        column = column.cast(pa.float64())
+    if not pa.types.is_floating(column.type):
+        return column
+    known = pc.is_finite(column)
+    return column if pc.all(known).as_py() else pc.if_else(known, column, pa.scalar(None, column.type))
 
 
 def words(expressions: Iterable[str]) -> set[str]:

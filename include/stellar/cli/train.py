@@ -21,13 +21,12 @@ def command(
 ) -> None:
     """Train, evaluate, register and judge; a version that exists is found and not trained again."""
     from stellar import flow
-    from stellar.training.train import train
 
     results = []
     with flow.open_context() as ctx:
         for name in configs or flow.train_plan(ctx):
             typer.echo(f"{name}: training", err=True)
-            results.append(train(ctx, name, seed=seed, who=getpass.getuser()))
+            results.append(flow.train_model(ctx, name, seed=seed, who=getpass.getuser()))
     if as_json:
         typer.echo(json.dumps([result.to_dict() for result in results], indent=1))
         return

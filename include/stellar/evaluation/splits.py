@@ -128,9 +128,45 @@ def stratified_folds(groups: np.ndarray, strata: np.ndarray, folds: int, seed: i
     return found
 
 
+def hashed_folds(groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Fold of each row, int64[n] from 0, that its group and the seed alone decide: rows that are added move no other.
+
+    Raises
+    ------
+    InputError
+        When a fold stays empty.
+    """
+    values, inverse = np.unique(np.asarray(groups), return_inverse=True)
+    found = (np.array([_uniform(seed, value) for value in values]) * folds).astype(np.int64)
+    if empty := sorted({*range(folds)} - {*found.tolist()}):
+        raise InputError(f"split: fold {empty[0] + 1} got none of {len(values)} stars; fewer folds, or more data")
+    return found[inverse]
+
+
+def _dealt(values: np.ndarray, stratum: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
+    """Part of each row, of groups of one row: each stratum in the order of a hash, cut where the shares say."""
+    order = np.lexsort((np.array([_uniform(seed, value) for value in values]), stratum))
+    first = np.searchsorted(stratum[order], stratum[order])
+    size = np.bincount(stratum)[stratum[order]]
+    place = (np.arange(len(order)) - first + _offset(seed, stratum[order])) / size
+    part = np.empty(len(order), dtype=np.int64)
+    part[order] = np.searchsorted(np.cumsum(shares)[:-1], place, side="right")
+    return part
+
+
+def _offset(seed: int, stratum: np.ndarray) -> np.ndarray:
+    """Where each stratum's first row stands between two places, so that small strata do not all favour one part."""
+    values, inverse = np.unique(stratum, return_inverse=True)
+    return np.array([_uniform(seed, f"stratum {value}") for value in values])[inverse]
+
+
 def _balanced(values: np.ndarray, inverse: np.ndarray, strata: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
     """Greedy: the largest groups first, each to the part that is then nearest to its share of every stratum."""
     _, stratum = np.unique(strata, return_inverse=True)
+    if len(values) == len(inverse):  # nothing stays together, so nothing has to be weighed
+        of_group = np.empty(len(values), dtype=np.int64)
+        of_group[inverse] = stratum
+        return _dealt(values, of_group, shares, seed)
     counts = np.zeros((len(values), stratum.max() + 1))
     np.add.at(counts, (inverse, stratum), 1)
     total = counts.sum(axis=0)

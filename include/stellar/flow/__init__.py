@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stellar.flow.context import open_context
     from stellar.flow.local import run_stages, run_sync
     from stellar.flow.matching import crossmatch
-    from stellar.flow.models import train, train_plan
+    from stellar.flow.models import train, train_model, train_plan
     from stellar.flow.prediction import predict
     from stellar.flow.publishing import export_model, import_model
     from stellar.flow.stages import gate, promote, stage_build, stage_commit, stage_plan
@@ -27,7 +27,7 @@ _CALLS = {
     "context": ["open_context"],
     "local": ["run_stages", "run_sync"],
     "matching": ["crossmatch"],
-    "models": ["train", "train_plan"],
+    "models": ["train", "train_model", "train_plan"],
     "prediction": ["predict"],
     "publishing": ["export_model", "import_model"],
     "stages": ["gate", "promote", "stage_build", "stage_commit", "stage_plan"],
@@ -61,6 +61,7 @@ __all__ = [
     "sync_fetch",
     "sync_plan",
     "train",
+    "train_model",
     "train_plan",
 ]
 

@@ -259,7 +259,7 @@ class _Reader:
 
 def _as_trained(rows: pa.Table, bundle: Bundle) -> pa.Table:
     """Rows that have what the model was trained with: fluxes and magnitudes do not give all the same features."""
-    lacking = sorted({*bundle.meaning.columns, *bundle.ranges.missing} - {*rows.column_names})
+    lacking = sorted({*bundle.reads} - {*rows.column_names})
     if lacking:
         raise InputError(f"its features have no {', '.join(lacking)}, which the model was trained with")
     return rows
@@ -283,7 +283,7 @@ def _listed(ctx: Context, given: str, bundle: Bundle, out: Path | None) -> list[
         return [path]
     with connect(ctx.settings, ctx.engine) as lake:
         if given in lake.catalogs:
-            needed = {"id", bundle.meaning.example, *bundle.meaning.columns, *bundle.ranges.missing}
+            needed = {"id", bundle.meaning.example, *bundle.reads}
             return [with_id(lake.catalogs[given].read_all(sorted(needed)), given, bundle)]
         datasets = ", ".join(name for name in lake.catalogs if name.startswith("features."))
     raise InputError(f"{given}: neither a file, a folder nor a dataset; feature datasets: {datasets or 'none yet'}")

@@ -6,6 +6,7 @@ weights in their library's own format.
 
 from __future__ import annotations
 
+import difflib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -252,13 +253,51 @@ def _check_libraries(path: Path, recorded: Mapping[str, str]) -> None:
 
 
 # -- helpers for architectures ---------------------------------------------------------------------------------------
+class ParameterError(InputError):
+    """A hyper-parameter that an architecture does not have or cannot take; `at` leads to it from `params` down."""
+
+    def __init__(self, message: str, *at: str | int) -> None:
+        super().__init__(message)
+        self.at = at
+
+
 def merge_params(architecture: str, defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Defaults with the given values on top; unknown names are an `InputError`."""
+    """Defaults with the given values on top.
+
+    Raises
+    ------
+    ParameterError
+        When a name is unknown, or a value is not of its default's type; a whole number will do for a fraction.
+    """
     unknown = sorted(set(given) - set(defaults))
     if unknown:
+        near = difflib.get_close_matches(unknown[0], defaults, n=1)
+        hint = f"; did you mean `{near[0]}`?" if near else ""
         known = ", ".join(sorted(defaults))
-        raise InputError(f"{architecture}: unknown parameter {', '.join(unknown)}; known are {known}")
+        raise ParameterError(
+            f"{architecture}: unknown parameter {', '.join(unknown)}; known are {known}{hint}", unknown[0]
+        )
+    for name, value in given.items():
+        if (wanted := _kind(defaults[name])) and not _is_of(value, wanted):
+            raise ParameterError(
+                f"{architecture}: parameter {name} is {value!r}, and takes {wanted}, such as {defaults[name]!r}", name
+            )
     return {**defaults, **given}
+
+
+def _kind(default: Any) -> str | None:
+    """What a parameter takes, by its default; None where the default tells nothing."""
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list",
+             tuple: "a list", dict: "a mapping"}  # fmt: skip
+    return kinds.get(type(default))
+
+
+def _is_of(value: Any, kind: str) -> bool:
+    types: dict[str, tuple[type, ...]] = {"a whole number": (int,), "a number": (int, float),
+        "text": (str,), "a list": (list, tuple), "a mapping": (dict,)}  # fmt: skip
+    if kind == "true or false":  # of some, `false` stands for none, and a list or mapping names what there is
+        return isinstance(value, (bool, list, tuple, dict))
+    return isinstance(value, types[kind]) and not isinstance(value, bool)
 
 
 def numeric_matrix(X: pa.Table, features: Sequence[str]) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from stellar.errors import InputError
-from stellar.models.base import Labels, Model, create, load_model, merge_params
+from stellar.models.base import Labels, Model, ParameterError, create, load_model, merge_params
 
 DEFAULTS: dict[str, Any] = {"members": []}  # each: {architecture, params, weight, columns}; columns: the blend's own
 
@@ -42,7 +42,10 @@ class Blend(Model):
                     f"{self.architecture}: member {number + 1}: {wrong}; it has {', '.join(sorted(known))}"
                 )
             columns = one.get("columns") or self.features
-            member = create(one["architecture"], features=columns, targets=self.targets, **one.get("params", {}))
+            try:
+                member = create(one["architecture"], features=columns, targets=self.targets, **one.get("params", {}))
+            except ParameterError as fault:
+                raise ParameterError(str(fault), "members", number, "params", *fault.at) from None
             if strange := sorted(set(columns) - set(self.features)):
                 raise InputError(f"{self.architecture}: member {number + 1}: {', '.join(strange)} not among `columns`")
             self.members.append(member)

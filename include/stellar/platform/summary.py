@@ -154,7 +154,9 @@ def _answers(console: Console, lake: LakeConnection, queries: Path) -> None:
 def _lineage(console: Console, settings: Settings, lake: LakeConnection) -> None:
     """Where one score came from, as `stellar lineage` shows it."""
     scores = sorted(
-        name for name, catalog in lake.catalogs.items() if name.startswith("scores.") and name != MERGED and catalog.partitions
+        name
+        for name, catalog in lake.catalogs.items()
+        if name.startswith("scores.") and name != MERGED and catalog.partitions
     )
     for name in scores:
         found = lake.execute(f"select object_id from {name} order by object_id limit 1").fetchone()  # noqa: S608

@@ -1,6 +1,7 @@
 """What one model version's artifact folder holds, and the one way from feature rows to predictions.
 
     bundle.json        target, classes, columns: what the predictions mean
+    preparation.json   what happens to rows before the model sees them; null where nothing does
     model/             the fitted model in its library's own files
     calibration.json   probabilities -> calibrated probabilities
     conformal.json     prediction sets and intervals
@@ -14,6 +15,7 @@ Training and scoring both predict through `Bundle.predict`, so that what was eva
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +28,7 @@ from stellar.evaluation.calibration import Calibrator, QuantileCalibrator, calib
 from stellar.evaluation.conformal import ConformalIntervals, ConformalSets, conformal_from_dict
 from stellar.evaluation.metrics import pit_from_quantiles
 from stellar.models.base import Model, Quantiles, load_model
+from stellar.models.preparation import Preparation, source_columns
 from stellar.registry.ranges import InputRanges, Novelty
 
 FORMAT = 3
@@ -45,6 +48,10 @@ class Meaning:
         Column of the predicted class; None for a quantity without bands.
     bands : dict
         Class -> lower edge, ascending; classes that the predictive distribution of a quantity gives.
+    columns : tuple of str
+        What a table of features must have; the model may see others that are made from them.
+    transforms : dict
+        Quantity -> `log10`, where the model learned and answers on that scale.
     """
 
     model: str
@@ -57,6 +64,7 @@ class Meaning:
     class_column: str | None = None
     bands: dict[str, float] = field(default_factory=dict)
     further: tuple[str, ...] = ()
+    transforms: dict[str, str] = field(default_factory=dict)
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -116,6 +124,7 @@ class Bundle:
     intervals: dict[str, ConformalIntervals] = field(default_factory=dict)
     recalibration: dict[str, QuantileCalibrator] = field(default_factory=dict)
     novelty: Novelty | None = None
+    preparation: Preparation = field(default_factory=Preparation)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -123,31 +132,44 @@ class Bundle:
             return self.model.classes[self.meaning.target]
         return tuple(self.meaning.bands)
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that a table to predict for must have: what the model's are made from, and what is watched."""
+        watched = (one for name in self.ranges.missing for one in source_columns(name, self.preparation.derived))
+        return tuple(dict.fromkeys([*self.meaning.columns, *watched]))
+
     def answers(self, table: pa.Table) -> Answers:
         """Distributions, probabilities and sets of each row of `table`, which is not empty."""
+        return self._answers(self.preparation.apply(table))
+
+    def _answers(self, prepared: pa.Table) -> Answers:
         quantiles, method = {}, None
         for name in self.meaning.quantities:
-            quantiles[name], said = self.distribution(table, name)
+            quantiles[name], said = self._distribution(prepared, name)
             method = said if name == self.meaning.target else method
         if not self.meaning.class_column:
             return Answers(quantiles, method=method)
         if self.meaning.kind == "class":
-            raw = self.model.predict_proba(table, self.meaning.target)
+            raw = self.model.predict_proba(prepared, self.meaning.target)
+            chosen = self.model.predict_class(prepared)
         else:
-            raw = band_probabilities(quantiles[self.meaning.target], self.meaning.bands)
-        return self.calibrated(Answers(quantiles, self.classes, raw, method=method), table)
+            raw, chosen = band_probabilities(quantiles[self.meaning.target], self.meaning.bands), None
+        return self._calibrated(Answers(quantiles, self.classes, raw, method=method), chosen)
 
-    def distribution(self, table: pa.Table, quantity: str) -> tuple[Quantiles, pa.Array | None]:
-        """Predictive distribution of a quantity, calibrated where it can be; and its method."""
-        found, method = self.model.predict_by(table, quantity)
+    def _distribution(self, prepared: pa.Table, quantity: str) -> tuple[Quantiles, pa.Array | None]:
+        """Predictive distribution in the quantity's unit, calibrated where it can be; and its method.
+
+        Quantiles of 10^x are 10^ of the quantiles of x.
+        """
+        found, method = self.model.predict_by(prepared, quantity)
+        values = 10.0**found.values if self.meaning.transforms.get(quantity) == "log10" else found.values
         if quantity in self.recalibration:
-            found = Quantiles(found.levels, self.recalibration[quantity].apply(found.levels, found.values))
-        return found, method
+            values = self.recalibration[quantity].apply(found.levels, values)
+        return Quantiles(found.levels, values), method
 
-    def calibrated(self, answers: Answers, table: pa.Table) -> Answers:
+    def _calibrated(self, answers: Answers, chosen: Sequence[str] | None) -> Answers:
         """The answers with what calibrator and sets make of their raw probabilities."""
         p = self.calibrator.apply(answers.raw) if self.calibrator else answers.raw
-        chosen = self.model.predict_class(table) if self.meaning.kind == "class" else None
         best = np.array(self.classes, dtype=object)[p.argmax(axis=1)] if chosen is None else np.array(chosen, object)
         inside = None
         if self.sets:
@@ -176,10 +198,14 @@ class Bundle:
         """
         if not table.num_rows:  # an empty partition; not every library predicts for no rows
             return self.prediction_schema().empty_table()
-        return self.columns(self.answers(table), table)
+        derived = self.preparation.with_derived(table)
+        return self._columns(self._answers(self.preparation.completed(derived)), derived)
 
     def columns(self, answers: Answers, table: pa.Table) -> pa.Table:
         """The prediction columns of `answers`, which are those of `table`."""
+        return self._columns(answers, self.preparation.with_derived(table))
+
+    def _columns(self, answers: Answers, derived: pa.Table) -> pa.Table:
         columns: dict[str, pa.Array] = {}
         for name, quantiles in answers.quantiles.items():
             low, high = self.interval(name, quantiles)
@@ -190,9 +216,9 @@ class Bundle:
             columns |= self._class_columns(answers)
         if self.model.methods:
             columns["method"] = answers.method
-        unlike, notes = self.ranges.flags(table)
+        unlike, notes = self.ranges.flags(derived)
         if self.novelty:
-            columns["novelty"] = _doubles(self.novelty.shares(table))
+            columns["novelty"] = _doubles(self.novelty.shares(derived))
         columns |= {"is_out_of_range": pa.array(unlike), "flags": notes}
         return pa.table(columns, schema=self.prediction_schema())
 
@@ -222,6 +248,7 @@ class Bundle:
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save(folder / "model")
         _write(folder / "bundle.json", {"format": FORMAT, **asdict(self.meaning)})
+        _write(folder / "preparation.json", None if self.preparation.is_empty else self.preparation.to_dict())
         _write(folder / "ranges.json", asdict(self.ranges))
         _write(folder / "novelty.json", self.novelty.to_dict() if self.novelty else None)
         levels = {name: one.to_dict() for name, one in self.recalibration.items()}
@@ -237,6 +264,7 @@ class Bundle:
         about = _read(folder / "bundle.json")
         if (found := about.pop("format", None)) != FORMAT:
             raise IntegrityError(f"{folder}: bundle format {found!r}, not {FORMAT}; train the model again")
+        prepared = _read(folder / "preparation.json")
         stored = _read(folder / "conformal.json")
         intervals = {name: conformal_from_dict(one) for name, one in stored["intervals"].items()}
         calibration, novelty = _read(folder / "calibration.json"), _read(folder / "novelty.json")
@@ -250,6 +278,7 @@ class Bundle:
             cast("dict[str, ConformalIntervals]", intervals),
             {name: QuantileCalibrator.from_dict(one) for name, one in calibration["quantiles"].items()},
             novelty and Novelty.from_dict(novelty),
+            Preparation.from_dict(prepared) if prepared else Preparation(),
         )
 
 

@@ -71,7 +71,7 @@ def tables_of_features(path: Path, bundle: Bundle, *, is_of_curated: bool) -> It
     if name.endswith(".parquet"):
         import pyarrow.parquet as pq
 
-        if is_of_curated and not {*bundle.meaning.columns} <= {*pq.read_schema(path).names}:
+        if is_of_curated and not {*bundle.reads} <= {*pq.read_schema(path).names}:
             return None
         return _with_ids(_of_parquet(path, bundle), path, bundle)
     if not name.endswith((".csv", ".csv.gz")):
@@ -79,9 +79,9 @@ def tables_of_features(path: Path, bundle: Bundle, *, is_of_curated: bool) -> It
     with gzip.open(path, "rb") if name.endswith(".gz") else path.open("rb") as stream:
         header = stream.readline(1 << 20).decode("utf-8", "replace")
     columns = {column.strip().strip('"') for column in header.lstrip("\ufeff").split(",")}
-    known = columns & {*bundle.meaning.columns}
+    known = columns & {*bundle.reads}
     # a survey's own table names some columns alike by chance
-    if bundle.model.kind != "tabular" or not known or (is_of_curated and len(known) < len(bundle.meaning.columns)):
+    if bundle.model.kind != "tabular" or not known or (is_of_curated and len(known) < len(bundle.reads)):
         return None
     from pyarrow import csv
 
@@ -94,7 +94,7 @@ def _of_parquet(path: Path, bundle: Bundle) -> Iterator[pa.Table]:
 
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
-        wanted = {*bundle.meaning.columns, *bundle.ranges.missing, bundle.meaning.example, "id"}
+        wanted = {*bundle.reads, bundle.meaning.example, "id"}
         columns = [name for name in names if name in wanted]
         if not file.metadata.num_rows or not columns:
             yield file.read()
@@ -119,7 +119,7 @@ def with_id(rows: pa.Table, source: str, bundle: Bundle, first: int = 0) -> pa.T
 
     `first` is the number of the first row.
     """
-    missing = [name for name in bundle.meaning.columns if name not in rows.column_names]
+    missing = [name for name in bundle.reads if name not in rows.column_names]
     if missing:
         raise InputError(
             f"{source}: it lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}, which the model reads; its "

@@ -72,7 +72,8 @@ def score_step(config: ScoredModel, version: Version, artifacts: Path | None = N
     example = trained["example"]
     # a curated dataset's rows belong to no object of their own yet
     kept = [name for name in _KEPT if name != "object_id" or trained["features"].startswith("features.")]
-    wanted = dict.fromkeys([example, *kept, *trained["columns"], *trained["watch"]])
+    read = trained.get("reads") or [*trained["columns"], *trained["watch"]]
+    wanted = dict.fromkeys([example, *kept, *read])
     return Step(
         dataset=config.scores,
         name=f"score {version.model}",

@@ -48,6 +48,7 @@ def write_card(folder: Path, subject: Subject) -> None:
         _head(subject),
         _data(subject),
         _examples(subject),
+        _preparation(subject),
         _metrics(subject),
         _baselines(subject),
         _per_class(subject),
@@ -151,6 +152,42 @@ def _examples(subject: Subject) -> str:
     if subject.frame.dropped:
         lines += ["", "Left out or merged by rule:", ""]
         lines.append(table(("rule", "examples"), sorted(subject.frame.dropped.items())))
+    return "\n".join(lines)
+
+
+def _preparation(subject: Subject) -> str:
+    """What is done to the rows, and to the target, before the model learns."""
+    config, found = subject.config, []
+    if config.missing.sentinels:
+        found.append(("not known", ", ".join(f"{one:g}" for one in config.missing.sentinels)))
+    found += [(f"derived `{name}`", f"`{sql}`") for name, sql in config.derived.items()]
+    found += [(f"filter: {one.rule}", f"`{one.where}`") for one in config.filters]
+    if config.missing.rule != "keep" or config.missing.indicators:
+        value = "" if config.missing.value is None else f" {config.missing.value:g}"
+        found.append(("missing values", config.missing.rule + value + ", indicators" * config.missing.indicators))
+    if config.polynomials:
+        found.append(("polynomials", f"degree {config.polynomials.degree} of {', '.join(config.polynomials.columns)}"))
+    if config.clusters:
+        found.append(("clusters", f"{config.clusters.components} of {', '.join(config.clusters.columns)}"))
+    if config.weights is not None:
+        about = config.weights
+        found.append(("weights", f"`{about}`" if isinstance(about, str) else f"bins ** -{about.power:g}"))
+    found += [(f"scale of `{one.name}`", one.transform) for one in config.targets if one.transform != "none"]
+    lines = ["## Preparation", "", table(("", ""), found)] if found else []
+    for name, one in subject.frame.corrections.items():
+        rows = [(when, about.mean, about.median, about.scatter, about.rms)
+                for when, about in (("before", one.before), ("after", one.after))]  # fmt: skip
+        lines += [
+            *([""] if lines else []),
+            f"## Correction of `{name}`",
+            "",
+            f"T + w(T) (p(T) - T), with p of degree {len(one.coefficients) - 1} fitted to {one.stars} stars between "
+            f"{one.lowest:.0f} and {one.highest:.0f} K and w from 0 to 1 over {one.blend:g} K around "
+            f"{one.threshold:g} K; p = " + " + ".join(f"{c:.6g} x^{k}" for k, c in enumerate(one.coefficients))
+            + f", x = (T - {one.centre:.6g}) / {one.scale:.6g}. Reference minus catalogue, K:",
+            "",
+            table(("", "mean", "median", "scatter", "rms"), rows),
+        ]  # fmt: skip
     return "\n".join(lines)
 
 

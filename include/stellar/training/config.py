@@ -5,30 +5,43 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from stellar.checked_yaml import load_yaml
+from stellar.checked_yaml import KeyFaultError, line_of, load_yaml
 from stellar.engine.keys import digest
 from stellar.errors import InputError
+from stellar.models.preparation import Preparation, products
 from stellar.registry.policy import Rule
 from stellar.settings import CONFIG
+from stellar.training.checks import check_model
+from stellar.training.sections import (
+    COLUMN,
+    Balance,
+    Clusters,
+    Correction,
+    Filter,
+    Missing,
+    Polynomials,
+    Search,
+    Section,
+    Source,
+    Stratify,
+)
 
 MODELS = CONFIG / "models"
 _DATASET = r"^[a-z]+\.[a-z0-9_]+$"
-_COLUMN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Target(_Section):
+class Target(Section):
     """What is learned: a class, or a quantity (with its unit as the name's last part) and classes by its range."""
 
-    name: str = Field(pattern=_COLUMN)
+    name: str = Field(pattern=COLUMN)
     kind: Literal["class", "quantity"]
     label: str | None = Field(None, description="`target` in features.labels; the name where not given")
-    class_name: str | None = Field(None, pattern=_COLUMN, description="Column of the class that `bands` give")
+    column: str | None = Field(None, description="Column of the features that holds it; then no label is looked for")
+    transform: Literal["log10", "none"] = Field("none", description="Scale on which a quantity is learned")
+    correction: Correction | None = Field(None, description="Of catalogue temperatures of hot stars")
+    class_name: str | None = Field(None, pattern=COLUMN, description="Column of the class that `bands` give")
     bands: dict[str, float] | None = Field(None, description="Class -> lower edge of its range, ascending")
     min_count: int = Field(20, ge=1, description="Classes with fewer examples follow `rare`")
     rare: str = Field("drop", description="`drop`, or the class into which rare classes are merged")
@@ -42,8 +55,20 @@ class Target(_Section):
             raise ValueError("`bands` and `class_name` go together; give both or neither")
         edges = list((self.bands or {}).values())
         if edges != sorted(set(edges)):
-            raise ValueError("the lower edges in `bands` must ascend; put them in order")
+            raise KeyFaultError("the lower edges in `bands` must ascend; put them in order", "bands")
+        if self.column and self.label:
+            raise KeyFaultError(
+                "`label` names a label of features.labels, and `column` takes its place; keep one", "label"
+            )
+        for key, given in (("transform", self.transform != "none"), ("correction", self.correction is not None)):
+            if given and self.kind == "class":
+                raise KeyFaultError(f"`{key}` belongs to a target of kind `quantity`; remove it", key)
         return self
+
+    @property
+    def truth(self) -> str:
+        """Column of the frame that is learned and tested against."""
+        return f"{self.name}_corrected" if self.correction else self.name
 
     @property
     def class_column(self) -> str | None:
@@ -51,7 +76,7 @@ class Target(_Section):
         return self.name if self.kind == "class" else self.class_name
 
 
-class Split(_Section):
+class Split(Section):
     """Which examples a model is tested on: one part of them (`fractions`), or each in its turn (`folds`).
 
     Whole stars, and whole sky cells of HEALPix `order` where it is given, stay together. With folds, the version that
@@ -62,9 +87,13 @@ class Split(_Section):
     order: int | None = Field(None, ge=0, le=15)
     fractions: dict[Literal["train", "validation", "calibration", "test"], float] | None = None
     folds: int | None = Field(None, ge=2, le=20, description="Stratified by class")
+    by: Literal["hash"] | None = Field(
+        None, description="A star's part follows from its id alone: rows that are added move no other"
+    )
+    stratify: Stratify | None = Field(None, description="Even shares of a quantity's ranges")
     column: str | None = Field(
         None,
-        pattern=_COLUMN,
+        pattern=COLUMN,
         description="Column of the frame: `train` marks examples that are only learned from, `test` those that are "
         "only tested on (another survey's); goes with `folds`, which the others are dealt to",
     )
@@ -75,6 +104,11 @@ class Split(_Section):
             raise ValueError("give `fractions` or `folds`, one of them")
         if self.column and not self.folds:
             raise ValueError("`column` goes with `folds`; give `folds`")
+        if self.by and (self.order is not None or self.column or self.stratify):
+            other = "order" if self.order is not None else "column" if self.column else "stratify"
+            raise KeyFaultError(
+                f"by `hash`, a part follows from the star's id alone; take `{other}` out, or `by`", other
+            )
         return self
 
     @field_validator("fractions")
@@ -90,7 +124,7 @@ class Split(_Section):
         return fractions
 
 
-class Baseline(_Section):
+class Baseline(Section):
     """A model of the target to be better than: fitted and tested on the same examples."""
 
     architecture: str
@@ -98,7 +132,7 @@ class Baseline(_Section):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
-class Conformal(_Section):
+class Conformal(Section):
     method: Literal["lac", "aps"] = Field(
         "lac", description="Smallest sets on average, or sets that grow with how hard a row is"
     )
@@ -106,22 +140,30 @@ class Conformal(_Section):
     levels: bool = Field(False, description="Set the levels of all predicted quantiles right, not the interval alone")
 
 
-class Slice(_Section):
+class Slice(Section):
     """Test metrics by ranges of one column; `edges` are the inner borders."""
 
-    column: str = Field(pattern=_COLUMN)
+    column: str = Field(pattern=COLUMN)
     edges: list[float] = Field(min_length=1)
     absolute: bool = Field(False, description="Of the column's absolute value (a latitude)")
 
+    @field_validator("edges")
+    @classmethod
+    def _ascending(cls, edges: list[float]) -> list[float]:
+        if edges != sorted(set(edges)):
+            raise ValueError("the edges must ascend; put them in order, each once")
+        return edges
 
-class ModelConfig(_Section):
+
+class ModelConfig(Section):
     """One model. Its name is the file's name; its scores go to `scores.<name with _ for ->`."""
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
     description: str = Field(min_length=10)
     family: Literal["photometry", "spectra", "lightcurves"]
+    source: Source | None = Field(None, description="A file in the place of `features`: it becomes own.<name>")
     features: str = Field(pattern=_DATASET, description="Dataset that is scored, and trained from")
-    example: str = Field(pattern=_COLUMN, description="Column of `features` that identifies an example")
+    example: str = Field(min_length=1, description="Column of `features` that identifies an example; a source's id")
     on_sky: bool = Field(True, description="Whether the features have positions; stars alone are grouped if not")
     inputs: dict[str, str] = Field(
         default_factory=dict, description="Further datasets for `frame`: name in the SQL -> dataset"
@@ -129,13 +171,22 @@ class ModelConfig(_Section):
     frame: str | None = Field(None, description="SQL of the training frame; features joined to labels where not given")
     target: Target
     further_targets: list[Target] = Field(default_factory=list, description="Quantities predicted beside the target")
-    columns: list[str] = Field(min_length=1, description="Columns of `features` that the model sees")
+    columns: list[str] = Field(min_length=1, description="Columns of `features`, or derived, that the model sees")
+    derived: dict[str, str] = Field(
+        default_factory=dict, description="Name -> SQL over the columns and the names before it"
+    )
+    filters: list[Filter] = Field(default_factory=list, description="Which examples are learned from and tested on")
+    missing: Missing = Field(default_factory=Missing)
+    polynomials: Polynomials | None = None
+    clusters: Clusters | None = None
+    weights: str | Balance | None = Field(None, description="SQL of an example's weight, or balance of the target")
     fit_columns: list[str] = Field(
         default_factory=list, description="Columns of the frame that are read while it learns, and not to predict"
     )
     watch: list[str] = Field(default_factory=list, description="Further numeric columns whose range is watched")
     architecture: str
     params: dict[str, Any] = Field(default_factory=dict)
+    search: Search | None = Field(None, description="Trials that choose some of `params`")
     baselines: dict[str, Baseline] = Field(default_factory=dict, description="Name -> a model to be better than")
     split: Split
     calibration: Literal["temperature", "isotonic", "none"] = "temperature"
@@ -144,6 +195,22 @@ class ModelConfig(_Section):
     policy: list[Rule] = Field(min_length=1)
     min_examples: int = Field(200, ge=20, description="With fewer labelled examples nothing is trained")
     attributions: list[str] = Field(min_length=1)
+    _file: tuple[Path, str | None] | None = PrivateAttr(None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _source_is_the_features(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or not isinstance(source := content.get("source"), dict):
+            return content
+        own = f"own.{str(content.get('name')).replace('-', '_')}"
+        if content.get("features", own) != own:
+            raise KeyFaultError(f"the file of `source` becomes the dataset {own}; take `features` out", "features")
+        return {**content, "features": own, "example": content.get("example", source.get("id"))}
+
+    @model_validator(mode="after")
+    def _whole(self) -> ModelConfig:
+        check_model(self)
+        return self
 
     @field_validator("columns")
     @classmethod
@@ -185,9 +252,29 @@ class ModelConfig(_Section):
         return list(dict.fromkeys([*self.columns, *self.fit_columns, *theirs]))
 
     @property
+    def preparation(self) -> Preparation:
+        """What is done to rows before the model sees them, not fitted yet."""
+        poly = self.polynomials
+        return Preparation(
+            inputs=tuple(self.columns),
+            watch=tuple(self.watch),
+            sentinels=tuple(self.missing.sentinels),
+            derived=dict(self.derived),
+            rule=self.missing.rule,
+            value=self.missing.value,
+            indicators=self.missing.indicators,
+            powers=products(poly.columns, poly.degree, interaction_only=poly.interaction_only) if poly else (),
+            clusters=tuple(self.clusters.columns) if self.clusters else (),
+            components=self.clusters.components if self.clusters else 0,
+        )
+
+    @property
     def datasets(self) -> dict[str, str]:
         """Name in the frame's SQL -> dataset."""
-        return {"features": self.features, "labels": "features.labels", **self.inputs}
+        # where the targets are columns of the features, nothing is joined
+        joined = self.frame is not None or any(target.column is None for target in self.targets)
+        labels = {"labels": "features.labels"} if joined and self.source is None else {}
+        return {"features": self.features, **labels, **self.inputs}
 
     @property
     def scores(self) -> str:
@@ -198,11 +285,47 @@ class ModelConfig(_Section):
         """What of this file decides the trained model: not the wording, nor the policy that judges it."""
         decides = self.model_dump(mode="json", exclude={"description", "attributions", "policy", "slices"})
         decides["frame"] = " ".join(self.frame.split()) if self.frame else None
+        # the order of derived columns counts, and a digest sorts keys
+        decides["derived"] = list(self.derived.items())
+        # a file of before these keys came decides what it always did; a source is told apart by the frame's content
+        for where, keys in _LATER.items():
+            sections = (
+                [decides[where], *(decides["further_targets"] if where == "target" else [])] if where else [decides]
+            )
+            for section in sections:
+                for key, plain in keys.items():
+                    if section[key] == plain:
+                        del section[key]
+        decides.pop("source", None)
         return decides
 
     def hash(self) -> str:
         """SHA-256 of `canonical`."""
         return digest(self.canonical())
+
+    @property
+    def file(self) -> Path | None:
+        """The YAML file that this was read from."""
+        return self._file[0] if self._file else None
+
+    def fault(self, message: str, *at: str | int) -> InputError:
+        """An error about one of its keys, with the key's file and line where it was read from one."""
+        key = ".".join(map(str, at))
+        if self._file is None:
+            return InputError(f"{self.name}: {key}: {message}")
+        path, profile = self._file
+        return InputError(f"{path}:{line_of(path, at, profile=profile)}: {key}: {message}")
+
+
+# Keys that came after versions had been trained -> their values where not given
+_LATER: dict[str, dict[str, Any]] = {
+    "": {
+        "source": None, "derived": [], "filters": [], "missing": Missing().model_dump(mode="json"), "polynomials": None,
+        "clusters": None, "weights": None, "search": None,
+    },
+    "target": {"column": None, "transform": "none", "correction": None},
+    "split": {"by": None, "stratify": None},
+}  # fmt: skip
 
 
 def load_config(name_or_path: str | Path, *, profile: str | None = None) -> ModelConfig:
@@ -216,9 +339,10 @@ def load_config(name_or_path: str | Path, *, profile: str | None = None) -> Mode
     given = Path(name_or_path)
     path = given if given.suffix in {".yaml", ".yml"} else MODELS / f"{name_or_path}.yaml"
     config = load_yaml(path, ModelConfig, profile=profile)
+    config._file = (path, profile)
     if config.name != path.stem:
-        raise InputError(
-            f"{path}: name: a model's name is its file's name, but this says `{config.name}`; write `name: {path.stem}`"
+        raise config.fault(
+            f"a model's name is its file's name, but this says `{config.name}`; write `name: {path.stem}`", "name"
         )
     return config
 

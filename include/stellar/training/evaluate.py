@@ -31,14 +31,14 @@ def evaluate(config: ModelConfig, fitted: Fitted, table: pa.Table, seed: int) ->
     sample = Sample(test.num_rows, stars, seed)
     for target in config.targets:
         if target.kind == "quantity":
-            truth = numbers(test, target.name)
-            median = _per_row(fitted, lambda rows, name=target.name: np.nanmedian(numbers(table, name)[rows]))
+            truth = numbers(test, target.truth)
+            median = _per_row(fitted, lambda rows, name=target.truth: np.nanmedian(numbers(table, name)[rows]))
             prefix = "" if target is config.target else f"{target.name}_"
             found.truth[target.name] = truth
             per_slice.append(quantity_figures(config, target.name, shown, truth, median, sample, found, prefix))
     meaning = fitted.bundle.meaning
     if meaning.class_column:
-        classes = true_classes(meaning, table)
+        classes = true_classes(meaning, table, config.target.truth)
         majority = _per_row(fitted, lambda rows: _majority(classes[rows]))
         found.truth["class"] = classes[fitted.test_rows]
         per_slice.append(class_figures(config, fitted.bundle, shown, found.truth["class"], majority, sample, found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,15 @@ import pyarrow as pa
 from stellar.errors import InputError
 from stellar.evaluation.calibration import Calibrator, QuantileCalibrator, fit_calibrator
 from stellar.evaluation.conformal import ConformalIntervals, ConformalSets
-from stellar.evaluation.splits import grouped_split, star_groups, stratified_folds
+from stellar.evaluation.splits import grouped_split, hashed_folds, star_groups, stratified_folds
+from stellar.expressions import row_values
 from stellar.models.base import Labels, Model, Quantiles, create
+from stellar.models.preparation import Preparation
 from stellar.registry.bundle import Answers, Bundle, Meaning
 from stellar.registry.ranges import InputRanges, Novelty
 from stellar.sky.healpix import spatial_index
 from stellar.training.answers import joined
-from stellar.training.config import Baseline, ModelConfig
+from stellar.training.config import Baseline, ModelConfig, Target
 from stellar.training.frame import NotTrainableError, numbers, true_classes
 
 FEWEST_CALIBRATION_ROWS = 20
@@ -56,11 +58,19 @@ class Fitted:
         return table.filter(pa.array(self.parts == part))
 
 
-def new_model(config: ModelConfig, baseline: Baseline | None = None) -> Model:
-    """The config's architecture, or that of one of its baselines, not fitted yet."""
+def new_model(config: ModelConfig, baseline: Baseline | None = None, preparation: Preparation | None = None) -> Model:
+    """The config's architecture, or that of one of its baselines, not fitted yet.
+
+    Parameters
+    ----------
+    preparation
+        Fitted: it knows all that the model sees.
+    """
     one = baseline or config
     targets = tuple(target.name for target in config.targets)
-    return create(one.architecture, features=one.columns or config.columns, targets=targets, **one.params)
+    seen = (preparation or config.preparation).columns
+    features = baseline.columns if baseline and baseline.columns else seen
+    return create(one.architecture, features=features, targets=targets, **one.params)
 
 
 @dataclass(frozen=True)
@@ -136,18 +146,66 @@ def _has_own(config: ModelConfig, table: pa.Table) -> bool:
 
 
 def _fitted(config: ModelConfig, table: pa.Table, train: np.ndarray, validation: np.ndarray | None, how: How) -> Bundle:
-    model = new_model(config, how.baseline)
+    told = np.any([table[target.truth].is_valid().to_numpy() for target in config.targets], axis=0)
+    raw = table.filter(pa.array(train & told))
+    preparation, examples, ranges = _prepared(config, raw, how.seed)
+    model = new_model(config, how.baseline, preparation)
     model.checkpoints = how.checkpoints
-    told = np.any([table[target.name].is_valid().to_numpy() for target in config.targets], axis=0)
-    examples = table.filter(pa.array(train & told))
     held = None
     if validation is not None:
         part = table.filter(pa.array(validation))
-        held = (part, labels(config, part))
-    model.fit(examples, labels(config, examples), validation=held, seed=how.seed)
-    ranges = InputRanges.of(examples, [*config.columns, *config.watch])
-    novelty = Novelty.of(examples, config.columns) if model.kind == "tabular" else None
-    return Bundle(_meaning(config), model, ranges, novelty=novelty)
+        held = (preparation.apply(part), labels(config, part))
+    weight = example_weights(config, raw)
+    model.fit(examples, labels(config, raw), sample_weight=weight, validation=held, seed=how.seed)
+    novelty = Novelty.of(preparation.with_derived(raw), config.columns) if model.kind == "tabular" else None
+    return Bundle(_meaning(config), model, ranges, novelty=novelty, preparation=preparation)
+
+
+def _prepared(config: ModelConfig, raw: pa.Table, seed: int) -> tuple[Preparation, pa.Table, InputRanges]:
+    """What the training rows teach the preparation, the rows as the model sees them, and what their inputs looked like.
+
+    What fills missing values is no input that was seen, so the ranges are of the rows before.
+    """
+    try:
+        preparation = config.preparation.fit(raw, seed)
+    except InputError as fault:
+        raise NotTrainableError(f"{config.name}: cannot train: {fault}") from None
+    ranges = InputRanges.of(preparation.with_derived(raw), [*config.columns, *config.watch])
+    return preparation, preparation.apply(raw), ranges
+
+
+def example_weights(config: ModelConfig, table: pa.Table) -> np.ndarray | None:
+    """Weight of each example, float64[n], mean 1; None where the config asks for none.
+
+    Raises
+    ------
+    InputError
+        When an expression gives a weight that is missing or negative.
+    """
+    about = config.weights
+    if about is None:
+        return None
+    if isinstance(about, str):
+        given = row_values(table, {"weight": about}, f"{config.file or config.name}: weights")["weight"]
+        weight = numbers(pa.table({"weight": given}), "weight")
+        if not (weight >= 0).all() or not weight.any():  # a NaN is not at least 0
+            wrong = int((~(weight >= 0)).sum())
+            raise config.fault(
+                f"`{about}` is missing or negative for {wrong} examples; use coalesce, greatest", "weights"
+            )
+        return weight / weight.mean()
+    from stellar.models.xgb import balanced_weights
+
+    if config.target.kind == "class":
+        codes = np.unique(np.asarray(table[config.target.name].to_pylist(), dtype=str), return_inverse=True)[1]
+    else:
+        values = _on_scale(numbers(table, config.target.truth), config.target)
+        low, high = np.nanmin(values), np.nanmax(values)
+        place = (values - low) / max(high - low, 1e-300) * about.bins
+        codes = np.where(np.isfinite(place), np.clip(np.nan_to_num(place), 0, about.bins - 1), about.bins).astype(
+            np.int64
+        )
+    return balanced_weights(codes, about.power)
 
 
 def split(config: ModelConfig, table: pa.Table, seed: int) -> np.ndarray:
@@ -165,8 +223,9 @@ def split(config: ModelConfig, table: pa.Table, seed: int) -> np.ndarray:
     try:
         if config.split.folds:
             return _folds(config, table, groups, seed)
-        fractions = config.split.fractions or {}
-        parts = grouped_split(groups, {str(part): share for part, share in fractions.items()}, seed)
+        fractions = {str(part): share for part, share in (config.split.fractions or {}).items()}
+        strata = _strata(config, table) if config.split.stratify else None
+        parts = grouped_split(groups, fractions, seed, strata=strata)
     except InputError as fault:
         raise NotTrainableError(f"{config.name}: cannot train: {fault}") from None
     if (held := int((parts == "calibration").sum())) < FEWEST_CALIBRATION_ROWS:
@@ -189,8 +248,11 @@ def _folds(config: ModelConfig, table: pa.Table, groups: np.ndarray, seed: int) 
         raise InputError(f"{len(both)} stars are both learned from and tested on, the first is {both[0]}")
     if config.split.column and not _has_own(config, table) and not (parts == "test").any():
         raise InputError(f"the frame has nothing to test on: all its rows have {config.split.column} `train`")
-    strata = _strata(config, table.filter(pa.array(dealt)))
-    number = stratified_folds(groups[dealt], strata, int(config.split.folds or 0), seed)
+    if config.split.by == "hash":
+        number = hashed_folds(groups, int(config.split.folds or 0), seed)
+    else:
+        strata = _strata(config, table.filter(pa.array(dealt)))
+        number = stratified_folds(groups[dealt], strata, int(config.split.folds or 0), seed)
     parts[dealt] = [f"fold {one + 1:02d}" for one in number]
     # what is dealt is one star's whole: rows that are only learned from must not tell of a fold's stars
     shared = np.isin(groups, groups[dealt]) & ~dealt & (parts == "train")
@@ -202,25 +264,39 @@ def _folds(config: ModelConfig, table: pa.Table, groups: np.ndarray, seed: int) 
 
 def _strata(config: ModelConfig, table: pa.Table) -> np.ndarray:
     """What is dealt evenly: classes, or runs of a quantity."""
-    name = config.target.name
     if config.target.kind == "class":
-        return np.asarray([value or "" for value in table[name].to_pylist()], dtype=str)
-    values = numbers(table, name)
-    if not np.isfinite(values).any():
+        return np.asarray([value or "" for value in table[config.target.name].to_pylist()], dtype=str)
+    about = config.split.stratify
+    values = numbers(table, config.target.truth)
+    known = np.isfinite(values)
+    if not known.any():
         return np.zeros(len(values), dtype=np.int64)
-    edges = np.nanquantile(values, np.linspace(0, 1, STRATA_OF_A_QUANTITY + 1)[1:-1])
-    return np.where(np.isfinite(values), np.searchsorted(edges, values), -1)
+    with np.errstate(invalid="ignore"):
+        hot = values > about.hot_above if about and about.hot_above is not None else np.zeros(len(values), dtype=bool)
+    bins = about.bins if about else STRATA_OF_A_QUANTITY
+    rest = values[known & ~hot]
+    edges = np.quantile(rest, np.linspace(0, 1, bins + 1)[1:-1]) if len(rest) else np.zeros(0)
+    return np.select([hot, known], [bins, np.searchsorted(edges, values)], -1)
 
 
 def labels(config: ModelConfig, table: pa.Table) -> Labels:
-    """Truth as a model takes it: an array of one target, a mapping of several."""
+    """Truth as a model takes it, on the scale that it learns on: an array of one target, a mapping of several."""
     found = {
-        target.name: numbers(table, target.name)
+        target.name: _on_scale(numbers(table, target.truth), target)
         if target.kind == "quantity"
         else np.asarray(table[target.name].to_pylist(), dtype=object)
         for target in config.targets
     }
     return found if config.further_targets else found[config.target.name]
+
+
+def _on_scale(values: np.ndarray, target: Target) -> np.ndarray:
+    if target.transform != "log10":
+        return values
+    with np.errstate(invalid="ignore"):
+        if (values <= 0).any():
+            raise InputError(f"target.transform: {target.name} has values that are not positive; filter them out")
+    return np.log10(values)
 
 
 def _meaning(config: ModelConfig) -> Meaning:
@@ -231,17 +307,18 @@ def _meaning(config: ModelConfig) -> Meaning:
         example=config.example,
         target=target.name,
         kind=target.kind,
-        columns=tuple(config.columns),
+        columns=replace(config.preparation, watch=()).needed,
         alpha=config.conformal.alpha,
         class_column=target.class_column,
         bands=dict(target.bands or {}),
         further=tuple(one.name for one in config.further_targets),
+        transforms={one.name: one.transform for one in config.targets if one.transform != "none"},
     )
 
 
 def calibrate(config: ModelConfig, bundle: Bundle, answers: Answers, table: pa.Table) -> None:
     """Set the bundle's intervals, calibrator and sets by answers for examples that its model did not learn from."""
-    for name, truth, rows in _known(bundle, table):
+    for name, truth, rows in _known(config, table):
         quantiles = answers.quantiles[name]
         if config.conformal.levels and len(rows) >= FEWEST_CALIBRATION_ROWS:
             one = QuantileCalibrator.fit(quantiles.levels, quantiles.values[rows], truth)
@@ -263,12 +340,13 @@ def calibrate(config: ModelConfig, bundle: Bundle, answers: Answers, table: pa.T
     )
 
 
-def _known(bundle: Bundle, table: pa.Table) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _known(config: ModelConfig, table: pa.Table) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Each quantity with its known true values and their rows."""
-    for name in bundle.meaning.quantities:
-        truth = numbers(table, name)
-        rows = np.flatnonzero(np.isfinite(truth))
-        yield name, truth[rows], rows
+    for target in config.targets:
+        if target.kind == "quantity":
+            truth = numbers(table, target.truth)
+            rows = np.flatnonzero(np.isfinite(truth))
+            yield target.name, truth[rows], rows
 
 
 def _fit_calibrator(kind: str, raw: np.ndarray, y: np.ndarray) -> tuple[Calibrator, np.ndarray]:

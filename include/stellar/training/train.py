@@ -29,6 +29,7 @@ from stellar.registry.promotion import CurrentChangedError, register
 from stellar.registry.store import ArtifactStore, list_files
 from stellar.registry.versions import MetricRow, NewVersion, Version, find_version, metrics_of
 from stellar.training.card import Provenance, Subject, write_card
+from stellar.training.checks import check_parameters
 from stellar.training.compare import against_baselines, compare
 from stellar.training.config import ModelConfig, load_config
 from stellar.training.evaluate import evaluate
@@ -83,6 +84,7 @@ def train(
         `settings.seed` where not given.
     """
     config = model if isinstance(model, ModelConfig) else load_config(model, profile=ctx.settings.profile)
+    check_parameters(config)
     seed = ctx.settings.seed if seed is None else seed
     try:
         pinned = _pin(ctx, config, snapshots or {})
@@ -173,6 +175,8 @@ def _store(ctx: Context, config: ModelConfig, key: str, seed: int, frame: Frame,
         fitted.bundle.save(folder)
         _write_examples(folder, config, frame, fitted, evaluation)
         _write_json(folder / "config.json", config.model_dump(mode="json"))
+        if frame.corrections:
+            _write_json(folder / "correction.json", {name: one.to_dict() for name, one in frame.corrections.items()})
         _write_json(folder / "metrics.json", {"figures": _plain(evaluation.figures), "details": evaluation.details})
         provenance = _provenance(ctx, frame)
         write_card(folder, Subject(config, key, seed, frame, fitted, evaluation, provenance))
@@ -185,7 +189,7 @@ def _store(ctx: Context, config: ModelConfig, key: str, seed: int, frame: Frame,
         target=", ".join(target.name for target in config.targets),
         description=config.description.strip(),
         architecture=config.architecture,
-        config=config.model_dump(mode="json"),
+        config=_told(config, frame, fitted),
         code_version=CODE_VERSION,
         seed=seed,
         frame_hash=frame.sha256,
@@ -196,6 +200,14 @@ def _store(ctx: Context, config: ModelConfig, key: str, seed: int, frame: Frame,
         metrics=tuple(_metric_rows(evaluation, fitted)),
         snapshots={role: frame.snapshots[dataset] for role, dataset in config.datasets.items()},
     )
+
+
+def _told(config: ModelConfig, frame: Frame, fitted: Fitted) -> dict[str, Any]:
+    """The config as a version keeps it, with what was found out while it was trained."""
+    found: dict[str, Any] = {"reads": list(fitted.bundle.reads)}
+    if frame.corrections:
+        found["corrections"] = {name: one.to_dict() for name, one in frame.corrections.items()}
+    return {**config.model_dump(mode="json"), **found}
 
 
 def _register(ctx: Context, config: ModelConfig, new: NewVersion, evaluation: Evaluation, test: pa.Table,
@@ -264,11 +276,13 @@ def _seen_stars(folder: Path) -> set[str]:
 
 def _write_examples(folder: Path, config: ModelConfig, frame: Frame, fitted: Fitted, evaluation: Evaluation) -> None:
     """Which example was in which part, with its truth; and the predictions on the test part."""
-    targets = [target.name for target in config.targets]
-    keys = frame.table.select(list(dict.fromkeys([*config.keys, *targets])))
+    targets = {target.truth: target.name for target in config.targets}
+    originals = [target.name for target in config.targets]
+    keys = frame.table.select(list(dict.fromkeys([*config.keys, *originals, *targets])))
     examples = keys.append_column("part", pa.array(fitted.parts.tolist(), pa.string()))
     write_partition(examples, folder / "examples.parquet", id_column=config.example)
-    test = keys.take(fitted.test_rows).rename_columns({name: f"true_{name}" for name in targets})
+    test = frame.table.select([*config.keys, *targets]).take(fitted.test_rows)
+    test = test.rename_columns({truth: f"true_{name}" for truth, name in targets.items()})
     for name in evaluation.predictions.column_names:
         test = test.append_column(name, evaluation.predictions[name])
     write_partition(test, folder / "test_predictions.parquet", id_column=config.example)

@@ -1,0 +1,46 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from stellar.errors import InputError
+from stellar.expressions import columns_of, row_values
+
+
+@pytest.mark.parametrize(
+    ("sql", "columns"),
+    [
+        ("a + b * 2", {"a", "b"}),
+        ("case when s = 'sqrt(x' then 1 else y end", {"s", "y"}),
+        ("ln(greatest(g_mag, 1))", {"g_mag"}),
+        ("1", set()),
+        ('"g mag" is null -- no more', {"g mag"}),
+    ],
+)
+def test_columns_of_an_expression(sql, columns):
+    assert columns_of(sql) == columns
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["sqrt(a", "a, b", "a) + (b", "a) from t; drop table t; --", "(select max(a) from t)", "random()", "now()",
+     "max(a) over ()", "*", ""],
+)  # fmt: skip
+def test_what_is_not_one_value_of_a_row_is_refused(sql):
+    with pytest.raises(InputError):
+        columns_of(sql)
+
+
+def test_values_of_each_row():
+    table = pa.table({"a": [10.0, -1.0, 0.0, None], "s": ["x", "y", "z", None]})
+    found = row_values(table, {"c": "log10(a)", "d": "1 / c", "e": "s in ('x', 'y')", "f": "2"}, "o")
+    assert found["c"].to_pylist() == [1.0, None, None, None]
+    assert found["d"].to_pylist() == [1.0, None, None, None]
+    assert found["e"].to_pylist() == [True, True, False, None]
+    assert np.asarray(found["f"]).tolist() == [2] * 4
+
+
+@pytest.mark.parametrize(("sql", "said"), [("max(a)", "aggregates"), ("b + 1", "no column b"), ("nosuch(a)", "wrong")])
+def test_a_wrong_expression_says_what_it_is_of(sql, said):
+    with pytest.raises(InputError, match=said) as fault:
+        row_values(pa.table({"a": [1.0]}), {"x": sql}, "my.yaml: derived")
+    assert "my.yaml: derived" in str(fault.value)
