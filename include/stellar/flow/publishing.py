@@ -95,6 +95,11 @@ def _check_config(config: Mapping[str, Any]) -> None:
     from stellar.training.config import ModelConfig
 
     own = {name: value for name, value in config.items() if name != "imported"}
+    target = own.get("target")
+    bands = target.get("bands") if isinstance(target, dict) else None
+    if isinstance(bands, dict) and all(isinstance(edge, int | float) for edge in bands.values()):
+        # the file's keys are sorted, so the order of the bands is lost in it
+        own["target"] = {**own["target"], "bands": dict(sorted(bands.items(), key=lambda one: one[1]))}
     try:
         ModelConfig.model_validate(own)
     except ValidationError as fault:

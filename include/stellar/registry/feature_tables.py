@@ -1,4 +1,4 @@
-"""Tables of features on disk, and their predictions: what needs no more than a bundle, Arrow and the model's library."""
+"""Tables of features on disk and their predictions, with no more than a bundle, Arrow and the model's library."""
 
 from __future__ import annotations
 
@@ -77,6 +77,7 @@ def batches(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def predicted(bundle: Bundle, rows: pa.Table, key: str) -> pa.Table:
+    """Predictions of rows with `id` and `file`: `id` first, the version's key and the file last."""
     table = bundle.predict(rows).add_column(0, "id", rows["id"])
     table = table.append_column("model_version", pa.array([key[:16]] * len(table), pa.string()))
     return table.append_column("file", rows["file"])

@@ -1,15 +1,17 @@
-"""One model version as a folder in the layout of the Hub's model repositories; the same bytes for the same version.
+"""One model version as a folder in the layout of the Hub's model repositories.
 
-README.md       model card with the Hub's metadata
-config.json     inputs, outputs, units, classes (`stellar.registry.description`)
-features.json   the inputs in order
-metrics.json    figures of the test part
-model.onnx      where the architecture has a converter (`stellar.registry.onnx_export`)
-bundle/         the version's artifact, file by file as the store holds it
-boosters/       XGBoost's UBJ files of the bundle as JSON
-registry.json   what another registry needs to know of the version
-LICENSE.md      terms of the data
-MANIFEST.json   size and SHA-256 of each of these (`stellar.registry.manifest`)
+The same version gives the same bytes:
+
+    README.md       model card with the Hub's metadata
+    config.json     inputs, outputs, units, classes (`stellar.registry.description`)
+    features.json   the inputs in order
+    metrics.json    figures of the test part
+    model.onnx      where the architecture has a converter (`stellar.registry.onnx_export`)
+    bundle/         the version's artifact, file by file as the store holds it
+    boosters/       XGBoost's UBJ files of the bundle as JSON
+    registry.json   what another registry needs to know of the version
+    LICENSE.md      terms of the data
+    MANIFEST.json   size and SHA-256 of each of these (`stellar.registry.manifest`)
 """
 
 from __future__ import annotations
