@@ -52,7 +52,7 @@ def export_model(
 
     imported = version.config.get("imported") or {}
     with ctx.engine.connect() as connection:
-        parents = list(connection.execute(_PARENTS, {"key": version.key}).mappings())
+        parents = [dict(row) for row in connection.execute(_PARENTS, {"key": version.key}).mappings()]
         said = target_of(connection, version.model)
         description = connection.execute(
             sa.text("SELECT description FROM registry.model WHERE name = :name"), {"name": version.model}

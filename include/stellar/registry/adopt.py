@@ -33,7 +33,7 @@ from stellar.registry.versions import (
     target_of,
 )
 
-_REGISTRY_FIELDS = {
+_REGISTRY_FIELDS: dict[str, Any] = {
     "family": str, "target": str, "description": str, "seed": int, "frame_hash": str,
     "training_rows": (int, type(None)), "training_s": (int, float, type(None)), "snapshots": dict, "sources": list,
     "figures": list,

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import uuid
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,13 @@ FILES = {
     "MANIFEST.json",
 }  # fmt: skip
 
+BLEND = {
+    "members": [
+        {"architecture": "forest_classifier", "params": {"trees": 30, "threads": 1}},
+        {"architecture": "xgb_classifier", "params": {"rounds": 30, "threads": 1}},
+    ]
+}
+
 
 @pytest.fixture(scope="module")
 def module_home(tmp_path_factory, database_server):
@@ -46,6 +54,7 @@ def module_home(tmp_path_factory, database_server):
         bring_stars(ctx)
         train(ctx, make_config())
         train(ctx, make_class_config())
+        train(ctx, make_class_config(name="test-blend", architecture="blend", params=BLEND))
         yield ctx
 
 
@@ -73,7 +82,7 @@ class new_home:  # noqa: N801 - used as a function
 def exported(module_home, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
     made = {}
-    for model in ("test-teff", "test-class"):
+    for model in ("test-teff", "test-class", "test-blend"):
         version = versions.current(module_home.engine, model)
         made[model] = flow.export_model(module_home, version, folder / model)
     return folder
@@ -183,7 +192,7 @@ def test_the_same_version_gives_the_same_bytes(module_home, exported, tmp_path):
     assert (tmp_path / "again" / "MANIFEST.json").read_bytes() == wanted
 
 
-@pytest.mark.parametrize("model", ["test-teff", "test-class"])
+@pytest.mark.parametrize("model", ["test-teff", "test-class", "test-blend"])
 def test_another_home_says_the_same_to_the_bit(module_home, exported, other, model):
     version = versions.current(module_home.engine, model)
     made = flow.import_model(other, exported / model, who="tester")
@@ -417,9 +426,8 @@ def test_a_folder_predicts_without_a_home(module_home, exported, tmp_path):
         "STELLAR_POSTGRES_URL": "postgresql://nobody@127.0.0.1:1/nothing",
     }
     command = [sys.executable, "-m", "stellar", "predict", exported / "test-teff", tmp_path / "stars.parquet"]
-    done = subprocess.run(
-        [*command, "--out", tmp_path / "out.parquet"], env=environment, capture_output=True, text=True
-    )
+    run = partial(subprocess.run, env=environment, capture_output=True, text=True)
+    done = run([*command, "--out", tmp_path / "out.parquet"])
     assert done.returncode == 0, done.stderr
     version = versions.current(module_home.engine, "test-teff")
     assert f"200 rows by test-teff ({version.key[:16]})" in done.stdout
@@ -428,8 +436,38 @@ def test_a_folder_predicts_without_a_home(module_home, exported, tmp_path):
     wanted = flow.predict(module_home, "test-teff", [str(tmp_path / "stars.parquet")]).table
     assert found.equals(wanted)
     assert found["id"].to_pylist() == table["object_id"].to_pylist()
-    refused = subprocess.run([*command, tmp_path], env=environment, capture_output=True, text=True)
+    refused = run([*command, "--out", tmp_path])
     assert refused.returncode == 2 and "is a folder" in refused.stderr
+
+
+@pytest.fixture(scope="session")
+def small_environment(root, tmp_path_factory):
+    """A Python that has what `requirements-predict.txt` lists, and nothing else."""
+    folder = tmp_path_factory.mktemp("environment") / "venv"
+    uv = [sys.executable, "-m", "uv", "--native-tls"]
+    subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    install = [*uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python", "--no-deps", "--require-hashes"]
+    install += ["-r", root / "requirements-predict.txt"]
+    if subprocess.run([*install, "--offline"], capture_output=True).returncode:
+        done = subprocess.run(install, capture_output=True, text=True)
+        if done.returncode and re.search("(?i)request|connect|fetch|dns|network", done.stderr):
+            pytest.skip(f"no package index can be reached: {done.stderr.strip().splitlines()[-1]}")
+        assert not done.returncode, done.stderr
+    return folder / "bin" / "python"
+
+
+def test_it_takes_no_more_than_the_few_packages(root, module_home, exported, small_environment, tmp_path):
+    """As in the image of Dockerfile.predict: of every model here, the same numbers as a home's."""
+    environment = {"PYTHONPATH": str(root / "include"), "HOME": str(tmp_path)}
+    lacks = subprocess.run([small_environment, "-c", "import sqlalchemy"], env=environment, capture_output=True)
+    assert lacks.returncode, "the environment is not small"
+    pq.write_table(rows_with_gaps(), tmp_path / "stars.parquet")
+    for model in ("test-teff", "test-class", "test-blend"):
+        command = [small_environment, "-m", "stellar", "predict", exported / model, tmp_path / "stars.parquet", "--out"]
+        done = subprocess.run([*command, tmp_path / "o.parquet"], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        wanted = flow.predict(module_home, model, [str(tmp_path / "stars.parquet")]).table
+        assert pq.read_table(tmp_path / "o.parquet").equals(wanted)
 
 
 def test_a_damaged_folder_does_not_predict(copy, tmp_path):
