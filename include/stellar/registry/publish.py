@@ -33,7 +33,7 @@ from stellar.licences import licence_text
 from stellar.registry.bundle import Bundle
 from stellar.registry.description import describe
 from stellar.registry.hub_card import OTHER, model_card
-from stellar.registry.manifest import BUNDLE, CONFIG, HUBS_OWN, KIND, MANIFEST, ONNX, REGISTRY, write_manifest
+from stellar.registry.manifest import BUNDLE, CONFIG, HUBS_OWN, KIND, ONNX, REGISTRY, holds, write_manifest
 from stellar.registry.store import list_files
 from stellar.registry.versions import MetricRow, Version
 
@@ -228,8 +228,8 @@ def _check_free(folder: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise InputError(f"{folder} is not empty; name another folder, or say --overwrite to replace an earlier export")
-    if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder} holds no export, so --overwrite does not touch it; name another folder")
+    if not holds(folder, KIND):
+        raise InputError(f"{folder} holds no export of a model, so --overwrite does not touch it; name another folder")
 
 
 def _clear(folder: Path, keep: Path) -> None:
