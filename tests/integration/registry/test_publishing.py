@@ -288,6 +288,8 @@ FAULTS = {
     "old library": (lambda f: rewrite(f, libraries={"xgboost-cpu": "1.7.0"}), "written with xgboost-cpu 1.7.0, and"),
     "other library": (lambda f: rewrite(f, libraries={"no-such-thing": "1"}), "which is not installed"),
     "other address": (lambda f: rewrite(f, artifact_sha256="0" * 64), "not the artifact that"),
+    "odd name": (lambda f: rewrite(f, model=["a"], version={}), "is not the bundle's"),
+    "odd key": (lambda f: rewrite(f, version="x" * 64), "is not the bundle's"),
     "other name": (lambda f: rewrite(f, model="other"), "is not the bundle's"),
     "other columns": (
         lambda f: (edit(f / "config.json", lambda c: c["features"].reverse()), rewrite(f)),
@@ -327,6 +329,9 @@ def forge(folder, change):
     [
         (lambda b: edit(b / "bundle.json", lambda one: one.update(format=1)), "bundle format 1"),
         (lambda b: edit(b / "bundle.json", lambda one: one.pop("target")), "cannot be read"),
+        (lambda b: edit(b / "bundle.json", lambda one: one.update(columns=[{}])), "cannot be read|not what"),
+        (lambda b: edit(b / "ranges.json", lambda one: one.update(lower=[])), "cannot be read"),
+        (lambda b: edit(b / "conformal.json", lambda one: one.update(intervals=7)), "cannot be read"),
         (lambda b: edit(b / "config.json", lambda one: one.update(split=3)), "config.json: split"),
         (lambda b: edit(b / "model" / "model.json", lambda one: one["libraries"].update(numpy="1.0")), "numpy 1.0"),
         (lambda b: edit(b / "model" / "model.json", lambda one: one.update(architecture="os.system")), "not known"),
@@ -413,6 +418,9 @@ def test_by_the_commands(module_home, other, tmp_path, monkeypatch):
     assert "candidate) is imported from teff" in said and "stellar models promote test-teff@1" in said
     assert json.loads(stellar(other, "models", "import", folder, "--json"))["found"] is True
     assert "test-teff@1 is current" in stellar(other, "models", "promote", "test-teff@1", "--reason", "tried it")
+    key = versions.current(module_home.engine, "test-teff").key
+    said = stellar(other, "models", "show", "test-teff")
+    assert re.search(rf"imported +from teff by \w+; exported by version {key[:16]}", said)
 
 
 def test_a_folder_predicts_without_a_home(module_home, exported, tmp_path):
