@@ -50,7 +50,7 @@ install-bench:
 lint: install-dev  ## style, types of configuration files, generated pages
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/hadolint Dockerfile
+	@$(VENV)/bin/hadolint Dockerfile Dockerfile.predict
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
 	@$(VENV)/bin/python ops/dags_page.py --check
 	@$(VENV)/bin/python ops/lightcurves_page.py --check

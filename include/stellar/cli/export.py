@@ -16,12 +16,17 @@ def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Dataset; a bare NAME means own.NAME")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder")],
     form: Annotated[
-        str, typer.Option("--format", help="hats, or parquet: files in one folder, for datasets without positions too")
+        str,
+        typer.Option(
+            "--format",
+            help="hats; parquet: files in one folder, for datasets without positions too; huggingface: these with a "
+            "card for the Hub",
+        ),
     ] = "hats",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in DIR")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON")] = False,
 ) -> None:
-    """Copy a dataset's current snapshot out of the lake as a plain HATS collection, margins included.
+    """Copy a dataset's current snapshot out of the lake, as a plain HATS collection with margins if not said otherwise.
 
     DIR/collection.properties names DIR/NAME and its margins DIR/NAME_10arcs; `lsdb.open_catalog("DIR")` opens both. The
     files are copies, checked against the ledger's hashes.

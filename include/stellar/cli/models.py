@@ -68,6 +68,10 @@ def show(model: Reference, as_json: AsJson = False) -> None:
         "seed",
     ):
         typer.echo(f"{key:14} {about[key]}")
+    if origin := version.config.get("imported"):
+        typer.echo(
+            f"{'imported':14} from {origin['from']} by {origin['by']}; exported by version {origin['version'][:16]}"
+        )
     typer.echo("metrics")
     for name, value in about["metrics"].items():
         typer.echo(f"  {name:24} {value:.4g}")

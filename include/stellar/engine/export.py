@@ -23,9 +23,11 @@ from stellar.lake.hats import (
 )
 from stellar.lake.read import Catalog
 from stellar.ledger import margins, snapshots
+from stellar.ledger.lineage import sources_of
 from stellar.ledger.partitions import partitions_of
+from stellar.registry.manifest import DATASET_KIND, HUBS_OWN, holds
 
-FORMATS = ("hats", "parquet")
+FORMATS = ("hats", "parquet", "huggingface")
 _BLOCK = 1 << 20
 #: One of these in a folder says that it is an export, which --overwrite may replace.
 _OURS = (COLLECTION, PROPERTIES)
@@ -52,7 +54,9 @@ def export(
         Made where it is not there.
     form : str
         ``hats``: a HATS collection, ``<folder>/<subject>`` with its margins ``<folder>/<subject>_10arcs``;
-        ``parquet``: the partitions as files in one folder, for datasets without positions too.
+        ``parquet``: the partitions as files in one folder, for datasets without positions too;
+        ``huggingface``: the same in the layout of the Hub's dataset repositories, with a card
+        (`stellar.engine.export_huggingface`).
     overwrite : bool
         Whether an earlier export in the folder is replaced. Anything else in it is never touched.
     progress : callable, optional
@@ -90,6 +94,10 @@ def export(
         subject = dataset.partition(".")[2]
         if form == "hats":
             _write_hats(draft, subject, catalog, partitions, near, row.margin_arcsec, copier)
+        elif form == "huggingface":
+            from stellar.engine.export_huggingface import write_huggingface
+
+            write_huggingface(draft, row, catalog, partitions, sources_of(ctx.engine, row.key), copier.copy)
         else:
             for one in partitions:
                 copier.copy(one, draft / one["file"].rpartition(f"{DATASET}/")[2].replace("/", "-"))
@@ -121,13 +129,14 @@ def _check_free(folder: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise InputError(f"{folder} is not empty; name another folder, or say --overwrite to replace an earlier export")
-    if not (any((folder / name).is_file() for name in _OURS) or (folder / COMMON_METADATA).is_file()):
+    ours = any((folder / name).is_file() for name in (*_OURS, COMMON_METADATA)) or holds(folder, DATASET_KIND)
+    if not ours:
         raise InputError(f"{folder} holds no export, so --overwrite does not touch it; name another folder")
 
 
 def _clear(folder: Path, keep: Path) -> None:
     for part in folder.iterdir():
-        if part == keep:
+        if part == keep or part.name in HUBS_OWN:
             continue
         if part.is_dir() and not part.is_symlink():
             shutil.rmtree(part)

@@ -52,7 +52,7 @@ def export_model(
 
     imported = version.config.get("imported") or {}
     with ctx.engine.connect() as connection:
-        parents = list(connection.execute(_PARENTS, {"key": version.key}).mappings())
+        parents = [dict(row) for row in connection.execute(_PARENTS, {"key": version.key}).mappings()]
         said = target_of(connection, version.model)
         description = connection.execute(
             sa.text("SELECT description FROM registry.model WHERE name = :name"), {"name": version.model}
@@ -95,6 +95,11 @@ def _check_config(config: Mapping[str, Any]) -> None:
     from stellar.training.config import ModelConfig
 
     own = {name: value for name, value in config.items() if name != "imported"}
+    target = own.get("target")
+    bands = target.get("bands") if isinstance(target, dict) else None
+    if isinstance(bands, dict) and all(isinstance(edge, int | float) for edge in bands.values()):
+        # the file's keys are sorted, so the order of the bands is lost in it
+        own["target"] = {**own["target"], "bands": dict(sorted(bands.items(), key=lambda one: one[1]))}
     try:
         ModelConfig.model_validate(own)
     except ValidationError as fault:

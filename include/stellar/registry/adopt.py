@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ from stellar.registry.versions import (
     target_of,
 )
 
-_REGISTRY_FIELDS = {
+_KEY = re.compile(r"[0-9a-f]{64}")
+_REGISTRY_FIELDS: dict[str, Any] = {
     "family": str, "target": str, "description": str, "seed": int, "frame_hash": str,
     "training_rows": (int, type(None)), "training_s": (int, float, type(None)), "snapshots": dict, "sources": list,
     "figures": list,
@@ -93,7 +95,7 @@ def import_model(
                    create=said is None)  # fmt: skip
         if (known := get_version(connection, new.key)) is not None:
             return Adopted(known, True)
-        reason = f"imported from {folder.name}, exported by version key {manifest['version'][:16]}"
+        reason = f"imported from {folder.name}, exported by version key {new.config['imported']['version'][:16]}"
         insert_candidate(connection, new, reason, run_id)
     registered = find_version(engine, new.key)
     assert registered is not None
@@ -114,18 +116,23 @@ def _checked(
     address = address_of(listing)
     if address != manifest.get("artifact_sha256"):
         raise IntegrityError(f"{folder / BUNDLE}: its files are not the artifact that {MANIFEST} names; get it again")
-    try:
-        bundle = Bundle.load(copy / BUNDLE)
-    except (KeyError, TypeError, ValueError) as fault:  # of a description that lacks what it must have
-        raise IntegrityError(f"{folder / BUNDLE}: cannot be read ({type(fault).__name__}: {fault})") from None
-    except (IntegrityError, InputError) as fault:
-        raise IntegrityError(str(fault).replace(str(copy), str(folder))) from None
     config = read_json(copy / BUNDLE / "config.json")
     check_config(config)
-    check_description(read_json(copy / CONFIG), bundle, str(folder / CONFIG))
-    named = {manifest.get("model"), config.get("name"), bundle.meaning.model}
+    try:
+        bundle = Bundle.load(copy / BUNDLE)
+        check_description(read_json(copy / CONFIG), bundle, str(folder / CONFIG))
+    except (IntegrityError, InputError) as fault:
+        raise IntegrityError(str(fault).replace(str(copy), str(folder))) from None
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as fault:  # a part lacks, or is another thing
+        raise IntegrityError(f"{folder / BUNDLE}: cannot be read ({type(fault).__name__}: {fault})") from None
+    said = [manifest.get("model"), config.get("name"), manifest.get("architecture")]
     key = str(manifest.get("version"))
-    if len(named) != 1 or manifest.get("architecture") != bundle.model.architecture or len(key) != 64:
+    if said != [bundle.meaning.model, bundle.meaning.model, bundle.model.architecture] or not _KEY.fullmatch(key):
         raise IntegrityError(f"{folder / MANIFEST}: model, version or architecture is not the bundle's; get it again")
     about = _registry(folder / REGISTRY, read_json(copy / REGISTRY))
     origin = {
@@ -160,7 +167,7 @@ def _checked(
 
 def _found(engine: sa.Engine, manifest: Mapping[str, Any], new: NewVersion) -> Version | None:
     """The version that is here already: imported before, or this home's own that was exported."""
-    own = find_version(engine, manifest["version"])
+    own = find_version(engine, str(manifest["version"]))
     if own is not None and own.artifact_sha256 == new.artifact_sha256:
         return own
     return find_version(engine, new.key)

@@ -1,4 +1,4 @@
-"""What an exported folder's `config.json` says of a model: inputs, outputs, units; and whether a bundle is that model."""
+"""What an exported folder's `config.json` says of a model, and whether a bundle is that model."""
 
 from __future__ import annotations
 
@@ -146,6 +146,6 @@ def check_description(config: Mapping[str, Any], bundle: Bundle, where: str) -> 
                 "further_targets", "classes", "class_column", "bands", "alpha", "outputs")  # fmt: skip
     if other := [name for name in compared if held.get(name) != said[name]]:
         raise IntegrityError(
-            f"{where}: {', '.join(other)} {'are' if len(other) > 1 else 'is'} not what the bundle beside it says; get the "
-            "folder again from where it was published"
+            f"{where}: {', '.join(other)} {'are' if len(other) > 1 else 'is'} not what the bundle beside it says; get "
+            "the folder again from where it was published"
         )

@@ -185,6 +185,7 @@ def predictions(
 
 
 def _predicted(bundle: Bundle, rows: pa.Table, key: str) -> pa.Table:
+    """Predictions of rows with `id` and `file`: `id` first, the version's key and the file last."""
     table = bundle.predict(rows).add_column(0, "id", rows["id"])
     table = table.append_column("model_version", pa.repeat(key[:16], len(table)))
     return table.append_column("file", rows["file"])

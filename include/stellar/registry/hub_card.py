@@ -17,8 +17,8 @@ from stellar.registry.bundle import Bundle
 from stellar.registry.description import task_of
 
 # Figures of the test part that the Hub shows, by the name that it knows them by; others keep ours.
-SHOWN = {"accuracy": "accuracy", "macro_f1": "f1", "mae": "mae", "rmse": "rmse", "ece": "ece", "crps": "crps",
-         "subtype_mae": "subtype_mae", "interval_coverage": "interval_coverage", "set_coverage": "set_coverage"}  # fmt: skip
+OWN_NAMES = ("accuracy", "mae", "rmse", "ece", "crps", "subtype_mae", "interval_coverage", "set_coverage")
+SHOWN = {**{name: name for name in OWN_NAMES}, "macro_f1": "f1"}
 OTHER = "other"  # licence of the Hub for one that it does not list
 PLAIN = {"features": "a table of features", "curated": "a curated table"}
 
@@ -120,9 +120,10 @@ def _use(bundle: Bundle, config: Mapping[str, Any]) -> str:
     lines = [
         "## Intended use",
         "",
-        f"To predict `{'`, `'.join([meaning.target, *meaning.further])}` of single stars from {PLAIN.get(room, 'a table')} "
-        f"as the Stellar Platform makes it (`{meaning.features}`), with calibrated uncertainties, for catalogues and "
-        "population studies. Not for decisions about single objects without a look at `is_out_of_range`, and not for "
+        f"To predict `{'`, `'.join([meaning.target, *meaning.further])}` of single stars from "
+        f"{PLAIN.get(room, 'a table')} as the Stellar Platform makes it (`{meaning.features}`), with calibrated "
+        "uncertainties, for catalogues and population studies. Not for decisions about single objects without a look "
+        "at `is_out_of_range`, and not for "
         "objects of other kinds, surveys or magnitudes than those of the examples: see Limits.",
         "",
         "## How to use",
@@ -160,8 +161,8 @@ def _files(config: Mapping[str, Any]) -> str:
         ("`config.json`", "inputs and outputs with types and units, classes, alpha"),
         ("`features.json`", "the inputs in order, with the range of the training examples"),
         ("`metrics.json`", "all figures of the test part"),
-        ("`bundle/`", "the version as the platform keeps it: model, calibration, conformal margins, ranges, card, plots, "
-         "examples with their parts and test predictions"),
+        ("`bundle/`", "the version as the platform keeps it: model, calibration, conformal margins, ranges, card, "
+         "plots, examples with their parts and test predictions"),
         ("`boosters/`", "boosters of the bundle in XGBoost's JSON, where there are any"),
         ("`registry.json`", "figures and origin for the registry of another home"),
         ("`MANIFEST.json`", "size and SHA-256 of each file, keys and versions; checked on import"),

@@ -18,7 +18,7 @@ from typing import Any
 from stellar.errors import InputError, IntegrityError
 
 MANIFEST, CONFIG, REGISTRY, ONNX, BUNDLE = "MANIFEST.json", "config.json", "registry.json", "model.onnx", "bundle"
-KIND = "stellar-model"
+KIND, DATASET_KIND = "stellar-model", "stellar-dataset"
 FORMAT = 1
 LARGEST_FILE = 1 << 30  # bytes; forests of the platform's models have some megabytes
 LARGEST_FOLDER = 4 << 30
@@ -41,6 +41,14 @@ def write_manifest(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     text = json.dumps(content, indent=1, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return content
+
+
+def holds(folder: Path, kind: str) -> bool:
+    """Whether a folder is an export of a kind, by what its manifest says."""
+    try:
+        return read_json(folder / MANIFEST).get("kind") == kind
+    except (OSError, IntegrityError):
+        return False
 
 
 def read_manifest(folder: Path, kind: str) -> dict[str, Any]:

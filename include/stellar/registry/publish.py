@@ -1,15 +1,17 @@
-"""One model version as a folder in the layout of the Hub's model repositories; the same bytes for the same version.
+"""One model version as a folder in the layout of the Hub's model repositories.
 
-README.md       model card with the Hub's metadata
-config.json     inputs, outputs, units, classes (`stellar.registry.description`)
-features.json   the inputs in order
-metrics.json    figures of the test part
-model.onnx      where the architecture has a converter (`stellar.registry.onnx_export`)
-bundle/         the version's artifact, file by file as the store holds it
-boosters/       XGBoost's UBJ files of the bundle as JSON
-registry.json   what another registry needs to know of the version
-LICENSE.md      terms of the data
-MANIFEST.json   size and SHA-256 of each of these (`stellar.registry.manifest`)
+The same version gives the same bytes:
+
+    README.md       model card with the Hub's metadata
+    config.json     inputs, outputs, units, classes (`stellar.registry.description`)
+    features.json   the inputs in order
+    metrics.json    figures of the test part
+    model.onnx      where the architecture has a converter (`stellar.registry.onnx_export`)
+    bundle/         the version's artifact, file by file as the store holds it
+    boosters/       XGBoost's UBJ files of the bundle as JSON
+    registry.json   what another registry needs to know of the version
+    LICENSE.md      terms of the data
+    MANIFEST.json   size and SHA-256 of each of these (`stellar.registry.manifest`)
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from stellar.licences import licence_text
 from stellar.registry.bundle import Bundle
 from stellar.registry.description import describe
 from stellar.registry.hub_card import OTHER, model_card
-from stellar.registry.manifest import BUNDLE, CONFIG, HUBS_OWN, KIND, MANIFEST, ONNX, REGISTRY, write_manifest
+from stellar.registry.manifest import BUNDLE, CONFIG, HUBS_OWN, KIND, ONNX, REGISTRY, holds, write_manifest
 from stellar.registry.store import list_files
 from stellar.registry.versions import MetricRow, Version
 
@@ -226,8 +228,8 @@ def _check_free(folder: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise InputError(f"{folder} is not empty; name another folder, or say --overwrite to replace an earlier export")
-    if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder} holds no export, so --overwrite does not touch it; name another folder")
+    if not holds(folder, KIND):
+        raise InputError(f"{folder} holds no export of a model, so --overwrite does not touch it; name another folder")
 
 
 def _clear(folder: Path, keep: Path) -> None:

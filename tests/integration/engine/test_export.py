@@ -6,8 +6,11 @@ from functools import partial
 import hats.io.validation
 import lsdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from integration.engine import small_steps as small
@@ -15,6 +18,7 @@ from stellar import cli
 from stellar.engine import engine
 from stellar.engine import plan as planning
 from stellar.engine.export import export
+from stellar.engine.export_huggingface import feature
 from stellar.errors import InputError, IntegrityError
 from stellar.lake.layout import layout
 from stellar.lake.read import Catalog
@@ -73,6 +77,55 @@ def test_files_without_positions_in_one_folder(stars, tmp_path):
         assert sum(pq.read_metadata(one).num_rows for one in files) == report["rows"]
 
 
+def test_a_repository_of_the_hub(stars, tmp_path):
+    """Files of one split, and a card that says their columns, sizes and terms."""
+    for dataset in ("curated.stars", "features.plain"):
+        out = tmp_path / dataset
+        report = export(stars, dataset, out, form="huggingface")
+        assert {one.name for one in out.iterdir()} == {"README.md", "LICENSE.md", "MANIFEST.json", "data"}
+        files = sorted((out / "data").iterdir())
+        assert [one.name for one in files] == [f"train-{k:05d}-of-{len(files):05d}.parquet" for k in range(len(files))]
+        _, head, body = (out / "README.md").read_text().split("---\n", 2)
+        about = yaml.safe_load(head)
+        (split,) = about["dataset_info"]["splits"]
+        table = ds.dataset(files).to_table()
+        assert split["num_examples"] == report["rows"] == len(table) and about["size_categories"] == ["1K<n<10K"]
+        assert about["dataset_info"]["download_size"] == sum(one.stat().st_size for one in files) == report["bytes"]
+        names = {one["name"]: one["dtype"] for one in about["dataset_info"]["features"]}
+        assert list(names) == table.column_names and names["id"] == "int64"
+        (data,) = about["configs"][0]["data_files"]
+        assert sorted(out.glob(data["path"])) == files
+        assert about["license_link"] == "LICENSE.md" and "no terms are on record" in body
+        assert "test/stars" in (out / "LICENSE.md").read_text()
+        manifest = json.loads((out / "MANIFEST.json").read_text())
+        assert manifest["snapshot"] == report["snapshot"] and len(manifest["files"]) == len(files) + 2
+    wanted = np.sort(Catalog(folder(stars, "curated.stars")).read_all(["id"])["id"].to_numpy())
+    found = ds.dataset(tmp_path / "curated.stars" / "data").to_table(columns=["id"])["id"].to_numpy()
+    assert np.array_equal(np.sort(found), wanted)
+    (out / ".gitattributes").write_text("x")
+    export(stars, "curated.stars", out, form="huggingface", overwrite=True)
+    assert (out / ".gitattributes").is_file()
+    (out / "MANIFEST.json").write_text('{"kind": "stellar-model"}')
+    with pytest.raises(InputError, match="holds no export"):
+        export(stars, "curated.stars", out, form="huggingface", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (pa.bool_(), {"dtype": "bool"}),
+        (pa.float32(), {"dtype": "float32"}),
+        (pa.timestamp("us", "UTC"), {"dtype": "timestamp[us, tz=UTC]"}),
+        (pa.list_(pa.string()), {"sequence": "string"}),
+        (pa.list_(pa.list_(pa.float64())), {"sequence": {"sequence": "float64"}}),
+        (pa.list_(pa.int8(), 3), {"sequence": "int8", "length": 3}),
+        (pa.struct([("a", pa.int16())]), {"struct": [{"name": "a", "dtype": "int16"}]}),
+    ],
+)
+def test_types_as_the_hub_names_them(kind, said):
+    assert feature(pa.field("x", kind)) == {"name": "x", **said}
+
+
 def test_what_is_in_the_way_is_not_touched(stars, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
@@ -93,7 +146,7 @@ def test_what_is_in_the_way_is_not_touched(stars, tmp_path):
         export(stars, "curated.stars", out / "collection.properties")
     with pytest.raises(InputError, match="no such dataset"):
         export(stars, "own.nothing", tmp_path / "other")
-    with pytest.raises(InputError, match="hats, parquet"):
+    with pytest.raises(InputError, match="hats, parquet, huggingface"):
         export(stars, "curated.stars", tmp_path / "other", form="fits")
 
 

@@ -211,3 +211,12 @@ def test_failing_rows_are_shown(ledger, stellar):
     shown = stellar("gates").output
     assert "FAILED  curated.gaia" in shown
     assert '{"ra": -1.0, "source_id": 9}' in shown
+
+
+def test_sources_of_a_version_are_its_surveys_counted(flow):
+    one = {"survey": "gaia", "release": "dr3", "dataset": "raw.gaia", "batches": 2, "rows": 2, "simulated": False}
+    assert lineage.sources_of(flow, FEATURES) == [one]
+    assert lineage.sources_of(flow, "9" * 64) == []
+    with flow.begin() as connection:
+        connection.execute(sa.text("UPDATE ingest.batch SET service = 'http://127.0.0.1:9/tap' WHERE unit = 'u1'"))
+    assert lineage.sources_of(flow, RAW) == [one | {"simulated": True}]

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,14 +29,47 @@ def run(*command, **kwargs):
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, **kwargs)
 
 
+IMAGES = ("Dockerfile", "Dockerfile.predict")
+
+
 @pytest.fixture(scope="module")
 def compose(root):
     return yaml.safe_load((root / "docker-compose.yaml").read_text())
 
 
-def test_the_dockerfile_has_no_findings(root):
-    done = run(BIN / "hadolint", root / "Dockerfile")
+@pytest.mark.parametrize("name", IMAGES)
+def test_the_dockerfile_has_no_findings(root, name):
+    done = run(BIN / "hadolint", root / name)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_the_image_runs_as_nobody_in_particular_and_holds_no_secret(root, name):
+    lines = (root / name).read_text().splitlines()
+    assert [line for line in lines if line.startswith("USER ")] == ["USER 10001"]
+    assert lines.index("USER 10001") > max(k for k, line in enumerate(lines) if line.startswith(("COPY", "RUN")))
+    assert not re.search(r"(?i)password|secret|token|api_key", "\n".join(lines))
+
+
+def locked(file):
+    """Name -> versions, and the hashes of each."""
+    found, name = {}, None
+    for line in file.read_text().splitlines():
+        if entry := re.match(r"([a-z0-9._-]+)(?:\[[^]]*\])?==(\S+)", line):
+            name = entry.groups()
+            found[name] = set()
+        elif entry := re.search(r"--hash=(\S+)", line):
+            found[name].add(entry[1])
+    return found
+
+
+def test_predictions_need_a_few_of_the_platform_s_packages(root):
+    """In the same versions: a model says the same wherever it is asked."""
+    few, all_ = locked(root / "requirements-predict.txt"), locked(root / "requirements.txt")
+    assert {"numpy", "pyarrow", "scikit-learn", "typer", "xgboost-cpu"} <= {name for name, _ in few}
+    assert len(few) < 30 and not {name for name, _ in few} & {"sqlalchemy", "duckdb", "apache-airflow", "keras"}
+    for package, hashes in few.items():
+        assert hashes and hashes == all_[package], package
 
 
 def test_the_compose_file_is_one(root):
@@ -54,11 +88,12 @@ def test_the_services_are_the_platform_s_parts(compose):
         assert "password:" not in text and "secret:" not in text, f"{name} has a secret in its environment"
 
 
-def test_what_the_image_copies_is_there_and_not_ignored(root):
+@pytest.mark.parametrize("image", IMAGES)
+def test_what_the_image_copies_is_there_and_not_ignored(root, image):
     allowed = {line[1:] for line in (root / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = [
         part
-        for line in (root / "Dockerfile").read_text().splitlines()
+        for line in (root / image).read_text().splitlines()
         if line.startswith("COPY")
         for part in line.split()[1:-1]
     ]
