@@ -92,7 +92,9 @@ def import_source(ctx: Context, config: ModelConfig) -> dict[str, Any] | None:
         said = re.sub(r"--(id|ra|dec)\b", r"`\1`", str(fault))
         # what a message complains of comes before the list of what there is
         complaint = said.partition(" has ")[0]
-        named = [role for role in ("id", "ra", "dec") if re.search(rf"\b{re.escape(getattr(source, role))}\b", complaint)]
+        named = [
+            role for role in ("id", "ra", "dec") if re.search(rf"\b{re.escape(getattr(source, role))}\b", complaint)
+        ]
         raise config.fault(said, "source", named[0] if len(named) == 1 else "file") from None
 
 
