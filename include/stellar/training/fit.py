@@ -16,7 +16,7 @@ from stellar.evaluation.conformal import ConformalIntervals, ConformalSets
 from stellar.evaluation.splits import grouped_split, hashed_folds, star_groups, stratified_folds
 from stellar.models.base import Model, create
 from stellar.models.preparation import Preparation
-from stellar.registry.bundle import Answers, Bundle, InputRanges, Meaning
+from stellar.registry.bundle import Answers, Bundle, Meaning
 from stellar.sky.healpix import spatial_index
 from stellar.training.answers import joined
 from stellar.training.config import Baseline, ModelConfig
