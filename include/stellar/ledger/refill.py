@@ -18,7 +18,7 @@ from stellar.errors import LedgerError
 from stellar.ledger.migrate import Migration
 
 #: The ledger's schemas; dropping them drops the ledger.
-SCHEMAS = ("lake", "ingest", "quality", "registry", "lineage", "ledger")
+SCHEMAS = ("lake", "ingest", "quality", "registry", "lineage", "ledger", "optuna")
 _LIVES = ("lake.snapshot", "registry.version")
 _NUMBERED = ("lake.promotion", "quality.gate", "registry.promotion")
 

@@ -6,7 +6,7 @@ needed to bring a forest back. Missing values follow the side that the tree lear
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -70,6 +70,12 @@ class Nodes:
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Mean share of each class in the leaves that each row ends in, float64[n, k]."""
         found = np.empty((len(X), self.share.shape[1]))
+        for part, leaves in self.walks(X):
+            found[part] = self.share[leaves].mean(axis=1, dtype=np.float64)
+        return found
+
+    def walks(self, X: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Runs of rows, and the leaf of each tree, int32[rows, trees], that each row ends in."""
         step = max(1, CHUNK // len(self.roots))
         for begin in range(0, len(X), step):
             rows = X[begin : begin + step]
@@ -79,8 +85,32 @@ class Nodes:
                 value = rows[row, self.feature[at]]
                 goes_left = np.where(np.isnan(value), self.missing_left[at], value <= self.threshold[at])
                 at = np.where(inner, np.where(goes_left, self.left[at], self.right[at]), at)
-            found[begin : begin + step] = self.share[self.leaf[at]].mean(axis=1, dtype=np.float64)
-        return found
+            yield slice(begin, begin + len(rows)), self.leaf[at]
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write the arrays into `folder`; return the state that `read` needs beside them."""
+        columns = {name: getattr(self, name) for name in NODE_COLUMNS}
+        pq.write_table(pa.table(columns), folder / NODES_FILE, compression="zstd")
+        shares = {f"share_{k}": self.share[:, k] for k in range(self.share.shape[1])}
+        pq.write_table(pa.table(shares), folder / LEAVES_FILE, compression="zstd")
+        return {"roots": self.roots.tolist()}
+
+    @classmethod
+    def read(cls, folder: Path, state: Mapping[str, Any]) -> Nodes:
+        """The inverse of `write`.
+
+        Raises
+        ------
+        IntegrityError
+            When a file is damaged.
+        """
+        try:
+            nodes, leaves = (pq.read_table(folder / name, memory_map=False) for name in (NODES_FILE, LEAVES_FILE))
+            columns = {name: nodes[name].to_numpy() for name in NODE_COLUMNS}
+        except (OSError, KeyError, pa.ArrowException) as error:
+            raise IntegrityError(f"{folder / NODES_FILE}: not readable ({error}); train the model again") from error
+        share = np.column_stack([column.to_numpy() for column in leaves.columns])
+        return cls(np.array(state["roots"], dtype=np.int32), **columns, share=share)
 
 
 class ForestClassifier(Model):
@@ -151,18 +181,7 @@ class ForestClassifier(Model):
     def _write(self, folder: Path) -> dict[str, Any]:
         if self._nodes is None:
             raise InputError(f"{self.architecture}: cannot save, it is not fitted yet")
-        nodes = self._nodes
-        columns = {name: getattr(nodes, name) for name in NODE_COLUMNS}
-        pq.write_table(pa.table(columns), folder / NODES_FILE, compression="zstd")
-        shares = {f"share_{k}": nodes.share[:, k] for k in range(nodes.share.shape[1])}
-        pq.write_table(pa.table(shares), folder / LEAVES_FILE, compression="zstd")
-        return {"roots": nodes.roots.tolist()}
+        return self._nodes.write(folder)
 
     def _read(self, folder: Path, state: Mapping[str, Any]) -> None:
-        try:
-            nodes, leaves = (pq.read_table(folder / name, memory_map=False) for name in (NODES_FILE, LEAVES_FILE))
-            columns = {name: nodes[name].to_numpy() for name in NODE_COLUMNS}
-        except (OSError, KeyError, pa.ArrowException) as error:
-            raise IntegrityError(f"{folder / NODES_FILE}: not readable ({error}); train the model again") from error
-        share = np.column_stack([column.to_numpy() for column in leaves.columns])
-        self._nodes = Nodes(np.array(state["roots"], dtype=np.int32), **columns, share=share)
+        self._nodes = Nodes.read(folder, state)

@@ -49,6 +49,7 @@ def write_card(folder: Path, subject: Subject) -> None:
         _data(subject),
         _examples(subject),
         _preparation(subject),
+        _search(subject),
         _metrics(subject),
         _baselines(subject),
         _per_class(subject),
@@ -80,7 +81,7 @@ def _head(subject: Subject) -> str:
         ("version", f"`{subject.key[:16]}`"),
         ("predicts", f"{', '.join(f'`{target.name}`' for target in config.targets)} from `{config.features}`"),
         ("architecture", f"`{config.architecture}`"),
-        ("parameters", ", ".join(f"{key} {value}" for key, value in sorted(config.params.items())) or "defaults"),
+        ("parameters", ", ".join(f"{key} {value}" for key, value in sorted(model.params.items())) or "defaults"),
         ("inputs", ", ".join(f"`{name}`" for name in config.columns)),
         ("calibration", config.calibration),
         (
@@ -189,6 +190,19 @@ def _preparation(subject: Subject) -> str:
             table(("", "mean", "median", "scatter", "rms"), rows),
         ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _search(subject: Subject) -> str:
+    """The trials that chose hyper-parameters."""
+    chosen = subject.fitted.chosen
+    if chosen is None:
+        return ""
+    names = list(chosen.params)
+    said = ", ".join(f"{name} {_cell(value)}" for name, value in chosen.params.items())
+    rows = [(one.number, *(one.params[name] for name in names), one.value) for one in chosen.trials]
+    where = "folds of the examples to learn from" if subject.config.split.folds else "the validation part"
+    intro = f"Chosen of {len(rows)} trials by {chosen.metric} on {where}: {said}. No test example had a part in it."
+    return "\n".join(["## Search", "", intro, "", table(("trial", *names, chosen.metric), rows)])
 
 
 def _metrics(subject: Subject) -> str:

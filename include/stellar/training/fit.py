@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,15 +14,17 @@ from stellar.errors import InputError
 from stellar.evaluation.calibration import Calibrator, QuantileCalibrator, fit_calibrator
 from stellar.evaluation.conformal import ConformalIntervals, ConformalSets
 from stellar.evaluation.splits import grouped_split, hashed_folds, star_groups, stratified_folds
-from stellar.expressions import row_values
-from stellar.models.base import Labels, Model, Quantiles, create
+from stellar.models.base import Model, Quantiles, create
 from stellar.models.preparation import Preparation
 from stellar.registry.bundle import Answers, Bundle, Meaning
-from stellar.registry.ranges import InputRanges, Novelty
+from stellar.registry.ranges import Novelty
 from stellar.sky.healpix import spatial_index
 from stellar.training.answers import joined
-from stellar.training.config import Baseline, ModelConfig, Target
+from stellar.training.config import Baseline, ModelConfig
+from stellar.training.examples import example_weights, labels, prepared
 from stellar.training.frame import NotTrainableError, numbers, true_classes
+from stellar.training.judge import score
+from stellar.training.trials import Chosen, TrialStore
 
 FEWEST_CALIBRATION_ROWS = 20
 STRATA_OF_A_QUANTITY = 10  # deciles of the target, dealt evenly to the folds
@@ -48,6 +51,8 @@ class Fitted:
     bundle: Bundle
     parts: np.ndarray
     tested: tuple[Tested, ...]
+    chosen: Chosen | None = None
+    """What a search found for the bundle that is kept."""
 
     @property
     def test_rows(self) -> np.ndarray:
@@ -75,13 +80,14 @@ def new_model(config: ModelConfig, baseline: Baseline | None = None, preparation
 
 @dataclass(frozen=True)
 class How:
-    """What is fitted beside the data: seed, the baseline in the place of the config's own model, and where a long
-    training keeps its state.
+    """What is fitted beside the data: seed, the baseline in the place of the config's own model, where a long training
+    keeps its state, and where a search keeps its trials.
     """
 
     seed: int
     baseline: Baseline | None = None
     checkpoints: Path | None = None
+    trials: TrialStore = field(default_factory=TrialStore)
 
 
 def fit(
@@ -90,6 +96,7 @@ def fit(
     seed: int,
     baseline: Baseline | None = None,
     checkpoints: Path | None = None,
+    trials: TrialStore | None = None,
 ) -> Fitted:
     """Fit, calibrate and wrap a model; the same table, config and seed give the same bundle.
 
@@ -99,45 +106,94 @@ def fit(
         Fit this one in the place of the config's own architecture, on the same parts.
     checkpoints
         Folder in which a long training keeps its state; one that was killed goes on from there.
+    trials
+        Where a search keeps its trials; in memory where not given.
 
     Raises
     ------
     NotTrainableError
         As `split`.
     """
-    how = How(seed, baseline, checkpoints)
+    how = How(seed, baseline, checkpoints, trials or TrialStore())
     parts = split(config, table, seed)
     if config.split.folds:
         return _fit_folds(config, table, parts, how)
     train = parts == "train"
+    config, chosen = _searched(config, table, train, parts == "validation", how, "all")
     bundle = _fitted(config, table, train, parts == "validation", how)
     calibration = table.filter(pa.array(parts == "calibration"))
     calibrate(config, bundle, bundle.answers(calibration), calibration)
-    return Fitted(bundle, parts, (Tested(bundle, np.flatnonzero(parts == "test"), train),))
+    return Fitted(bundle, parts, (Tested(bundle, np.flatnonzero(parts == "test"), train),), chosen)
 
 
 def _fit_folds(config: ModelConfig, table: pa.Table, parts: np.ndarray, how: How) -> Fitted:
     """A bundle that learned from every example, and one per fold for the figures.
 
     Where another survey's examples are the test, the folds only calibrate: then they are of the examples to learn from.
+    A search is made anew for each fold, without the fold's examples, so that no figure is of examples that chose.
     """
     folds = sorted({part for part in parts if part.startswith("fold")})
     bundles = []
     for fold in folds:
         learnt = (parts != fold) & (parts != "test")
-        bundles.append(Tested(_fitted(config, table, learnt, None, how), np.flatnonzero(parts == fold), learnt))
+        own, _ = _searched(config, table, learnt, None, how, f"without {fold}")
+        bundles.append(Tested(_fitted(own, table, learnt, None, how), np.flatnonzero(parts == fold), learnt))
     answers = [one.bundle.answers(table.take(one.rows)) for one in bundles]
     for number, one in enumerate(bundles):
         others = [k for k in range(len(bundles)) if k != number]
         rows = np.concatenate([bundles[k].rows for k in others])
         calibrate(config, one.bundle, joined([answers[k] for k in others], one.bundle.classes), table.take(rows))
     everything = parts != "test"
+    config, chosen = _searched(config, table, everything, None, how, "all")
     kept = _fitted(config, table, everything, None, how)
     rows = np.concatenate([one.rows for one in bundles])
     calibrate(config, kept, joined(answers, kept.classes), table.take(rows))
     test = np.flatnonzero(parts == "test")
     outside = (Tested(kept, test, everything),) if len(test) else ()
-    return Fitted(kept, parts, (*bundles, *outside) if _has_own(config, table) else outside)
+    return Fitted(kept, parts, (*bundles, *outside) if _has_own(config, table) else outside, chosen)
+
+
+def _searched(
+    config: ModelConfig, table: pa.Table, learnt: np.ndarray, validation: np.ndarray | None, how: How, label: str
+) -> tuple[ModelConfig, Chosen | None]:
+    """The config with the hyper-parameters that its search chose, from these examples alone.
+
+    A candidate is judged on the validation part or, where there is none, on folds of the examples to learn from.
+    """
+    about = config.search
+    if about is None or how.baseline is not None:
+        return config, None
+    rounds = _rounds(config, table, learnt, validation, how.seed)
+
+    def judge(params: dict[str, Any]) -> float:
+        candidate = config.model_copy(update={"params": {**config.params, **params}})
+        found, told = [], []
+        for train, judged in rounds:
+            bundle = _fitted(candidate, table, train, validation, replace(how, checkpoints=None))
+            told.append(table.filter(pa.array(judged)))
+            found.append(bundle.answers(told[-1]))
+        return score(candidate, bundle, joined(found), pa.concat_tables(told), about.metric)
+
+    chosen = how.trials.search(about, label, judge)
+    return config.model_copy(update={"params": {**config.params, **chosen.params}}), chosen
+
+
+def _rounds(
+    config: ModelConfig, table: pa.Table, learnt: np.ndarray, validation: np.ndarray | None, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows to learn from and to judge on, bool[n] each, of one candidate."""
+    if validation is not None:
+        return [(learnt, validation)]
+    assert config.search is not None
+    rows = np.flatnonzero(learnt)
+    part = table.take(rows)
+    number = stratified_folds(_groups(config, part), _strata(config, part), config.search.folds, seed)
+    found = []
+    for fold in range(config.search.folds):
+        judged = np.zeros(len(learnt), dtype=bool)
+        judged[rows[number == fold]] = True
+        found.append((learnt & ~judged, judged))
+    return found
 
 
 def _has_own(config: ModelConfig, table: pa.Table) -> bool:
@@ -148,7 +204,7 @@ def _has_own(config: ModelConfig, table: pa.Table) -> bool:
 def _fitted(config: ModelConfig, table: pa.Table, train: np.ndarray, validation: np.ndarray | None, how: How) -> Bundle:
     told = np.any([table[target.truth].is_valid().to_numpy() for target in config.targets], axis=0)
     raw = table.filter(pa.array(train & told))
-    preparation, examples, ranges = _prepared(config, raw, how.seed)
+    preparation, examples, ranges = prepared(config, raw, how.seed)
     model = new_model(config, how.baseline, preparation)
     model.checkpoints = how.checkpoints
     held = None
@@ -161,53 +217,6 @@ def _fitted(config: ModelConfig, table: pa.Table, train: np.ndarray, validation:
     return Bundle(_meaning(config), model, ranges, novelty=novelty, preparation=preparation)
 
 
-def _prepared(config: ModelConfig, raw: pa.Table, seed: int) -> tuple[Preparation, pa.Table, InputRanges]:
-    """What the training rows teach the preparation, the rows as the model sees them, and what their inputs looked like.
-
-    What fills missing values is no input that was seen, so the ranges are of the rows before.
-    """
-    try:
-        preparation = config.preparation.fit(raw, seed)
-    except InputError as fault:
-        raise NotTrainableError(f"{config.name}: cannot train: {fault}") from None
-    ranges = InputRanges.of(preparation.with_derived(raw), [*config.columns, *config.watch])
-    return preparation, preparation.apply(raw), ranges
-
-
-def example_weights(config: ModelConfig, table: pa.Table) -> np.ndarray | None:
-    """Weight of each example, float64[n], mean 1; None where the config asks for none.
-
-    Raises
-    ------
-    InputError
-        When an expression gives a weight that is missing or negative.
-    """
-    about = config.weights
-    if about is None:
-        return None
-    if isinstance(about, str):
-        given = row_values(table, {"weight": about}, f"{config.file or config.name}: weights")["weight"]
-        weight = numbers(pa.table({"weight": given}), "weight")
-        if not (weight >= 0).all() or not weight.any():  # a NaN is not at least 0
-            wrong = int((~(weight >= 0)).sum())
-            raise config.fault(
-                f"`{about}` is missing or negative for {wrong} examples; use coalesce, greatest", "weights"
-            )
-        return weight / weight.mean()
-    from stellar.models.xgb import balanced_weights
-
-    if config.target.kind == "class":
-        codes = np.unique(np.asarray(table[config.target.name].to_pylist(), dtype=str), return_inverse=True)[1]
-    else:
-        values = _on_scale(numbers(table, config.target.truth), config.target)
-        low, high = np.nanmin(values), np.nanmax(values)
-        place = (values - low) / max(high - low, 1e-300) * about.bins
-        codes = np.where(np.isfinite(place), np.clip(np.nan_to_num(place), 0, about.bins - 1), about.bins).astype(
-            np.int64
-        )
-    return balanced_weights(codes, about.power)
-
-
 def split(config: ModelConfig, table: pa.Table, seed: int) -> np.ndarray:
     """Part of each example, str[n]; whole stars and whole sky cells go to one part.
 
@@ -216,10 +225,7 @@ def split(config: ModelConfig, table: pa.Table, seed: int) -> np.ndarray:
     NotTrainableError
         If stars or sky cells are too few for the parts, or the calibration part is too small.
     """
-    groups = np.asarray(table["object_id"].to_pylist(), dtype=str)
-    if config.is_split_by_cell:
-        index = spatial_index(numbers(table, "ra"), numbers(table, "dec"))
-        groups = star_groups(groups, index, int(config.split.order or 0))
+    groups = _groups(config, table)
     try:
         if config.split.folds:
             return _folds(config, table, groups, seed)
@@ -234,6 +240,15 @@ def split(config: ModelConfig, table: pa.Table, seed: int) -> np.ndarray:
             f"{FEWEST_CALIBRATION_ROWS}; more data, or a higher split.order"
         )
     return parts
+
+
+def _groups(config: ModelConfig, table: pa.Table) -> np.ndarray:
+    """What stays together: stars, or sky cells."""
+    groups = np.asarray(table["object_id"].to_pylist(), dtype=str)
+    if config.is_split_by_cell:
+        index = spatial_index(numbers(table, "ra"), numbers(table, "dec"))
+        groups = star_groups(groups, index, int(config.split.order or 0))
+    return groups
 
 
 def _folds(config: ModelConfig, table: pa.Table, groups: np.ndarray, seed: int) -> np.ndarray:
@@ -277,26 +292,6 @@ def _strata(config: ModelConfig, table: pa.Table) -> np.ndarray:
     rest = values[known & ~hot]
     edges = np.quantile(rest, np.linspace(0, 1, bins + 1)[1:-1]) if len(rest) else np.zeros(0)
     return np.select([hot, known], [bins, np.searchsorted(edges, values)], -1)
-
-
-def labels(config: ModelConfig, table: pa.Table) -> Labels:
-    """Truth as a model takes it, on the scale that it learns on: an array of one target, a mapping of several."""
-    found = {
-        target.name: _on_scale(numbers(table, target.truth), target)
-        if target.kind == "quantity"
-        else np.asarray(table[target.name].to_pylist(), dtype=object)
-        for target in config.targets
-    }
-    return found if config.further_targets else found[config.target.name]
-
-
-def _on_scale(values: np.ndarray, target: Target) -> np.ndarray:
-    if target.transform != "log10":
-        return values
-    with np.errstate(invalid="ignore"):
-        if (values <= 0).any():
-            raise InputError(f"target.transform: {target.name} has values that are not positive; filter them out")
-    return np.log10(values)
 
 
 def _meaning(config: ModelConfig) -> Meaning:

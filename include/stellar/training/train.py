@@ -36,6 +36,7 @@ from stellar.training.evaluate import evaluate
 from stellar.training.figures import Evaluation
 from stellar.training.fit import Fitted, fit, new_model, split
 from stellar.training.frame import Frame, NotTrainableError, build_frame
+from stellar.training.trials import TrialStore
 
 CODE_VERSION = "5"  # raise it whenever training, a model or an evaluation may give another result
 
@@ -93,7 +94,8 @@ def train(
         if (known := find_version(ctx.engine, key)) is not None:
             return _found(ctx, known, frame)
         started = time.monotonic()
-        fitted = fit(config, frame.table, seed, checkpoints=ctx.settings.cache / "training" / CODE_VERSION)
+        kept = ctx.settings.cache / "training" / CODE_VERSION
+        fitted = fit(config, frame.table, seed, checkpoints=kept, trials=TrialStore(ctx, key))
     except NotTrainableError as fault:
         return TrainingResult(config.name, "not_trainable", reasons=(str(fault),))
     evaluation = evaluate(config, fitted, frame.table, seed)
@@ -128,7 +130,8 @@ def is_trained(ctx: Context, model: str | Path | ModelConfig) -> bool:
 
 def version_key(config: ModelConfig, frame: Frame, seed: int) -> str:
     """Identity of the version that this frame, config and seed give with this code and these libraries."""
-    libraries = sorted({"numpy", "scikit-learn", *new_model(config).libraries})
+    searching = {"optuna"} if config.search else set()
+    libraries = sorted({"numpy", "scikit-learn", *searching, *new_model(config).libraries})
     return digest(
         {
             "model": config.name,
@@ -178,6 +181,8 @@ def _store(ctx: Context, config: ModelConfig, key: str, seed: int, frame: Frame,
         if frame.corrections:
             _write_json(folder / "correction.json", {name: one.to_dict() for name, one in frame.corrections.items()})
         _write_json(folder / "metrics.json", {"figures": _plain(evaluation.figures), "details": evaluation.details})
+        if fitted.chosen:
+            _write_json(folder / "search.json", fitted.chosen.to_dict())
         provenance = _provenance(ctx, frame)
         write_card(folder, Subject(config, key, seed, frame, fitted, evaluation, provenance))
         files = {name: digest for name, digest, _ in list_files(folder)}
@@ -207,6 +212,8 @@ def _told(config: ModelConfig, frame: Frame, fitted: Fitted) -> dict[str, Any]:
     found: dict[str, Any] = {"reads": list(fitted.bundle.reads)}
     if frame.corrections:
         found["corrections"] = {name: one.to_dict() for name, one in frame.corrections.items()}
+    if fitted.chosen:
+        found["chosen"] = fitted.chosen.to_dict()
     return {**config.model_dump(mode="json"), **found}
 
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stellar.errors import InputError
-from stellar.evaluation.splits import grouped_split, star_groups
+from stellar.evaluation.splits import grouped_split, hashed_folds, star_groups
 
 FRACTIONS = {"train": 0.6, "validation": 0.1, "calibration": 0.15, "test": 0.15}
 
@@ -66,3 +66,34 @@ def test_refusals():
         grouped_split([1, 1, 1], FRACTIONS, 0)
     with pytest.raises(InputError, match="order 30"):
         star_groups(["a"], np.array([1]), 30)
+
+
+@given(st.integers(0, 2**31), st.lists(st.integers(0, 10**9), min_size=150, max_size=250, unique=True))
+@settings(max_examples=20, deadline=None)
+def test_a_stars_part_and_fold_by_hash_do_not_depend_on_other_stars(seed, stars):
+    stars = np.array(stars).astype(str)
+    parts, folds = grouped_split(stars, {"train": 0.5, "test": 0.5}, seed), hashed_folds(stars, 3, seed)
+    some = np.random.default_rng(seed).permutation(len(stars))[:100]
+    try:
+        assert (grouped_split(stars[some], {"train": 0.5, "test": 0.5}, seed) == parts[some]).all()
+        assert (hashed_folds(stars[some], 3, seed) == folds[some]).all()
+    except InputError as fault:
+        assert "got no" in str(fault) or "got none" in str(fault)
+
+
+def test_single_stars_are_dealt_evenly_by_stratum():
+    rng = np.random.default_rng(1)
+    stars = np.arange(5000).astype(str)
+    strata = np.where(rng.random(5000) < 0.01, "hot", "cool")
+    parts = grouped_split(stars, FRACTIONS, 4, strata=strata)
+    for name, share in FRACTIONS.items():
+        for stratum in ("hot", "cool"):
+            members = strata == stratum
+            assert abs((parts[members] == name).sum() - share * members.sum()) <= 1.01
+    again = rng.permutation(5000)
+    assert (grouped_split(stars[again], FRACTIONS, 4, strata=strata[again]) == parts[again]).all()
+
+
+def test_folds_by_hash_need_enough_stars():
+    with pytest.raises(InputError, match="fewer folds"):
+        hashed_folds(np.array(["a", "a"]), 3, 0)
