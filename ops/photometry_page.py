@@ -44,6 +44,10 @@ value a band, with reddening and parallax corrected beside the values as publish
 - **g_abs_mag** is as it always was: the parallax as published, no extinction. **g_abs_mag_corrected** has the
   corrected parallax, **g_abs_mag_0** also the dereddened G. All three only where the parallax is above three times
   its error.
+
+A value that a survey marks as missing (-999, -9999, 99, and 0 where it is none) is null in the lake.
+`stellar export DATASET DIR --format csv --missing -999` (or `fits`, `votable`, `parquet`) writes such a marker again, for
+programs that want one.
 """
 
 
