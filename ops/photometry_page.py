@@ -46,8 +46,8 @@ value a band, with reddening and parallax corrected beside the values as publish
   its error.
 
 A value that a survey marks as missing (-999, -9999, 99, and 0 where it is none) is null in the lake.
-`stellar export DATASET DIR --format csv --missing -999` (or `fits`, `votable`, `parquet`) writes such a marker again, for
-programs that want one.
+`stellar export DATASET DIR --format csv --missing -999` (or `fits`, `votable`, `parquet`) writes such a marker again,
+for programs that want one.
 """
 
 

@@ -13,7 +13,7 @@ EBV_RELATIVE_ERROR = 0.16
 BP, RP = "GAIA/GAIA3.Gbp", "GAIA/GAIA3.Grp"
 # A change of colour changes the reddening by 0.2 E(B-V) of it, so that up to E(B-V) = 2 these iterations are enough.
 _ITERATIONS = 20
-_CONVERGED_MAG = 1e-3
+_SETTLED_MAG, _CONVERGED_MAG = 1e-6, 1e-3
 
 
 def gaia_coefficient(name: str, colour: npt.ArrayLike, a0: npt.ArrayLike) -> Floats:
@@ -62,6 +62,8 @@ def intrinsic_colour(bp_rp: npt.ArrayLike, ebv: npt.ArrayLike) -> Floats:
     for _ in range(_ITERATIONS):
         before = colour
         colour = observed - reddening * (per_ebv(BP, colour, reddening) - per_ebv(RP, colour, reddening))
+        if not (np.abs(colour - before) > _SETTLED_MAG).any():
+            break
     return np.where(np.abs(colour - before) < _CONVERGED_MAG, colour, np.nan)
 
 

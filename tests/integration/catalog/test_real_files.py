@@ -16,6 +16,7 @@ from stellar.catalog.curate import curate
 from stellar.catalog.objects import objects_step
 from stellar.catalog.photometry import photometry_step
 from stellar.engine.step import Partition, Step, StepResult
+from stellar.features.sed import sed_step
 from stellar.profile import Profile, load_curated, load_profile
 from stellar.settings import load_settings
 from stellar.sky.separation import separation_arcsec
@@ -210,3 +211,19 @@ def test_gaias_magnitudes_are_gaias_fluxes(raw: dict, measured: StepResult) -> N
     ratio = mine["flux_jy"].to_numpy() / np.array([electrons[i] for i in mine["survey_id"].to_pylist()])
     # 3631 Jy at the AB zero point 25.8010
     assert np.allclose(ratio, 3631 * 10 ** (-0.4 * 25.8010), rtol=2e-4)
+
+
+def test_files_without_wavenumbers_have_their_parallaxes_corrected_by_the_quasars(
+    curated: dict, matched: dict, profile: Profile
+) -> None:
+    result = _run(sed_step(profile), curated, objects=matched["objects"].table)
+    assert result.accounting.gap == 0
+    table = result.table.filter(pc.is_valid(result.table["parallax_mas"]))
+    assert len(table) > 900 and set(table["parallax_zero_point_source"].to_pylist()) == {"global"}
+    difference = pc.subtract(table["parallax_corrected_mas"], table["parallax_mas"]).to_numpy()
+    assert np.allclose(difference, 0.017)
+    # no file tells of dust, so that nothing is dereddened
+    assert result.table["ebv"].null_count == result.table["bp_rp_0"].null_count == len(result.table)
+    # brighter than where detectors saturate, by the magnitude that stands in the same row
+    bright = pc.less(result.table["sdss_g_mag"], 14.0)
+    assert pc.all(result.table["is_saturated"].filter(pc.fill_null(bright, False))).as_py()
