@@ -54,6 +54,7 @@ lint: install-dev  ## style, types of configuration files, generated pages
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yaml
 	@$(VENV)/bin/python ops/dags_page.py --check
 	@$(VENV)/bin/python ops/lightcurves_page.py --check
+	@$(VENV)/bin/python ops/photometry_page.py --check
 
 lock: install  ## resolve pyproject.toml into the lock files anew
 	@ops/lock.sh

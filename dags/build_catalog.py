@@ -2,8 +2,9 @@
 ### Build the catalogue
 
 Curates each survey's rows, cross-matches the surveys with epochs respected, and unifies them into
-`curated.objects`: one row per source. Fires when any raw dataset changed, waits for syncs under way so that one run
-takes all they brought, and ends skipped when nothing is due. A survey never synced is empty.
+`curated.objects`: one row per source; `curated.photometry` has their magnitudes and fluxes. Fires when any raw dataset
+changed, waits for syncs under way so that one run takes all they brought, and ends skipped when nothing is due. A
+survey never synced is empty.
 
 **By hand**: after a step's version or a config of `config/catalog/` changed; `dry_run` prints what would be built.
 
@@ -30,7 +31,7 @@ from common.tasks import sentence
     **DAG_DEFAULTS,
 )
 def build_catalog() -> None:
-    sentence(["curate", "match", "associate", "objects"], outlets=curated(), upstream=SYNC_DAGS)
+    sentence(["curate", "match", "associate", "objects", "photometry"], outlets=curated(), upstream=SYNC_DAGS)
 
 
 build_catalog()

@@ -88,7 +88,7 @@ def all_raw() -> list[Asset]:
 
 def curated() -> list[Asset]:
     """Assets that `build_catalog` makes."""
-    return assets("curated", *profile()["curated"], "crossmatch", "associations", "objects")
+    return assets("curated", *profile()["curated"], "crossmatch", "associations", "objects", "photometry")
 
 
 def features() -> list[Asset]:

@@ -19,6 +19,7 @@ def test_one_command_brings_survey_data_to_promoted_scores(undisturbed, expected
         "raw.tess_lightcurves",
         "raw.labels",
         "curated.objects",
+        "curated.photometry",
         "features.sed",
     ):
         assert datasets[name][0] > 0, name

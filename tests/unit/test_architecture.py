@@ -22,6 +22,7 @@ FLOORS = {
     "sky": 1,
     "models": 1,
     "evaluation": 1,
+    "photometry": 1,
     "ledger": 2,
     "lake": 3,
     "surveys": 3,

@@ -7,6 +7,7 @@ from stellar.catalog.associations import associations_step
 from stellar.catalog.crossmatch import crossmatch_step
 from stellar.catalog.curate import curate_step, schema
 from stellar.catalog.objects import load_objects, objects_step
+from stellar.catalog.photometry import photometry_step
 from stellar.errors import InputError
 from stellar.features.labels import labels_step, load_labels
 from stellar.features.sed import load_sed, sed_step
@@ -25,7 +26,8 @@ def test_the_three_profiles_are_there() -> None:
 def test_a_profile_gives_its_steps(name: str) -> None:
     profile = load_profile(name)
     steps = [curate_step(c) for c in profile.configs()]
-    steps += [make(profile) for make in (crossmatch_step, associations_step, objects_step, sed_step, labels_step)]
+    makers = (crossmatch_step, associations_step, objects_step, photometry_step, sed_step, labels_step)
+    steps += [make(profile) for make in makers]
     made = [step.dataset for step in steps]
     assert len(made) == len(set(made))
     assert {"curated.crossmatch", "curated.associations", "curated.objects", "features.sed"} <= set(made)

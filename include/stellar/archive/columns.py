@@ -62,6 +62,8 @@ pmra_error f mas/yr stat.error;pos.pm;pos.eq.ra Standard error of pmra
 pmdec d mas/yr pos.pm;pos.eq.dec Proper motion in declination
 pmdec_error f mas/yr stat.error;pos.pm;pos.eq.dec Standard error of pmdec
 astrometric_params_solved h - meta.number 3 (two-parameter), 31 (five) or 95 (six)
+nu_eff_used_in_astrometry f um**-1 em.wavenumber Effective wavenumber of the source used in the astrometric solution
+pseudocolour f um**-1 em.wavenumber Astrometrically estimated pseudocolour of the source
 astrometric_excess_noise f mas stat.value Excess noise of the source
 ruwe f - stat.error Renormalised unit weight error
 visibility_periods_used h - meta.number Visibility periods used

@@ -149,8 +149,23 @@ def gaia_source(sky: Sky, in_gaia: np.ndarray, rng: np.random.Generator) -> tupl
     columns["non_single_star"] = np.where(
         binary & (rng.random(n) < 0.3), 4, np.where(disturbed & (rng.random(n) < 0.05), 1, 0)
     )
+    columns |= _wavenumbers(true, columns["astrometric_params_solved"], columns["phot_g_mean_mag"], rng)
     order = np.argsort(source_id, kind="stable")
     return {key: value[order] for key, value in columns.items()}, star[order]
+
+
+def _wavenumbers(true: Sky, solved: np.ndarray, g_mag: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The colour that the astrometry went by in 1/um: known with five parameters, solved for with six.
+
+    Of a colour as Lindegren et al. (2018), A&A 616, A2, eq. 2.
+    """
+    c = true["bp_mag"] - true["rp_mag"]
+    wavenumber = 2.0 - 1.8 / np.pi * np.arctan(0.331 + 0.572 * c - 0.014 * c**2 + 0.045 * c**3)
+    noise = 0.02 * 10.0 ** (0.2 * np.maximum(g_mag - 15.0, -2.0)) * rng.normal(size=len(c))
+    return {
+        "nu_eff_used_in_astrometry": np.where(solved == 31, wavenumber, np.nan),
+        "pseudocolour": np.where(solved == 95, wavenumber + noise, np.nan),
+    }
 
 
 def _photometry(

@@ -19,17 +19,26 @@ def command(
         str,
         typer.Option(
             "--format",
-            help="hats; parquet: files in one folder, for datasets without positions too; huggingface: these with a "
-            "card for the Hub",
+            help="hats; or parquet, csv, fits, votable: files in one folder, for datasets without positions too; "
+            "huggingface: Parquet with a card for the Hub",
         ),
     ] = "hats",
+    missing: Annotated[
+        float | None,
+        typer.Option(
+            "--missing",
+            metavar="NUMBER",
+            help="Write NUMBER, such as -999, where a numeric column has no value (not with hats)",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in DIR")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON")] = False,
 ) -> None:
-    """Copy a dataset's current snapshot out of the lake, as a plain HATS collection with margins if not said otherwise.
+    """Copy a dataset's current snapshot out of the lake: a plain HATS collection, margins included, or files.
 
     DIR/collection.properties names DIR/NAME and its margins DIR/NAME_10arcs; `lsdb.open_catalog("DIR")` opens both. The
-    files are copies, checked against the ledger's hashes.
+    files are copies, checked against the ledger's hashes. Other formats have a file per partition; a value that is
+    missing is null, empty or NaN there, as the format has it, or the NUMBER of --missing.
     """
     from stellar.cli.progress import percentage
     from stellar.engine.export import export
@@ -43,6 +52,7 @@ def command(
             folder.absolute(),
             form=form,
             overwrite=overwrite,
+            missing=missing,
             progress=percentage(quiet=as_json),
         )
     if as_json:

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from stellar.engine.context import Context
+from stellar.engine.export_tables import WRITERS, with_sentinel
 from stellar.errors import InputError, IntegrityError
 from stellar.lake.hats import (
     COLLECTION,
@@ -27,7 +30,7 @@ from stellar.ledger.lineage import sources_of
 from stellar.ledger.partitions import partitions_of
 from stellar.registry.manifest import DATASET_KIND, HUBS_OWN, holds
 
-FORMATS = ("hats", "parquet", "huggingface")
+FORMATS = ("hats", *WRITERS, "huggingface")
 _BLOCK = 1 << 20
 #: One of these in a folder says that it is an export, which --overwrite may replace.
 _OURS = (COLLECTION, PROPERTIES)
@@ -42,6 +45,7 @@ def export(
     *,
     form: str = "hats",
     overwrite: bool = False,
+    missing: float | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Copy the current snapshot of a dataset into a folder.
@@ -54,11 +58,13 @@ def export(
         Made where it is not there.
     form : str
         ``hats``: a HATS collection, ``<folder>/<subject>`` with its margins ``<folder>/<subject>_10arcs``;
-        ``parquet``: the partitions as files in one folder, for datasets without positions too;
-        ``huggingface``: the same in the layout of the Hub's dataset repositories, with a card
+        ``parquet``, ``csv``, ``fits``, ``votable``: the partitions as files in one folder, for datasets without
+        positions too; ``huggingface``: Parquet in the layout of the Hub's dataset repositories, with a card
         (`stellar.engine.export_huggingface`).
     overwrite : bool
         Whether an earlier export in the folder is replaced. Anything else in it is never touched.
+    missing : float, optional
+        Written instead of each null and NaN of numeric columns; not with ``hats``, whose files are copies.
     progress : callable, optional
         Called as (what, bytes done, bytes).
 
@@ -70,12 +76,16 @@ def export(
     Raises
     ------
     InputError
-        When the folder holds something, or the dataset has no rows on the sky to make a HATS catalogue of.
+        When the folder holds something, the dataset has no rows on the sky to make a HATS catalogue of, or a column
+        cannot be written in this format or with this sentinel.
     IntegrityError
         When a file is not what the ledger says; the folder is as it was then.
     """
     if form not in FORMATS:
         raise InputError(f"--format {form}: the formats are {', '.join(FORMATS)}")
+    if form in ("hats", "huggingface") and missing is not None:
+        others = ", ".join(WRITERS)
+        raise InputError(f"--missing: the files of a HATS collection are copies; take --format {others}")
     row = snapshots.current(ctx.engine, dataset)
     if row is None:
         raise InputError(f"{dataset}: no such dataset with a current snapshot; see `stellar datasets`")
@@ -100,7 +110,7 @@ def export(
             write_huggingface(draft, row, catalog, partitions, sources_of(ctx.engine, row.key), copier.copy)
         else:
             for one in partitions:
-                copier.copy(one, draft / one["file"].rpartition(f"{DATASET}/")[2].replace("/", "-"))
+                _write_files(draft, one, form, missing, copier)
             shutil.copyfile(catalog.common_metadata, draft / COMMON_METADATA)
         if overwrite:
             _clear(folder, keep=draft)
@@ -117,7 +127,7 @@ def export(
         "rows": row.rows,
         "partitions": len(partitions),
         "files": sum(1 for one in folder.rglob("*") if one.is_file()),
-        "bytes": copier.done,
+        "bytes": copier.written,
         "margin_arcsec": row.margin_arcsec if near else 0,
     }
 
@@ -148,7 +158,7 @@ class _Copier:
     """Copies files and holds each against the hash that the ledger has of it."""
 
     def __init__(self, root: Path, total: int, progress: Progress | None) -> None:
-        self.root, self.total, self.done = root, total, 0
+        self.root, self.total, self.done, self.written = root, total, 0, 0
         self.progress = progress or (lambda what, done, total: None)
 
     def copy(self, one: Mapping[str, Any], target: Path) -> None:
@@ -165,7 +175,23 @@ class _Copier:
         if found.hexdigest() != one["sha256"]:
             raise IntegrityError(f"{source}: is not what was committed; `stellar verify` lists what is damaged")
         self.done += one["bytes"]
+        self.written += one["bytes"]
         self.progress("copying", self.done, self.total)
+
+
+def _write_files(draft: Path, one: Mapping[str, Any], form: str, missing: float | None, copier: _Copier) -> None:
+    """One partition as a file: its copy, or that written anew in another format or with a sentinel."""
+    copy = draft / one["file"].rpartition(f"{DATASET}/")[2].replace("/", "-")
+    copier.copy(one, copy)
+    if form == "parquet" and missing is None:
+        return
+    table = pq.read_table(copy, partitioning=None)
+    copier.written -= one["bytes"]
+    copy.unlink()
+    suffix, write = WRITERS[form]
+    path = copy.with_suffix(f".{suffix}")
+    write(table if missing is None else with_sentinel(table, missing), path)
+    copier.written += path.stat().st_size
 
 
 def _write_hats(

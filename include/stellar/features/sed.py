@@ -14,18 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from stellar.checked_yaml import load_yaml
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
 from stellar.expressions import evaluate, words
+from stellar.features.sed_corrections import ASTROMETRY, MIN_PARALLAX_SNR, corrected, corrected_fields
 from stellar.lake.schema import field
+from stellar.photometry.bands import load_bands
 from stellar.profile import Profile
 from stellar.settings import CONFIG
 
-VERSION = 1
+VERSION = 2
 ORIGIN = "config/features/sed.yaml"
 # Rotation from ICRS to galactic, ESA SP-1200 (Hipparcos) vol. 1, eq. 1.5.11; third row: direction of the galactic pole.
 _POLE = np.array([-0.8676661490190047, -0.1980763734312015, +0.4559837761750669])
 _CENTRE = np.array([-0.0548755604162154, -0.8734370902348850, -0.4838350155487132])
 _EAST = np.array([+0.4941094278755837, -0.4448296299600112, +0.7469822444972189])
-# A distance from a parallax below this S/N is not worth its name: the absolute magnitude is null there.
-_MIN_PARALLAX_SNR = 3.0
 
 
 class _Section(BaseModel):
@@ -43,6 +43,7 @@ class Value(_Section):
     name: str
     unit: str | None = None
     description: str = ""
+    band: str | None = Field(None, description="Band of `config/bands.yaml` that the magnitude is of")
     sources: list[Origin] = Field(alias="from")
 
 
@@ -60,6 +61,12 @@ class SedConfig(_Section):
     photometry: list[str]
     colours: dict[str, tuple[str, str]]
     flags: list[Flag] = []
+    astrometry: list[Value] = Field([], description="What the parallax's zero point depends on; not written")
+
+    @property
+    def bands(self) -> dict[str, str]:
+        """Magnitude -> band."""
+        return {value.name: value.band for value in self.values if value.band}
 
 
 @cache
@@ -94,6 +101,7 @@ def schema(config: SedConfig) -> pa.Schema:
         field("g_abs_mag_err", pa.float64(), unit="mag", ucd="stat.error;phys.magAbs"),
         field("galactic_lon_deg", pa.float64(), unit="deg", ucd="pos.galactic.lon"),
         field("galactic_lat_deg", pa.float64(), unit="deg", ucd="pos.galactic.lat"),
+        *corrected_fields(config.colours, config.bands),
     ]
     return pa.schema([*fields, *(field(f.name, pa.bool_(), description=f.description) for f in config.flags)])
 
@@ -113,13 +121,18 @@ def sed_features(objects: pa.Table, tables: dict[str, pa.Table], ids: dict[str, 
     target, n = schema(config), len(objects)
     told = {s: _told(s, _member_rows(objects, s, table, ids[s]), config) for s, table in tables.items()}
     columns: dict[str, Any] = {c: objects[c].combine_chunks() for c in ("object_id", "ra", "dec")}
+    origin = {}
     for value in config.values:
-        columns[value.name], columns[f"{value.name}_err"] = _value(value, told, n)
+        columns[value.name], columns[f"{value.name}_err"], origin[value.name] = _value(value, told, n)
     for name, (blue, red) in config.colours.items():
         columns[name] = pc.subtract(columns[blue], columns[red])
         columns[f"{name}_err"] = _quadrature(columns[f"{blue}_err"], columns[f"{red}_err"])
     columns["g_abs_mag"], columns["g_abs_mag_err"] = _absolute(columns)
     columns["galactic_lon_deg"], columns["galactic_lat_deg"] = map(pa.array, galactic(columns["ra"], columns["dec"]))
+    astrometry = {one: pa.nulls(n, pa.float64()) for one in ASTROMETRY}
+    astrometry |= {value.name: _value(value, told, n)[0] for value in config.astrometry}
+    whence = origin.get("ebv", pa.nulls(n, pa.string()))
+    columns |= corrected(columns, astrometry, whence, config.colours, config.bands)
     for flag in config.flags:
         columns[flag.name] = told.get(flag.survey, {}).get(f"f_{flag.name}", pa.nulls(n, pa.bool_()))
     table = pa.table([columns[name] for name in target.names], schema=target)
@@ -142,7 +155,7 @@ def _member_rows(objects: pa.Table, survey: str, table: pa.Table, id_column: str
 def _told(survey: str, rows: pa.Table, config: SedConfig) -> dict[str, pa.Array]:
     """All that the configuration takes from one survey's rows, in one query: `v_`, `e_`, `w_` and `f_` of each name."""
     wanted = {f"f_{flag.name}": (flag.value, "bool") for flag in config.flags if flag.survey == survey}
-    for value in config.values:
+    for value in (*config.values, *config.astrometry):
         for origin in (o for o in value.sources if o.survey == survey):
             wanted[f"v_{value.name}"] = (origin.value, "float64")
             wanted[f"e_{value.name}"] = (origin.error or "null", "float64")
@@ -150,14 +163,15 @@ def _told(survey: str, rows: pa.Table, config: SedConfig) -> dict[str, pa.Array]
     return evaluate(rows, wanted, ORIGIN)
 
 
-def _value(value: Value, told: dict[str, dict[str, pa.Array]], n: int) -> tuple[pa.Array, pa.Array]:
-    """The first value that there is, with the error that belongs to it (not that of another survey)."""
-    best, best_error = pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64())
+def _value(value: Value, told: dict[str, dict[str, pa.Array]], n: int) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """The first value that there is, the error that belongs to it (not that of another survey), and the survey."""
+    best, best_error, whence = pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64()), pa.nulls(n, pa.string())
     for origin in (o for o in value.sources if o.survey in told):
         found, error, usable = (told[origin.survey][f"{kind}_{value.name}"] for kind in "vew")
         take = pc.and_(pc.is_null(best), pc.and_(pc.is_valid(found), usable))
         best, best_error = pc.if_else(take, found, best), pc.if_else(take, error, best_error)
-    return best, best_error
+        whence = pc.if_else(take, origin.survey, whence)
+    return best, best_error, whence
 
 
 def _quadrature(one: pa.Array, other: pa.Array) -> pa.Array:
@@ -167,7 +181,7 @@ def _quadrature(one: pa.Array, other: pa.Array) -> pa.Array:
 def _absolute(columns: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array]:
     """Absolute G and its error: that of G and 5 / ln 10 times the parallax's relative error."""
     parallax, error = columns["parallax_mas"], columns["parallax_mas_err"]
-    sure = pc.fill_null(pc.greater(pc.divide(parallax, error), _MIN_PARALLAX_SNR), False)
+    sure = pc.fill_null(pc.greater(pc.divide(parallax, error), MIN_PARALLAX_SNR), False)
     parallax = pc.if_else(sure, parallax, pa.scalar(None, pa.float64()))
     magnitude = pc.add(columns["g_mag"], pc.multiply(5.0, pc.log10(pc.divide(parallax, 100.0))))
     relative = pc.multiply(5.0 / np.log(10.0), pc.divide(error, parallax))
@@ -191,9 +205,8 @@ def run(partition: Partition, inputs: dict[str, PartitionInput], params: dict[st
 def sed_step(profile: Profile) -> Step:
     """The step that makes `features.sed` from the objects and the curated datasets that have photometry."""
     config = load_sed()
-    origins = [
-        (o.survey, text) for v in config.values for o in v.sources for text in (o.value, o.error, o.where) if text
-    ]
+    values = (*config.values, *config.astrometry)
+    origins = [(o.survey, text) for v in values for o in v.sources for text in (o.value, o.error, o.where) if text]
     origins += [(f.survey, f.value) for f in config.flags]
     surveys = {c.dataset: c for c in profile.on_sky() if any(c.dataset == survey for survey, _ in origins)}
     inputs = {"objects": Input("curated.objects", columns=("object_id", "ra", "dec", *(f"{s}_id" for s in surveys)))}
@@ -208,6 +221,8 @@ def sed_step(profile: Profile) -> Step:
         inputs=inputs,
         params={
             "sed": config.model_dump(mode="json", by_alias=True),
+            # not read from there, but what comes out depends on them
+            "bands": load_bands().model_dump(mode="json"),
             "ids": {name: curated.id for name, curated in surveys.items()},
         },
         run=run,

@@ -22,6 +22,7 @@ STAGES: dict[str, str] = {
     "match": "build_catalog",
     "associate": "build_catalog",
     "objects": "build_catalog",
+    "photometry": "build_catalog",
     "features": "extract_features",
     "labels": "extract_features",
     "scores": "score_catalog",
@@ -83,6 +84,12 @@ def _objects(ctx: Context, profile: Profile) -> list[Step]:
     return [objects_step(profile)]
 
 
+def _photometry(ctx: Context, profile: Profile) -> list[Step]:
+    from stellar.catalog.photometry import photometry_step
+
+    return [photometry_step(profile)]
+
+
 def _features(ctx: Context, profile: Profile) -> list[Step]:
     from stellar.features.steps import feature_steps
 
@@ -127,6 +134,7 @@ _STEPS = {
     "match": _match,
     "associate": _associate,
     "objects": _objects,
+    "photometry": _photometry,
     "features": _features,
     "labels": _labels,
     "scores": _scores,

@@ -14,7 +14,9 @@ from stellar.catalog.associations import associations_step
 from stellar.catalog.crossmatch import Sources, crossmatch_step, match_epochs
 from stellar.catalog.curate import curate
 from stellar.catalog.objects import objects_step
+from stellar.catalog.photometry import photometry_step
 from stellar.engine.step import Partition, Step, StepResult
+from stellar.features.sed import sed_step
 from stellar.profile import Profile, load_curated, load_profile
 from stellar.settings import load_settings
 from stellar.sky.separation import separation_arcsec
@@ -165,3 +167,63 @@ def test_matches_are_within_their_radius_and_mutual(matched: dict, profile: Prof
         assert pairs["id_left"].is_unique and pairs["id_right"].is_unique
     assert table["pair_id"].is_unique
     assert cm.SCHEMA.names == list(table.columns)
+
+
+@pytest.fixture(scope="module")
+def measured(curated: dict[str, StepResult], matched: dict[str, StepResult], profile: Profile) -> StepResult:
+    return _run(photometry_step(profile), curated, objects=matched["objects"].table)
+
+
+def test_every_magnitude_of_every_survey_is_a_row_of_photometry(
+    curated: dict, matched: dict, measured: StepResult
+) -> None:
+    table = measured.table
+    assert measured.accounting.gap == 0
+    assert pc.all(pc.is_finite(table["flux_jy"])).as_py() and table["flux_jy"].null_count == 0
+    keys = table.select(["object_id", "survey", "band"]).group_by(["object_id", "survey", "band"]).aggregate([])
+    assert len(keys) == len(table)
+    objects = matched["objects"].table
+    for survey, column, band in (
+        ("gaia_dr3_sample", "phot_bp_mean_mag", "GAIA/GAIA3.Gbp"),
+        ("lamost_parameters", "jmag", "2MASS/2MASS.J"),
+        ("gd1", "i_mean_psf_mag", "PAN-STARRS/PS1.i"),
+        ("sdssv_plates", "rmag", "SLOAN/SDSS.r"),
+    ):
+        rows, config = curated[survey].table, load_curated(survey)
+        members = pc.is_in(rows[config.id].cast(pa.string()), objects[f"{survey}_id"].combine_chunks())
+        wanted = pc.sum(pc.and_(members, pc.is_valid(rows[column]))).as_py()
+        mine = table.filter(pc.and_(pc.equal(table["survey"], survey), pc.equal(table["band"], band)))
+        assert len(mine) == wanted > 0, survey
+    # no marker of a missing value is among them
+    assert pc.min(table["mag"]).as_py() > 0 and pc.max(table["mag"]).as_py() < 35
+
+
+def test_gaias_magnitudes_are_gaias_fluxes(raw: dict, measured: StepResult) -> None:
+    """Jy of a magnitude are the published electrons per second times one factor, whatever the star."""
+    table = measured.table.filter(pc.equal(measured.table["survey"], "gaia_dr3_sample"))
+    electrons = {
+        str(i): f
+        for i, f in zip(
+            *(raw["gaia_dr3_sample"][c].to_pylist() for c in ("source_id", "phot_g_mean_flux")), strict=True
+        )
+    }
+    mine = table.filter(pc.equal(table["band"], "GAIA/GAIA3.G"))
+    ratio = mine["flux_jy"].to_numpy() / np.array([electrons[i] for i in mine["survey_id"].to_pylist()])
+    # 3631 Jy at the AB zero point 25.8010
+    assert np.allclose(ratio, 3631 * 10 ** (-0.4 * 25.8010), rtol=2e-4)
+
+
+def test_files_without_wavenumbers_have_their_parallaxes_corrected_by_the_quasars(
+    curated: dict, matched: dict, profile: Profile
+) -> None:
+    result = _run(sed_step(profile), curated, objects=matched["objects"].table)
+    assert result.accounting.gap == 0
+    table = result.table.filter(pc.is_valid(result.table["parallax_mas"]))
+    assert len(table) > 900 and set(table["parallax_zero_point_source"].to_pylist()) == {"global"}
+    difference = pc.subtract(table["parallax_corrected_mas"], table["parallax_mas"]).to_numpy()
+    assert np.allclose(difference, 0.017)
+    # no file tells of dust, so that nothing is dereddened
+    assert result.table["ebv"].null_count == result.table["bp_rp_0"].null_count == len(result.table)
+    # brighter than where detectors saturate, by the magnitude that stands in the same row
+    bright = pc.less(result.table["sdss_g_mag"], 14.0)
+    assert pc.all(result.table["is_saturated"].filter(pc.fill_null(bright, False))).as_py()

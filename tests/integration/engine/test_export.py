@@ -6,11 +6,14 @@ from functools import partial
 import hats.io.validation
 import lsdb
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from astropy.table import Table
 from typer.testing import CliRunner
 
 from integration.engine import small_steps as small
@@ -19,6 +22,7 @@ from stellar.engine import engine
 from stellar.engine import plan as planning
 from stellar.engine.export import export
 from stellar.engine.export_huggingface import feature
+from stellar.engine.step import Accounting, StepResult
 from stellar.errors import InputError, IntegrityError
 from stellar.lake.layout import layout
 from stellar.lake.read import Catalog
@@ -146,8 +150,8 @@ def test_what_is_in_the_way_is_not_touched(stars, tmp_path):
         export(stars, "curated.stars", out / "collection.properties")
     with pytest.raises(InputError, match="no such dataset"):
         export(stars, "own.nothing", tmp_path / "other")
-    with pytest.raises(InputError, match="hats, parquet, huggingface"):
-        export(stars, "curated.stars", tmp_path / "other", form="fits")
+    with pytest.raises(InputError, match="hats, parquet, csv, fits, votable, huggingface"):
+        export(stars, "curated.stars", tmp_path / "other", form="xls")
 
 
 def test_damage_does_not_leave_the_lake(stars, tmp_path):
@@ -176,5 +180,62 @@ def test_by_the_command(stars, settings, tmp_path, monkeypatch):
     assert report["snapshot"] == snapshots.current(stars.engine, "curated.stars").key
     said = runner.invoke(cli.app, ["export", "curated.stars", str(tmp_path / "b")], catch_exceptions=False)
     assert f"{tmp_path / 'b'}: curated.stars" in said.stdout
+    options = ["--format", "csv", "--missing", "-999", "--json"]
+    said = runner.invoke(cli.app, ["export", "curated.stars", str(tmp_path / "csv"), *options], catch_exceptions=False)
+    report = json.loads(said.stdout)
+    assert report["bytes"] == sum(one.stat().st_size for one in (tmp_path / "csv").glob("*.csv"))
     with pytest.raises(InputError, match=r"own\.stars: no such dataset"):
         runner.invoke(cli.app, ["export", "stars", str(tmp_path / "c")], catch_exceptions=False)
+
+
+def missing_step():
+    """Every third star has no magnitude, and a number of observations that some lack."""
+
+    def run(partition, inputs, params):
+        stars = inputs["stars"].rows
+        lacks = pc.equal(pc.bit_wise_and(stars["id"], 3), 0)
+        count = pc.cast(pc.bit_wise_and(stars["id"], 15), pa.int16())
+        table = pa.table(
+            {
+                "id": stars["id"],
+                "ra": stars["ra"],
+                "dec": stars["dec"],
+                "mag": pc.if_else(lacks, pa.scalar(None, pa.float64()), stars["mag"]),
+                "n_obs": pc.if_else(lacks, pa.scalar(None, pa.int16()), count),
+            }
+        )
+        return StepResult(table, Accounting(len(table), len(table)))
+
+    return small.double_step(dataset="curated.lacking", name="lack", run=run)
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "fits", "votable"])
+def test_a_sentinel_for_those_who_want_one(stars, tmp_path, form):
+    engine.run(stars, [missing_step()])
+    ours = Catalog(folder(stars, "curated.lacking")).read_all().to_pandas().set_index("id").sort_index()
+    lacks = ours["mag"].isna()
+    assert 0 < lacks.sum() < len(ours)
+    for missing in (None, -999.0):
+        out = tmp_path / f"{form}{missing}"
+        report = export(stars, "curated.lacking", out, form=form, missing=missing)
+        files = sorted(one for one in out.iterdir() if one.name.startswith("Norder"))
+        assert len(files) == report["partitions"] > 1
+        tables = [read_back(one, form) for one in files]
+        theirs = pd.concat([one for one in tables]).set_index("id").sort_index()
+        assert np.array_equal(theirs.index, ours.index)
+        assert np.array_equal(theirs["mag"][~lacks], ours["mag"][~lacks])
+        assert np.array_equal(theirs["n_obs"][~lacks].astype(int), ours["n_obs"][~lacks].astype(int))
+        if missing is None:
+            assert theirs["mag"][lacks].isna().all() and theirs["n_obs"][lacks].isna().all()
+        else:
+            assert (theirs["mag"][lacks] == missing).all() and (theirs["n_obs"][lacks] == missing).all()
+    # an export of any format is one that --overwrite may replace
+    export(stars, "curated.lacking", out, form="parquet", overwrite=True)
+    with pytest.raises(InputError, match="are copies; take --format parquet, csv, fits, votable"):
+        export(stars, "curated.lacking", tmp_path / "hats", missing=-999)
+
+
+def read_back(path, form):
+    if form == "csv":
+        return pd.read_csv(path)
+    return (pq.read_table(path) if form == "parquet" else Table.read(path)).to_pandas()

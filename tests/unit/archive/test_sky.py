@@ -89,6 +89,9 @@ def test_gaia_faults(table) -> None:
     no_parallax = np.isnan(parallax)
     assert 0.002 < no_parallax.mean() < 0.1
     assert (gaia["astrometric_params_solved"][no_parallax] == 3).all() and np.isnan(gaia["pmra"][no_parallax]).all()
+    five, six = (gaia["astrometric_params_solved"] == one for one in (31, 95))
+    assert np.array_equal(np.isfinite(gaia["nu_eff_used_in_astrometry"]), five)
+    assert np.array_equal(np.isfinite(gaia["pseudocolour"]), six)
     assert 0 < np.isnan(gaia["phot_bp_mean_mag"]).mean() < 0.1
     assert (gaia["pm"][~np.isnan(gaia["pm"])] > 500).sum() >= 2
     assert gaia["duplicated_source"].sum() >= 4
