@@ -32,7 +32,7 @@ _TYPES = {
 }
 
 
-def _columns(text: str) -> tuple[Column, ...]:
+def parse_columns(text: str) -> tuple[Column, ...]:
     """Lines `name type unit ucd description`; `-` stands for no unit or no UCD."""
     columns = []
     for line in text.strip().splitlines():
@@ -43,7 +43,7 @@ def _columns(text: str) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-GAIA_SOURCE = _columns("""
+GAIA_SOURCE = parse_columns("""
 solution_id l - meta.version Solution identifier
 designation s - meta.id;meta.main Unique source designation
 source_id l - meta.id Unique source identifier: level-12 HEALPix pixel * 2**35 + running number
@@ -113,7 +113,7 @@ _PHOTO_BANDS = "\n".join(
     f"extinction_{b} f mag phys.absorption Galactic extinction in {b} (whole line of sight)"
     for b in "ugriz"
 )
-SDSS_PHOTOOBJ = _columns(f"""
+SDSS_PHOTOOBJ = parse_columns(f"""
 objID l - meta.id;meta.main Composed of skyVersion, rerun, run, camcol, field and obj
 skyVersion h - meta.version 2: best
 run h - obs.field Run number
@@ -137,7 +137,7 @@ specObjID s - meta.id Spectrum of this object, 0 where none
 score f - meta.code.qual Quality of the field, 0-1
 """)
 
-SDSS_SPECOBJ = _columns("""
+SDSS_SPECOBJ = parse_columns("""
 specObjID s - meta.id;meta.main Unsigned 64-bit id, from plate, mjd, fiberID and run2d
 bestObjID l - meta.id PhotoObj (position match); 0 where there is none
 plate i - meta.id Plate number
@@ -184,7 +184,7 @@ SPECTYPE_SUBCLASS s - src.spType Subclass that the SSPP started from
 SSPP_FLAG s - meta.code.qual Five-letter SSPP flag, nnnnn is clean
 """)
 
-SDSS_SPECTRA = _columns("""
+SDSS_SPECTRA = parse_columns("""
 spec_row i - meta.id Row of the .npy arrays
 plate i - meta.id Plate number
 mjd i - time.epoch MJD
@@ -194,7 +194,7 @@ pix_count i - - Number of pixels that the file holds
 sky_scale f - - Scale of the sky template of this fibre
 """)
 
-TIC = _columns("""
+TIC = parse_columns("""
 ID s - meta.id;meta.main TESS Input Catalog identifier
 version s - meta.version Version of the TIC
 GAIA s - meta.id Gaia DR2 source id
@@ -223,7 +223,7 @@ contratio d - - Contamination ratio
 lumclass s - src.class DWARF, GIANT or SUBGIANT
 """)
 
-TESS_OBSERVATIONS = _columns("""
+TESS_OBSERVATIONS = parse_columns("""
 obsid s - meta.id;meta.main CAOM observation id (numeric string)
 intentType s - - science
 obs_collection s - - HLSP
@@ -262,7 +262,7 @@ size l byte - Size of the file in bytes
 tmag d mag phot.mag TESS magnitude (not part of CAOM)
 """)
 
-TESS_LIGHTCURVES = _columns("""
+TESS_LIGHTCURVES = parse_columns("""
 lc_row i - meta.id Row of the .npy arrays
 ticid l - meta.id TIC id
 sector i - - Sector
@@ -285,7 +285,7 @@ column d pixel - Position on the CCD
 row d pixel - Position on the CCD
 """)
 
-SIMBAD_BASIC = _columns("""
+SIMBAD_BASIC = parse_columns("""
 oid l - meta.record;meta.id Object internal identifier
 main_id s - meta.id;meta.main Main identifier
 ra d deg pos.eq.ra;meta.main Right ascension, ICRS, epoch 2000
@@ -308,12 +308,12 @@ nbref i - meta.bib;meta.number Number of references
 update_date s - time.processing Date of the last change (ISO)
 """)
 
-SIMBAD_IDENT = _columns("""
+SIMBAD_IDENT = parse_columns("""
 oidref l - meta.record;meta.id oid of the object in basic
 id s - meta.id Identifier, such as `Gaia DR3 123`, `TIC 123`, `SDSS J000000.00+200000.0`
 """)
 
-SIMBAD_VARTYPE = _columns("""
+SIMBAD_VARTYPE = parse_columns("""
 oidref l - meta.record;meta.id oid of the object in basic
 vartyp s - src.class;src.var GCVS type: EA, EB, EW, RRAB, RRC, DSCT, BY, UV, SR, CST ...
 period d d time.period Period
@@ -324,7 +324,7 @@ min f mag phot.mag;stat.min Faintest magnitude
 bibcode s - meta.bib.bibcode Reference
 """)
 
-TRUTH = _columns("""
+TRUTH = parse_columns("""
 star_id l - - Row of the simulated sky
 field s - - halo or disc
 component s - - thin, thick, halo, extragalactic

@@ -1,4 +1,7 @@
-"""`stellar archive build|serve`: the embedded archive as a process of its own, as the supervisor starts it."""
+"""`stellar archive build|serve`: the embedded archive as a process of its own, as the supervisor starts it.
+
+`stellar archive eclipsing-binaries` writes a simulated catalogue that the archive does not serve.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from stellar.cli.progress import percentage
 from stellar.errors import InputError
 from stellar.platform.supervisor import archive_build_command, archive_options, archive_serve_command
 from stellar.settings import load_settings
@@ -51,6 +55,24 @@ def serve(
     typer.echo(f"serving {target}; address in {settings.run / 'archive.json'}")
     sys.stdout.flush()
     os.execv(command[0], command)  # noqa: S606 - the command becomes the service, so that signals reach it
+
+
+@app.command()
+def eclipsing_binaries(
+    out: Annotated[Path, typer.Option(help="Parquet file of the catalogue")],
+    truth: Annotated[
+        Path | None, typer.Option(help="Parquet file of what the stars really are; none where not given")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(help="How many; the first rows of the whole set")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random")] = None,
+) -> None:
+    """Write a simulated catalogue of eclipsing binaries with catalogue temperatures (docs/eclipsing_binaries.md)."""
+    from stellar.archive.eclipsing import constants, generate
+
+    rows = constants.ROWS if rows is None else rows
+    seed = constants.SEED if seed is None else seed
+    generate.write_catalogue(out, truth=truth, rows=rows, seed=seed, tell=percentage())
+    typer.echo(f"{rows:,} eclipsing binaries in {out}" + (f", the truth in {truth}" if truth else ""))
 
 
 def _options(scale: float | None) -> dict[str, float]:
