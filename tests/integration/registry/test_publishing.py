@@ -26,7 +26,7 @@ from stellar import cli, flow
 from stellar.engine.context import Context
 from stellar.errors import InputError, IntegrityError
 from stellar.ledger.connect import ledger_session
-from stellar.registry import promotion, versions
+from stellar.registry import onnx_export, promotion, versions
 from stellar.registry.bundle import Bundle
 from stellar.registry.manifest import write_manifest
 from stellar.registry.standalone import predict
@@ -190,6 +190,18 @@ def test_the_same_version_gives_the_same_bytes(module_home, exported, tmp_path):
     flow.export_model(module_home, version, tmp_path / "again")
     wanted = (exported / "test-teff" / "MANIFEST.json").read_bytes()
     assert (tmp_path / "again" / "MANIFEST.json").read_bytes() == wanted
+
+
+def test_an_architecture_without_a_converter_is_published_without_a_graph(module_home, other, tmp_path, monkeypatch):
+    monkeypatch.delitem(onnx_export.CONVERTERS, "xgb_classifier")
+    for model in ("test-class", "test-blend"):  # itself, and as a member of a blend
+        folder, version = tmp_path / model, versions.current(module_home.engine, model)
+        made = flow.export_model(module_home, version, folder)
+        assert made["onnx"] == "the architecture xgb_classifier has no converter to ONNX"
+        assert not (folder / "model.onnx").exists()
+        card = (folder / "README.md").read_text()
+        assert f"There is no `model.onnx`: {made['onnx']}." in card and "- onnx\n" not in card
+        assert flow.import_model(other, folder, who="tester").version.artifact_sha256 == version.artifact_sha256
 
 
 @pytest.mark.parametrize("model", ["test-teff", "test-class", "test-blend"])
