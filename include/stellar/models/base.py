@@ -26,6 +26,7 @@ ARCHITECTURES = {
     "xgb_multitask": "stellar.models.xgb:XgbMultiTask",
     "forest_classifier": "stellar.models.forest:ForestClassifier",
     "random_forest_regressor": "stellar.models.forest_regressor:RandomForestRegressor",
+    "tabular_network": "stellar.models.keras_tabular:TabularNetwork",
     "blend": "stellar.models.blend:Blend",
     "template_match": "stellar.models.templates:TemplateMatch",
     "spectral_regression": "stellar.models.spectral_regression:SpectralRegression",
