@@ -27,6 +27,7 @@ ARCHITECTURES = {
     "xgb_distribution": "stellar.models.xgb_distribution:XgbDistribution",
     "forest_classifier": "stellar.models.forest:ForestClassifier",
     "random_forest_regressor": "stellar.models.forest_regressor:RandomForestRegressor",
+    "tabular_network": "stellar.models.keras_tabular:TabularNetwork",
     "blend": "stellar.models.blend:Blend",
     "best_available": "stellar.models.best_available:BestAvailable",
     "perturbed": "stellar.models.perturbed:Perturbed",
