@@ -175,14 +175,18 @@ class QuantileCalibrator:
 
     def apply(self, levels: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Quantiles at the same levels, float64[n, q]: between two of those given, or the outermost of them."""
+        low, share = self.places(levels)
+        return values[:, low] * (1 - share) + values[:, low + 1] * share
+
+    def places(self, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each level, between which quantile and the next one the right one lies, int64[q], and how far, [0, 1]."""
         reached = np.concatenate([[0.0], self.empirical, [1.0]])
         # equal shares say nothing about the way between them: a hair makes the curve invertible
         reached = np.maximum.accumulate(reached + 1e-12 * np.arange(len(reached)))
         place = np.interp(levels, reached, np.concatenate([[0.0], self.nominal, [1.0]]))
         position = np.interp(place, levels, np.arange(len(levels)))
         low = np.minimum(position.astype(np.int64), len(levels) - 2)
-        share = position - low
-        return values[:, low] * (1 - share) + values[:, low + 1] * share
+        return low, position - low
 
     def to_dict(self) -> dict[str, Any]:
         return {"nominal": self.nominal.tolist(), "empirical": self.empirical.tolist(), "n": self.n}

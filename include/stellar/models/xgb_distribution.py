@@ -42,6 +42,7 @@ LOSSES = {"squared": "reg:squarederror", "absolute": "reg:absoluteerror", "huber
 STAGES = ("location", "width", "shape")
 #: Probabilities at which the standardised residuals are cut for the third booster.
 CUTS = (0.002, 0.01, 0.025, 0.05, 0.1, 0.18, 0.28, 0.39, 0.5, 0.61, 0.72, 0.82, 0.9, 0.95, 0.975, 0.99, 0.998)
+FEWEST_BEYOND = 1e-4  # probability that a tail has at least
 FLOOR = 1e-3  # of the residuals' mean size: what is smaller has no logarithm to learn from
 FEWEST = 20
 
@@ -248,10 +249,10 @@ def quantiles_of_steps(below: np.ndarray, cuts: np.ndarray, levels: np.ndarray, 
             while j < k and p[j] < level:
                 j += 1
             if j == 0:
-                tail = max(p[0], 1e-4)
+                tail = max(p[0], FEWEST_BEYOND)
                 values[row, i] = cuts[0] + np.log(min(level / tail, 1.0)) * (cuts[1] - cuts[0])
             elif j == k:
-                tail = max(1.0 - p[k - 1], 1e-4)
+                tail = max(1.0 - p[k - 1], FEWEST_BEYOND)
                 values[row, i] = cuts[k - 1] - np.log(min((1.0 - level) / tail, 1.0)) * (cuts[k - 1] - cuts[k - 2])
             else:
                 share = (level - p[j - 1]) / (p[j] - p[j - 1])

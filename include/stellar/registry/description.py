@@ -100,6 +100,8 @@ def outputs_of(bundle: Bundle) -> list[dict[str, Any]]:
         "probability": (None, "Calibrated probability of the class"),
         "prediction_set": (None, f"Classes that hold the truth with probability {1 - bundle.meaning.alpha:g}"),
         "is_out_of_range": (None, "Whether an input lies outside what the model learned from"),
+        "novelty": (None, "Share of the training examples that are less unusual"),
+        "method": (None, "Which of its models the answer is of"),
         "flags": (None, "Which inputs: name<min, name>max, missing:name"),
     }
     for quantity in bundle.meaning.quantities:

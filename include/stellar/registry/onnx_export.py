@@ -40,6 +40,7 @@ CONVERTERS = {
     "xgb_classifier": "stellar.registry.onnx_trees:BOOSTED",
     "xgb_quantile": "stellar.registry.onnx_trees:BOOSTED",
     "xgb_multitask": "stellar.registry.onnx_trees:BOOSTED",
+    "xgb_distribution": "stellar.registry.onnx_distribution:DISTRIBUTION",
     "forest_classifier": "stellar.registry.onnx_trees:FOREST",
     "blend": "stellar.registry.onnx_trees:BLEND",
 }
@@ -94,6 +95,12 @@ def why_not(bundle: Bundle) -> str | None:
     return next((why for kind in kinds if (why := converter.lacks(bundle.model, kind))), None)
 
 
+def input_columns(bundle: Bundle) -> tuple[str, ...]:
+    """Columns of the graph's input: the version's, or where these are prepared first, what comes of them."""
+    columns = bundle.meaning.columns
+    return columns if {*bundle.model.features} <= {*columns} else tuple(bundle.model.features)
+
+
 def to_onnx(bundle: Bundle, about: Mapping[str, str] | None = None) -> onnx.ModelProto:
     """The bundle's graph; call it where `why_not` says nothing.
 
@@ -104,13 +111,13 @@ def to_onnx(bundle: Bundle, about: Mapping[str, str] | None = None) -> onnx.Mode
     """
     meaning, graph = bundle.meaning, Graph()
     converter = converter_of(bundle.model)
-    matrix = _finite(graph)
-    if tuple(bundle.model.features) != tuple(meaning.columns):
-        matrix = graph.columns(matrix, [meaning.columns.index(name) for name in bundle.model.features])
+    matrix, columns = _finite(graph), input_columns(bundle)
+    if tuple(bundle.model.features) != columns:
+        matrix = graph.columns(matrix, [columns.index(name) for name in bundle.model.features])
     outputs, raw = [], None
     for quantity in meaning.quantities:
         assert converter.distribution is not None
-        found = converter.distribution(graph, bundle.model, matrix, quantity)
+        found = _levelled(graph, bundle, quantity, converter.distribution(graph, bundle.model, matrix, quantity))
         for name, tensor in _interval(graph, bundle, quantity, found).items():
             outputs.append(_output(graph, tensor, name, TensorProto.DOUBLE))
         if quantity == meaning.target and meaning.bands:
@@ -123,14 +130,27 @@ def to_onnx(bundle: Bundle, about: Mapping[str, str] | None = None) -> onnx.Mode
         outputs.append(_output(graph, p, PROBABILITIES, TensorProto.DOUBLE, len(bundle.classes)))
         best = graph.add("ArgMax", p, axis=1, keepdims=0)
         outputs.append(_output(graph, best, CLASS_INDEX, TensorProto.INT64))
-    given = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", len(meaning.columns)])
+    given = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", len(columns)])
     said = {
-        "columns": json.dumps(list(meaning.columns)),
+        "columns": json.dumps(list(columns)),
         "classes": json.dumps(list(bundle.classes) if meaning.class_column else []),
         "alpha": repr(meaning.alpha),
         **(about or {}),
     }
     return graph.model([given], outputs, said)
+
+
+def _levelled(graph: Graph, bundle: Bundle, quantity: str, found: Distribution) -> Distribution:
+    """In the quantity's unit, and with its levels set right, as `Bundle` has it."""
+    values = found.values
+    if bundle.meaning.transforms.get(quantity) == "log10":
+        values = graph.add("Pow", graph.constant(10.0), values)
+    if quantity in bundle.recalibration:
+        low, share = bundle.recalibration[quantity].places(found.levels)
+        below, above = (graph.columns(values, (low + k).tolist()) for k in (0, 1))
+        below, above = (graph.add("Mul", one, graph.constant(by)) for one, by in ((below, 1 - share), (above, share)))
+        values = graph.add("Add", below, above)
+    return Distribution(found.levels, values)
 
 
 def _output(graph: Graph, tensor: str, name: str, kind: int, width: int | None = None) -> onnx.ValueInfoProto:

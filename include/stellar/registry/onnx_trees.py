@@ -15,7 +15,7 @@ from stellar.registry.onnx_graph import Graph, ensemble
 
 
 def booster_sums(graph: Graph, booster: Any, matrix: str) -> str:
-    """Raw outputs of an XGBoost booster, float32[n, outputs], outputs being classes or quantiles.
+    """Raw outputs of an XGBoost booster, float32[n, outputs], outputs being classes, quantiles or targets.
 
     A row goes left where ``value < threshold``, both float32, as in XGBoost's own walk.
 
@@ -38,26 +38,39 @@ def booster_sums(graph: Graph, booster: Any, matrix: str) -> str:
     for number, (tree, output) in enumerate(zip(held["trees"], held["tree_info"], strict=True)):
         left = np.array(tree["left_children"], dtype=np.int64)
         value = np.array(tree["split_conditions"], dtype=np.float32)
-        if len(left) == 1:  # a tree without a split is a constant
-            base[output] += float(value[0])
-            continue
         is_leaf = left < 0
+        ends = np.flatnonzero(is_leaf)
+        targets, weights = _leaf_values(tree, value, ends, output)
+        if len(left) == 1:  # a tree without a split is a constant
+            base[targets] += weights[0]
+            continue
         nodes["tree"].append(np.full(len(left), number))
         nodes["node"].append(np.arange(len(left)))
         nodes["feature"].append(np.array(tree["split_indices"]))
         nodes["threshold"].append(value)
         nodes["left"].append(left)
-        nodes["right"].append(np.array(tree["right_children"]))
+        nodes["right"].append(np.where(is_leaf, 0, tree["right_children"]))
         nodes["missing_left"].append(np.array(tree["default_left"]))
         nodes["is_leaf"].append(is_leaf)
-        ends = np.flatnonzero(is_leaf)
-        leaves["tree"].append(np.full(len(ends), number))
-        leaves["node"].append(ends)
-        leaves["target"].append(np.full(len(ends), output))
-        leaves["weight"].append(value[ends])
+        leaves["tree"].append(np.full(weights.size, number))
+        leaves["node"].append(np.repeat(ends, len(targets)))
+        leaves["target"].append(np.tile(targets, len(ends)))
+        leaves["weight"].append(weights.ravel())
     if not nodes["tree"]:
         return _constant_rows(graph, matrix, base)
     return ensemble(graph, matrix, _joined(nodes), _joined(leaves), outputs, base, "BRANCH_LT")
+
+
+def _leaf_values(tree: Any, value: np.ndarray, ends: np.ndarray, output: int) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs that a tree adds to, int64[k], and what each of its leaves adds, float32[leaves, k].
+
+    Where leaves hold all outputs, a leaf's row of `leaf_weights` stands in the place of its right child.
+    """
+    width = int(tree["tree_param"]["size_leaf_vector"])
+    if width <= 1:
+        return np.array([output]), value[ends, None]
+    rows = np.array(tree["leaf_weights"], dtype=np.float32).reshape(-1, width)
+    return np.arange(width), rows[np.array(tree["right_children"], dtype=np.int64)[ends]]
 
 
 def forest_sums(graph: Graph, nodes: Nodes, matrix: str) -> str:
