@@ -114,6 +114,21 @@ class Slice(_Section):
     absolute: bool = Field(False, description="Of the column's absolute value (a latitude)")
 
 
+class Report(_Section):
+    """Columns of the frame that the report draws stars by; where not given, columns of usual names are looked for."""
+
+    magnitude: str | None = Field(None, pattern=_COLUMN)
+    colour: str | None = Field(None, pattern=_COLUMN)
+    absolute_magnitude: str | None = Field(None, pattern=_COLUMN)
+    extinction: str | None = Field(None, pattern=_COLUMN)
+    temperature: str | None = Field(None, pattern=_COLUMN, description="Where the target is none")
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that are named."""
+        return [name for name in self.model_dump().values() if name]
+
+
 class ModelConfig(_Section):
     """One model. Its name is the file's name; its scores go to `scores.<name with _ for ->`."""
 
@@ -141,6 +156,7 @@ class ModelConfig(_Section):
     calibration: Literal["temperature", "isotonic", "none"] = "temperature"
     conformal: Conformal = Field(default_factory=lambda: Conformal(method="lac", alpha=0.1))
     slices: list[Slice] = Field(default_factory=list)
+    report: Report = Field(default_factory=lambda: Report.model_validate({}))
     policy: list[Rule] = Field(min_length=1)
     min_examples: int = Field(200, ge=20, description="With fewer labelled examples nothing is trained")
     attributions: list[str] = Field(min_length=1)
@@ -196,7 +212,7 @@ class ModelConfig(_Section):
 
     def canonical(self) -> dict[str, Any]:
         """What of this file decides the trained model: not the wording, nor the policy that judges it."""
-        decides = self.model_dump(mode="json", exclude={"description", "attributions", "policy", "slices"})
+        decides = self.model_dump(mode="json", exclude={"description", "attributions", "policy", "slices", "report"})
         decides["frame"] = " ".join(self.frame.split()) if self.frame else None
         return decides
 

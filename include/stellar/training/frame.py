@@ -62,7 +62,7 @@ def build_frame(ctx: Context, config: ModelConfig, snapshots: Mapping[str, str])
 def _query(connection: LakeConnection, config: ModelConfig) -> pa.Table:
     sources = ", ".join(f"{name} as (from {dataset})" for name, dataset in config.datasets.items())
     inner = config.frame or _joined(config)
-    sliced = [part.column for part in config.slices]
+    sliced = [*(part.column for part in config.slices), *config.report.columns]
     dealt = [config.split.column] if config.split.column else []
     targets = [one.name for one in config.targets]
     wanted = dict.fromkeys([*config.keys, *sliced, *config.watch, *config.inputs_read, *targets, *dealt])
@@ -74,7 +74,7 @@ def _query(connection: LakeConnection, config: ModelConfig) -> pa.Table:
     if missing:
         raise InputError(
             f"{config.name}: frame: the SQL gives no column {', '.join(missing)}; add it to the select, or take it out "
-            f"of `columns`/`slices`. It gives: {', '.join(table.column_names)}"
+            f"of `columns`/`slices`/`report`. It gives: {', '.join(table.column_names)}"
         )
     table = table.select(list(wanted))
     usable = functools.reduce(pc.or_, (pc.is_valid(table[name]) for name in targets))

@@ -1,0 +1,17 @@
+"""Pages for people: one HTML file that holds its pictures, loads nothing and runs nothing."""
+
+from stellar.pages.page import Fact, Gallery, Page, Part, Picture, Section, Table, Text, anchor, render, render_section
+
+__all__ = [
+    "Fact",
+    "Gallery",
+    "Page",
+    "Part",
+    "Picture",
+    "Section",
+    "Table",
+    "Text",
+    "anchor",
+    "render",
+    "render_section",
+]
