@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 #: Where `render` leaves room for a section that is known later; no text of a page can hold it, since `<` is escaped.
 SLOT = "<!-- later -->"
+#: How each page begins. The policy stands before all else, so that nothing in a page that begins like this runs or
+#: loads anything, whoever made it.
+HEAD = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+form-action 'none'; base-uri 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+"""
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,7 @@ def anchor(title: str) -> str:
 def render(page: Page) -> str:
     """The page as HTML, with a slot for `render_section` before its sections."""
     sections = [section for section in page.sections if section.parts]
-    return _environment().get_template("page.html").render(page=page, sections=sections, slot=SLOT)
+    return _environment().get_template("page.html").render(page=page, sections=sections, slot=SLOT, head=HEAD)
 
 
 def render_section(page: str, section: Section) -> str:
