@@ -91,9 +91,9 @@ def sky_zoom(density: np.ndarray, ra: np.ndarray, dec: np.ndarray) -> Picture:
 
 
 def _plain_ticks(bar: Colorbar, low: float, high: float) -> None:
-    """Five round numbers along a logarithmic bar."""
+    """Up to five round numbers along a logarithmic bar."""
     wanted = np.geomspace(low, high, 5)
-    ticks = sorted({float(f"{one:.1g}") for one in wanted})
+    ticks = sorted({one for one in (float(f"{one:.1g}") for one in wanted) if low <= one <= high}) or [low]
     bar.minorticks_off()
     bar.set_ticks(ticks, labels=[f"{one:,.10g}" for one in ticks])
     bar.ax.tick_params(labelsize=8)

@@ -117,7 +117,11 @@ def _examples(subject: Subject) -> list[Part]:
 
 def _provenance(subject: Subject) -> list[Part]:
     made: list[Part] = [
-        Table(("dataset", "snapshot"), sorted(subject.frame.snapshots.items()), "Trained from these snapshots.")
+        Table(
+            ("dataset", "snapshot"),
+            [(name, key[:16]) for name, key in sorted(subject.frame.snapshots.items())],
+            "Trained from these snapshots.",
+        )
     ]
     if subject.provenance.snapshots:
         rows = [(one["dataset"], one["key"][:16], one["rows"]) for one in subject.provenance.snapshots]

@@ -166,7 +166,7 @@ def distributions(subject: Subject, seen: Seen) -> list[Part]:
               "1% in training", "99% in training")  # fmt: skip
     rows = [_row(name, *pair) for name, pair in pairs.items()]
     if rows:
-        made.append(Table(header, rows, "Targets and inputs; missing are shares of the examples."))
+        made.append(Table(header, rows, "Targets and inputs"))
     if left := [name for name in config.columns if name not in seen.test.column_names]:
         made.append(Text(f"Not shown, since they hold no single numbers: {', '.join(left)}."))
     return made
@@ -183,7 +183,7 @@ def _weights(seen: Seen) -> dict[str, float]:
 
 
 def _row(name: str, learnt: np.ndarray, test: np.ndarray) -> tuple[str | float | None, ...]:
-    missing = [float((~np.isfinite(values)).mean()) if len(values) else None for values in (learnt, test)]
+    missing = [f"{(~np.isfinite(values)).mean():.1%}" if len(values) else None for values in (learnt, test)]
     known = [values[np.isfinite(values)] for values in (learnt, test)]
     medians = [float(np.median(values)) if len(values) else None for values in known]
     ends = [float(end) for end in np.quantile(known[0], [0.01, 0.99])] if len(known[0]) else [None, None]
