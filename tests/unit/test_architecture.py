@@ -18,6 +18,7 @@ FLOORS = {
     "kernels": 0,
     "expressions": 0,
     "profile": 0,
+    "pages": 0,
     "licences": 0,
     "sky": 1,
     "models": 1,

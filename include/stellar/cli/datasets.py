@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -99,3 +100,21 @@ def promote(
             raise InputError(f"{key[:16]} is a snapshot of {owner}, not of {name}")
         changed = engine.promote(ctx, [key], who=getpass.getuser(), reason=reason)
     typer.echo(f"{name}: {key[:16]} is current" + ("" if changed[name] else "; its content is what it was"))
+
+
+@app.command()
+def profile(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="NAME means own.NAME")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.html", help="Where; in the home's cache when not given")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Key of a snapshot; the current one when not given")] = None,
+) -> None:
+    """Measure a snapshot and write one HTML page of it: sky, magnitudes, columns, histograms. Prints its path."""
+    from stellar.lake.names import full_name
+    from stellar.quality.profile_page import write_profile
+
+    name, settings = full_name(dataset), load_settings()
+    with ledger_session(settings, role="reader") as engine:
+        path = write_profile(settings, engine, name, key=key, out=out.absolute() if out else None)
+    typer.echo(path)

@@ -97,6 +97,26 @@ def card(model: Reference) -> None:
 
 
 @app.command()
+def report(
+    model: Reference,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write a copy, with the registry's verdict")
+    ] = None,
+) -> None:
+    """The version's report, one HTML page: its path, or a copy that says how it stands beside the current version."""
+    from stellar import flow
+    from stellar.registry.store import ArtifactStore
+    from stellar.training.report_copy import copy_of, report_in
+
+    with flow.open_context() as ctx:
+        version = _resolve(ctx.engine, model)
+        path = report_in(ArtifactStore(ctx.settings.artifacts).get(version.artifact_sha256), version)
+        if out is not None:
+            path = copy_of(ctx.engine, version, path, out.absolute())
+    typer.echo(path)
+
+
+@app.command()
 def compare(
     models: Annotated[list[str], typer.Argument(metavar="MODEL[@ALIAS|@NUMBER|@KEY]...", help="Two or more")],
     seed: Annotated[int, typer.Option(help="Of the bootstrap")] = 0,

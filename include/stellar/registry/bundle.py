@@ -7,7 +7,7 @@
     conformal.json     prediction sets and intervals
     ranges.json        what the training examples' inputs looked like
     novelty.json       how far from their middle they lay
-    card.md, *.png, metrics.json, examples.parquet, config.json   for people and for later comparisons
+    card.md, *.png, report.html, metrics.json, examples.parquet, config.json   for people and for later comparisons
 
 Training and scoring both predict through `Bundle.predict`, so that what was evaluated is what is written.
 """

@@ -280,13 +280,13 @@ def _plots(folder: Path, subject: Subject) -> list[tuple[str, str]]:
         known = np.flatnonzero(np.isfinite(truth))
         said = evaluation.predictions[target].to_numpy()[known]
         residual_plot(folder / f"residuals{suffix}.png", truth[known], said, target, config.name)
-        coverage_plot(folder / f"coverage{suffix}.png", *_coverage(subject, target, known), config.name)
+        coverage_plot(folder / f"coverage{suffix}.png", *coverage(subject, target, known), config.name)
         shown += [(f"residuals{suffix}.png", f"Residuals of {target}"),
                   (f"coverage{suffix}.png", f"Coverage of central intervals of {target}")]  # fmt: skip
     return shown
 
 
-def _coverage(subject: Subject, target: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def coverage(subject: Subject, target: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nominal and observed coverage of the central intervals, before the conformal step."""
     quantiles, truth = subject.evaluation.quantiles[target], subject.evaluation.truth[target][rows]
     nominal = np.linspace(0.1, 0.9, 9)

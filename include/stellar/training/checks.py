@@ -96,6 +96,7 @@ def reads(config: ModelConfig) -> Iterator[tuple[Key, str]]:
     for base, one in config.baselines.items():
         named += [(("baselines", base, "columns", number), name) for number, name in enumerate(one.columns or ())]
     named += [(("slices", number, "column"), one.column) for number, one in enumerate(config.slices)]
+    named += [(("report", key), name) for key, name in config.report.named.items()]
     if config.clusters:
         named += [(("clusters", "columns", number), name) for number, name in enumerate(config.clusters.columns)]
     if config.split.column:

@@ -22,6 +22,7 @@ from stellar.training.sections import (
     Filter,
     Missing,
     Polynomials,
+    Report,
     Search,
     Section,
     Source,
@@ -192,6 +193,7 @@ class ModelConfig(Section):
     calibration: Literal["temperature", "isotonic", "none"] = "temperature"
     conformal: Conformal = Field(default_factory=lambda: Conformal(method="lac", alpha=0.1))
     slices: list[Slice] = Field(default_factory=list)
+    report: Report = Field(default_factory=lambda: Report.model_validate({}))
     policy: list[Rule] = Field(min_length=1)
     min_examples: int = Field(200, ge=20, description="With fewer labelled examples nothing is trained")
     attributions: list[str] = Field(min_length=1)
@@ -283,7 +285,7 @@ class ModelConfig(Section):
 
     def canonical(self) -> dict[str, Any]:
         """What of this file decides the trained model: not the wording, nor the policy that judges it."""
-        decides = self.model_dump(mode="json", exclude={"description", "attributions", "policy", "slices"})
+        decides = self.model_dump(mode="json", exclude={"description", "attributions", "policy", "slices", "report"})
         decides["frame"] = " ".join(self.frame.split()) if self.frame else None
         # the order of derived columns counts, and a digest sorts keys
         decides["derived"] = list(self.derived.items())

@@ -90,7 +90,7 @@ def _query(connection: LakeConnection, config: ModelConfig) -> pa.Table:
         hint = f"did you mean `{near[0]}`? " if near else ""
         said = (
             f"the SQL gives no column {', '.join(missing)}; {hint}add it to the select, or take it out "
-            f"of `columns`/`slices`. It gives: {', '.join(table.column_names)}"
+            f"of `columns`/`slices`/`report`. It gives: {', '.join(table.column_names)}"
         )
         raise config.fault(f"frame: {said}", *needed.get(missing[0], ("example",)))
     if shadowed := sorted(set(config.derived) & set(table.column_names)):

@@ -157,3 +157,18 @@ class Search(Section):
         if wrong := [name for name in space if not name.isidentifier()]:
             raise KeyFaultError(f"{wrong[0]!r} is no name of a hyper-parameter", wrong[0])
         return space
+
+
+class Report(Section):
+    """Columns of the frame that the report draws stars by; where not given, columns of usual names are looked for."""
+
+    magnitude: str | None = Field(None, pattern=COLUMN)
+    colour: str | None = Field(None, pattern=COLUMN)
+    absolute_magnitude: str | None = Field(None, pattern=COLUMN)
+    extinction: str | None = Field(None, pattern=COLUMN)
+    temperature: str | None = Field(None, pattern=COLUMN, description="Where the target is none")
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The columns that are named, by what they are."""
+        return {key: name for key, name in self.model_dump().items() if name}

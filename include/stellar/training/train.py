@@ -36,6 +36,7 @@ from stellar.training.evaluate import evaluate
 from stellar.training.figures import Evaluation
 from stellar.training.fit import Fitted, fit, new_model, split
 from stellar.training.frame import Frame, NotTrainableError, build_frame
+from stellar.training.report import write_report
 from stellar.training.trials import TrialStore
 
 CODE_VERSION = "5"  # raise it whenever training, a model or an evaluation may give another result
@@ -183,8 +184,9 @@ def _store(ctx: Context, config: ModelConfig, key: str, seed: int, frame: Frame,
         _write_json(folder / "metrics.json", {"figures": _plain(evaluation.figures), "details": evaluation.details})
         if fitted.chosen:
             _write_json(folder / "search.json", fitted.chosen.to_dict())
-        provenance = _provenance(ctx, frame)
-        write_card(folder, Subject(config, key, seed, frame, fitted, evaluation, provenance))
+        subject = Subject(config, key, seed, frame, fitted, evaluation, _provenance(ctx, frame))
+        write_card(folder, subject)
+        write_report(folder, subject)
         files = {name: digest for name, digest, _ in list_files(folder)}
         address = ArtifactStore(ctx.settings.artifacts).put(folder)
     return NewVersion(

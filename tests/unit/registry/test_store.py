@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stellar.errors import InputError, IntegrityError
+from stellar.pages import Page, render
 from stellar.registry.store import ArtifactStore, address_of
 
 
@@ -104,3 +105,11 @@ def test_arrays_of_objects_are_refused(store, folder, name, write, said):
 def test_arrays_of_numbers_and_texts_are_kept(store, folder):
     np.savez(folder / "a.npz", numbers=np.ones(3), texts=np.array(["G2", "M0"]))
     assert (store.get(store.put(folder)) / "a.npz").exists()
+
+
+def test_a_page_is_stored_only_when_it_is_one_of_ours(store, folder):
+    (folder / "report.html").write_text(render(Page("test-teff", "A model")), encoding="utf-8")
+    assert (store.get(store.put(folder)) / "report.html").is_file()
+    (folder / "report.html").write_text("<!DOCTYPE html><script>alert(1)</script>")
+    with pytest.raises(InputError, match="no page of this platform"):
+        store.put(folder)

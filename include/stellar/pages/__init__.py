@@ -1,0 +1,21 @@
+"""Pages for people: one HTML file that holds its pictures, loads nothing and runs nothing."""
+
+from stellar.pages.page import (  # fmt: skip
+    HEAD,
+    Fact,
+    Gallery,
+    Page,
+    Part,
+    Picture,
+    Section,
+    Table,
+    Text,
+    anchor,
+    render,
+    render_section,
+)
+
+__all__ = [
+    "HEAD", "Fact", "Gallery", "Page", "Part", "Picture", "Section", "Table", "Text", "anchor", "render",
+    "render_section",
+]  # fmt: skip
