@@ -24,6 +24,8 @@ ARCHITECTURES = {
     "xgb_quantile": "stellar.models.xgb:XgbQuantile",
     "xgb_multitask": "stellar.models.xgb:XgbMultiTask",
     "forest_classifier": "stellar.models.forest:ForestClassifier",
+    "forest_regression": "stellar.models.forest_regression:ForestRegression",
+    "gp_regression": "stellar.models.gp_regression:GPRegression",
     "blend": "stellar.models.blend:Blend",
     "template_match": "stellar.models.templates:TemplateMatch",
     "spectral_regression": "stellar.models.spectral_regression:SpectralRegression",

@@ -72,6 +72,15 @@ class Nodes:
         found = np.empty((len(X), self.share.shape[1]))
         step = max(1, CHUNK // len(self.roots))
         for begin in range(0, len(X), step):
+            leaves = self.leaves(X[begin : begin + step])
+            found[begin : begin + step] = self.share[leaves].mean(axis=1, dtype=np.float64)
+        return found
+
+    def leaves(self, X: np.ndarray) -> np.ndarray:
+        """Number of the leaf that each row ends in, by tree, int32[n, trees]; no two trees share a number."""
+        found = np.empty((len(X), len(self.roots)), dtype=np.int32)
+        step = max(1, CHUNK // len(self.roots))
+        for begin in range(0, len(X), step):
             rows = X[begin : begin + step]
             at = np.broadcast_to(self.roots, (len(rows), len(self.roots))).copy()
             row = np.arange(len(rows))[:, None]
@@ -79,7 +88,7 @@ class Nodes:
                 value = rows[row, self.feature[at]]
                 goes_left = np.where(np.isnan(value), self.missing_left[at], value <= self.threshold[at])
                 at = np.where(inner, np.where(goes_left, self.left[at], self.right[at]), at)
-            found[begin : begin + step] = self.share[self.leaf[at]].mean(axis=1, dtype=np.float64)
+            found[begin : begin + step] = self.leaf[at]
         return found
 
 
