@@ -43,6 +43,8 @@ class Meaning:
         Of the target: `class`, or `quantity` (whose name's last part is its unit).
     further : tuple of str
         Quantities that the model gives beside its target.
+    needs : tuple of str
+        Columns of which a row must have one to be predicted; empty where any row is.
     class_column : str or None
         Column of the predicted class; None for a quantity without bands.
     bands : dict
@@ -59,6 +61,7 @@ class Meaning:
     class_column: str | None = None
     bands: dict[str, float] = field(default_factory=dict)
     further: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -194,15 +197,38 @@ class Bundle:
             fields += [("prediction_set", pa.list_(pa.string()))] if self.sets else []
         return pa.schema([*fields, ("is_out_of_range", pa.bool_()), ("flags", pa.string())])
 
-    def predict(self, table: pa.Table) -> pa.Table:
+    def predict(self, table: pa.Table, refused: Sequence[str | None] | None = None) -> pa.Table:
         """The prediction columns of each row of `table`, in its order.
 
         A quantity gives its median and the ends of its conformal interval; classes give the best class, `probability`,
-        `probability_<class>` and `prediction_set`; all give `is_out_of_range` and `flags`.
+        `probability_<class>` and `prediction_set`; all give `is_out_of_range` and `flags`. A row that has none of the
+        columns that the model needs, or one that is `refused` for a reason, has nulls, and the reason in `flags`.
         """
         if not table.num_rows:  # an empty partition; not every library predicts for no rows
             return self.prediction_schema().empty_table()
-        return self.columns(self.answers(table), table)
+        reasons = self._refusals(table, refused)
+        able = np.flatnonzero([reason is None for reason in reasons])
+        if len(able) == len(table):
+            return self.columns(self.answers(table), table)
+        rows = table.take(pa.array(able))
+        made = self.columns(self.answers(rows), rows) if len(able) else self.prediction_schema().empty_table()
+        place = np.full(len(table), -1, dtype=np.int64)
+        place[able] = np.arange(len(able))
+        made = made.take(pa.array(place, mask=place < 0))
+        unlike = pc.fill_null(made["is_out_of_range"], True)
+        flags = pc.coalesce(made["flags"], pa.array(reasons, pa.string()))
+        columns = {name: made[name] for name in made.column_names} | {"is_out_of_range": unlike, "flags": flags}
+        return pa.table(columns, schema=self.prediction_schema())
+
+    def _refusals(self, table: pa.Table, refused: Sequence[str | None] | None) -> list[str | None]:
+        """Why each row is not predicted, None where it is."""
+        given = list(refused) if refused is not None else [None] * len(table)
+        if not self.meaning.needs:
+            return given
+        held = [_numbers(table, name) for name in self.meaning.needs]
+        seen = np.any([np.isfinite(values) for values in held if values is not None] or [[False] * len(table)], axis=0)
+        why = f"not predicted: none of {', '.join(self.meaning.needs)} is there"
+        return [reason or (None if there else why) for reason, there in zip(given, seen, strict=True)]
 
     def columns(self, answers: Answers, table: pa.Table) -> pa.Table:
         """The prediction columns of `answers`, which are those of `table`."""
@@ -259,7 +285,7 @@ class Bundle:
         stored = _read(folder / "conformal.json")
         intervals = {name: conformal_from_dict(one) for name, one in stored["intervals"].items()}
         calibration = _read(folder / "calibration.json")
-        lists = {name: tuple(about[name]) for name in ("columns", "further")}
+        lists = {name: tuple(about.get(name, ())) for name in ("columns", "further", "needs")}
         return cls(
             Meaning(**{**about, **lists}),
             load_model(folder / "model"),

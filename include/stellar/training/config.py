@@ -62,6 +62,13 @@ class Split(_Section):
     order: int | None = Field(None, ge=0, le=15)
     fractions: dict[Literal["train", "validation", "calibration", "test"], float] | None = None
     folds: int | None = Field(None, ge=2, le=20, description="Stratified by class")
+    also_by_cell: int | None = Field(
+        None,
+        ge=0,
+        le=15,
+        description="Test again by as many folds of whole HEALPix cells of this order, for figures that end in "
+        "`_by_cell`: how well it does where no example lies near",
+    )
     column: str | None = Field(
         None,
         pattern=_COLUMN,
@@ -75,6 +82,8 @@ class Split(_Section):
             raise ValueError("give `fractions` or `folds`, one of them")
         if self.column and not self.folds:
             raise ValueError("`column` goes with `folds`; give `folds`")
+        if self.also_by_cell is not None and (not self.folds or self.order is not None or self.column):
+            raise ValueError("`also_by_cell` goes with `folds` alone, without `order` and `column`")
         return self
 
     @field_validator("fractions")
@@ -129,6 +138,10 @@ class ModelConfig(_Section):
     target: Target
     further_targets: list[Target] = Field(default_factory=list, description="Quantities predicted beside the target")
     columns: list[str] = Field(min_length=1, description="Columns of `features` that the model sees")
+    needs: list[str] = Field(
+        default_factory=list,
+        description="Columns of which a row must have one to be predicted; without it there is no answer, and why",
+    )
     fit_columns: list[str] = Field(
         default_factory=list, description="Columns of the frame that are read while it learns, and not to predict"
     )
@@ -162,6 +175,14 @@ class ModelConfig(_Section):
             )
         return further
 
+    @model_validator(mode="after")
+    def _needs_are_read(self) -> ModelConfig:
+        if strange := [name for name in self.needs if name not in self.columns]:
+            raise ValueError(f"`needs` names {', '.join(strange)}, not among `columns`; add it there")
+        if self.split.also_by_cell is not None and not self.on_sky:
+            raise ValueError("`also_by_cell` takes positions, which `on_sky: false` says there are none of")
+        return self
+
     @property
     def targets(self) -> list[Target]:
         """Everything that it predicts, the main target first."""
@@ -173,9 +194,22 @@ class ModelConfig(_Section):
         return self.on_sky and self.split.order is not None
 
     @property
+    def by_cell(self) -> ModelConfig | None:
+        """The same with whole sky cells in its folds, where `also_by_cell` asks for it."""
+        if self.split.also_by_cell is None:
+            return None
+        split = self.split.model_copy(update={"order": self.split.also_by_cell, "also_by_cell": None})
+        return self.model_copy(update={"split": split})
+
+    @property
+    def reads_positions(self) -> bool:
+        """Whether examples are dealt by where they lie."""
+        return self.is_split_by_cell or self.split.also_by_cell is not None
+
+    @property
     def keys(self) -> list[str]:
         """Columns that say which example a row is, of which star, and where."""
-        return list(dict.fromkeys([self.example, "object_id", *(("ra", "dec") if self.is_split_by_cell else ())]))
+        return list(dict.fromkeys([self.example, "object_id", *(("ra", "dec") if self.reads_positions else ())]))
 
     @property
     def inputs_read(self) -> list[str]:
@@ -196,6 +230,10 @@ class ModelConfig(_Section):
     def canonical(self) -> dict[str, Any]:
         """What of this file decides the trained model: not the wording, nor the policy that judges it."""
         decides = self.model_dump(mode="json", exclude={"description", "attributions", "policy", "slices"})
+        # what a config does not use leaves the identity of its versions as it was
+        for section, name in ((decides, "needs"), (decides["split"], "also_by_cell")):
+            if not section[name] and section[name] != 0:
+                del section[name]
         decides["frame"] = " ".join(self.frame.split()) if self.frame else None
         return decides
 

@@ -78,6 +78,8 @@ def _query(connection: LakeConnection, config: ModelConfig) -> pa.Table:
         )
     table = table.select(list(wanted))
     usable = functools.reduce(pc.or_, (pc.is_valid(table[name]) for name in targets))
+    if config.needs:
+        usable = pc.and_(usable, functools.reduce(pc.or_, (pc.is_valid(table[name]) for name in config.needs)))
     for key in config.keys:
         usable = pc.and_(usable, pc.is_valid(table[key]))
     return table.filter(usable)
