@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
 from stellar.models.gaussian_process import squared_distances
@@ -47,7 +48,7 @@ class Process:
 
     @cached_property
     def _factor(self) -> np.ndarray:
-        return np.asarray(cho_factor(_matrix(self.theta, self.inputs, self.trust), lower=True, check_finite=False)[0])
+        return np.asarray(cholesky(_matrix(self.theta, self.inputs, self.trust), lower=True, check_finite=False))
 
     def predict(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance without noise of each row, float64[m] (RW eq. 2.25, 2.26)."""
@@ -87,6 +88,19 @@ def _matrix(theta: np.ndarray, inputs: np.ndarray, trust: np.ndarray) -> np.ndar
     return matrix
 
 
+def _inverse(matrix: np.ndarray) -> tuple[np.ndarray, float]:
+    """Inverse and half the logarithm of the determinant of a covariance, which is overwritten.
+
+    LAPACK's inverse from the factor takes a third of the work of solving for the unit matrix.
+    """
+    factor = cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
+    half_log_determinant = float(np.log(np.diag(factor)).sum())
+    inverse, info = dpotri(factor, lower=True, overwrite_c=True)
+    if info:
+        raise LinAlgError(f"dpotri ended with {info}")
+    return inverse + np.tril(inverse, -1).T, half_log_determinant
+
+
 def search(inputs: np.ndarray, y: np.ndarray, trust: np.ndarray, *, iterations: int) -> np.ndarray:
     """Hyper-parameters of largest posterior density: marginal likelihood (RW eq. 2.30) times their priors.
 
@@ -109,10 +123,9 @@ def search(inputs: np.ndarray, y: np.ndarray, trust: np.ndarray, *, iterations: 
         matrix = smooth + linear
         matrix[rows, rows] += noise + JITTER
         try:
-            factor = cho_factor(matrix, lower=True, check_finite=False)
+            inverse, half_log_determinant = _inverse(matrix)
         except LinAlgError:
             return 1e12, np.zeros(len(theta))
-        inverse = cho_solve(factor, np.eye(n), check_finite=False)
         alpha = inverse @ y
         inner = inverse - np.outer(alpha, alpha)  # RW eq. 5.9
         z = (theta - start) / width
@@ -123,7 +136,6 @@ def search(inputs: np.ndarray, y: np.ndarray, trust: np.ndarray, *, iterations: 
         gradient[1 : d + 1] += (weighted.sum(axis=1)[:, None] * scaled**2 - scaled * (weighted @ scaled)).sum(axis=0)
         gradient[d + 1] += 0.5 * (inner * linear).sum()
         gradient[d + 2] += 0.5 * (np.diag(inner) * noise).sum()
-        half_log_determinant = np.log(np.diag(factor[0])).sum()
         return float(0.5 * y @ alpha + half_log_determinant + 0.5 * z @ z), gradient
 
     found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=[BOUNDS] * len(start),
@@ -153,8 +165,7 @@ def learn(theta: np.ndarray, inputs: np.ndarray, y: np.ndarray, weight: np.ndarr
 
 
 def _condition(theta: np.ndarray, inputs: np.ndarray, y: np.ndarray, trust: np.ndarray) -> tuple[Process, LeftOut]:
-    factor = cho_factor(_matrix(theta, inputs, trust), lower=True, check_finite=False)
-    inverse = cho_solve(factor, np.eye(len(y)), check_finite=False)
+    inverse, _ = _inverse(_matrix(theta, inputs, trust))
     alpha, precision = inverse @ y, np.diag(inverse)
     variance = np.maximum(1 / precision - np.exp(theta[-1]) / trust, JITTER)
     return Process(theta, inputs, alpha, trust), LeftOut(y - alpha / precision, variance)  # RW eq. 5.12
