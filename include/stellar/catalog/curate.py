@@ -94,6 +94,29 @@ def curate(rows: pa.Table, margin: pa.Table, config: Curated, partition: Partiti
     return StepResult(table, accounting, quarantine)
 
 
+def curate_each(raw: pa.Table, config: Curated) -> tuple[pa.Table, list[str | None], list[str | None]]:
+    """Curated columns of every raw row, in its order: none is merged, filtered or quarantined.
+
+    Returns
+    -------
+    rows : pa.Table
+        Columns of `schema(config)`; cells that cannot be read are null.
+    filtered : list of str or None
+        The rule of `filters` that would take the row out, with what it says.
+    fault : list of str or None
+        What is wrong with the row, which curation would put into quarantine.
+    """
+    raw = raw.combine_chunks()
+    if not len(raw):
+        return schema(config).empty_table(), [], []
+    typed = _typed(raw, config)
+    verdict = _verdicts(typed, _batch(raw), config)
+    rows = _output(typed, raw, np.arange(len(raw)), np.ones(len(raw), dtype=np.int64), config)
+    said = {rule.rule: f"{rule.rule}: {rule.description}" if rule.description else rule.rule for rule in config.filters}
+    filtered = [None if rule is None else said[rule] for rule in verdict["filter"].to_pylist()]
+    return rows, filtered, verdict["fault"].to_pylist()
+
+
 def _together(rows: pa.Table, margin: pa.Table) -> pa.Table:
     if not len(margin):
         return rows.combine_chunks()

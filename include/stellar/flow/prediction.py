@@ -13,14 +13,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from stellar.catalog.curate import curate
+from stellar.catalog.curate import curate, curate_each
 from stellar.engine.context import Context
 from stellar.errors import InputError
 from stellar.lake.sql import connect
 from stellar.profile import CATALOG, Curated, load_curated
 from stellar.registry.bundle import Bundle
-from stellar.registry.feature_tables import Predictions, predictions, tables_of_features, text_of, with_id
+from stellar.registry.feature_tables import (
+    FAULT,
+    REFUSED,
+    Predictions,
+    predictions,
+    tables_of_features,
+    text_of,
+    with_id,
+)
 from stellar.registry.store import ArtifactStore
 from stellar.registry.versions import Resolved, resolve
 from stellar.surveys.files import FILES, FileSource, load_source, read_member
@@ -124,7 +133,9 @@ def features_of(
 ) -> pa.Table:
     """Rows of the dataset `features` of one file, with `id`, by the first dialect that it is of.
 
-    `tell` is called with what of the file was left out, and why, where the rest is used.
+    Of a curated dataset each row of the file is one, in its order, with why it must not be predicted in `refused` and
+    what is wrong with it in `row_fault`; both are null for a sound row. For other features `tell` is called with what
+    of the file was left out, and why, where the rest is used.
 
     Raises
     ------
@@ -138,10 +149,10 @@ def features_of(
         except InputError as fault:
             faults.append(f"{dialect.source.reader}: {str(fault).removeprefix(f'{member.name}: ')}")
             continue
+        if features == f"curated.{dialect.curated.dataset}":
+            return _each_row(raw, dialect.curated)
         tell = tell or (lambda why: None)
         curated = _curated(raw, dialect.curated, tell)
-        if features == f"curated.{dialect.curated.dataset}":
-            return curated.add_column(0, "id", curated[dialect.curated.id].cast(pa.string()))
         return _features(curated, member, family, dialect.curated, is_one=len(raw) == 1, tell=tell)
     raise InputError(f"of no kind that gives {family} ({'; '.join(dict.fromkeys(faults))})")
 
@@ -153,6 +164,19 @@ def _as_written(member: Member, source: FileSource) -> FileSource:
         return source
     is_comma = kind != "csv" or member.name.lower().removesuffix(".gz").endswith(".csv")
     return source.model_copy(update={"reader": kind, "options": {} if is_comma else {"delimiter": "\t"}})
+
+
+def _each_row(raw: pa.Table, config: Curated) -> pa.Table:
+    """Curated columns of every row of a file, whatever is wrong with it; a row without an id has its number."""
+    if not len(raw):
+        raise InputError("it has no rows")
+    rows, refused, fault = curate_each(raw, config)
+    numbers = pa.array([f"row {number + 1}" for number in range(len(rows))])
+    rows = rows.add_column(0, "id", pc.coalesce(rows[config.id].cast(pa.string()), numbers))
+    refused = [why and f"not predicted: {why}" for why in refused]
+    for name, why in ((REFUSED, refused), (FAULT, fault)):
+        rows = rows.append_column(name, pa.array(why, pa.string()))
+    return rows
 
 
 def _curated(raw: pa.Table, config: Curated, tell: Callable[[str], None]) -> pa.Table:

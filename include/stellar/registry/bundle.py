@@ -22,6 +22,7 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stellar.errors import IntegrityError
 from stellar.evaluation.calibration import Calibrator, QuantileCalibrator, calibrator_from_dict
@@ -29,7 +30,7 @@ from stellar.evaluation.conformal import ConformalIntervals, ConformalSets, conf
 from stellar.evaluation.metrics import pit_from_quantiles
 from stellar.models.base import Model, Quantiles, load_model
 from stellar.models.preparation import Preparation, source_columns
-from stellar.registry.ranges import InputRanges, Novelty
+from stellar.registry.ranges import InputRanges, Novelty, numeric_column
 
 FORMAT = 3
 
@@ -44,6 +45,8 @@ class Meaning:
         Of the target: `class`, or `quantity` (whose name's last part is its unit).
     further : tuple of str
         Quantities that the model gives beside its target.
+    needs : tuple of str
+        Columns of which a row must have one to be predicted; empty where any row is.
     class_column : str or None
         Column of the predicted class; None for a quantity without bands.
     bands : dict
@@ -65,6 +68,7 @@ class Meaning:
     bands: dict[str, float] = field(default_factory=dict)
     further: tuple[str, ...] = ()
     transforms: dict[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -190,16 +194,44 @@ class Bundle:
         fields += [("novelty", pa.float64())] if self.novelty else []
         return pa.schema([*fields, ("is_out_of_range", pa.bool_()), ("flags", pa.string())])
 
-    def predict(self, table: pa.Table) -> pa.Table:
+    def predict(self, table: pa.Table, refused: Sequence[str | None] | None = None) -> pa.Table:
         """The prediction columns of each row of `table`, in its order.
 
         A quantity gives its median and the ends of its conformal interval; classes give the best class, `probability`,
-        `probability_<class>` and `prediction_set`; all give `is_out_of_range` and `flags`, those of numbers `novelty`.
+        `probability_<class>` and `prediction_set`; all give `is_out_of_range` and `flags`, those of numbers
+        `novelty`. A row that has none of the columns that the model needs, or one that is `refused` for a reason, has
+        nulls, and the reason in `flags`.
         """
         if not table.num_rows:  # an empty partition; not every library predicts for no rows
             return self.prediction_schema().empty_table()
         derived = self.preparation.with_derived(table)
-        return self._columns(self._answers(self.preparation.completed(derived)), derived)
+        reasons = self._refusals(derived, refused)
+        if reasons is None:
+            return self._columns(self._answers(self.preparation.completed(derived)), derived)
+        able = np.flatnonzero([reason is None for reason in reasons])
+        made = self.prediction_schema().empty_table()
+        if len(able):
+            rows = derived.take(pa.array(able))
+            made = self._columns(self._answers(self.preparation.completed(rows)), rows)
+        place = np.full(len(table), -1, dtype=np.int64)
+        place[able] = np.arange(len(able))
+        made = made.take(pa.array(place, mask=place < 0))
+        unlike = pc.fill_null(made["is_out_of_range"], True)
+        flags = pc.coalesce(made["flags"], pa.array(reasons, pa.string()))
+        columns = {name: made[name] for name in made.column_names} | {"is_out_of_range": unlike, "flags": flags}
+        return pa.table(columns, schema=self.prediction_schema())
+
+    def _refusals(self, table: pa.Table, refused: Sequence[str | None] | None) -> list[str | None] | None:
+        """Why each row is not predicted, None where it is; None where all are."""
+        given = list(refused) if refused is not None else [None] * len(table)
+        if self.meaning.needs:
+            held = [numeric_column(table, name) for name in self.meaning.needs]
+            parts = [np.isfinite(values) for values in held if values is not None]
+            seen = np.any(parts or [[False] * len(table)], axis=0)
+            if not seen.all():
+                why = f"not predicted: none of {', '.join(self.meaning.needs)} is there"
+                given = [reason or (None if there else why) for reason, there in zip(given, seen, strict=True)]
+        return given if any(reason is not None for reason in given) else None
 
     def columns(self, answers: Answers, table: pa.Table) -> pa.Table:
         """The prediction columns of `answers`, which are those of `table`."""
@@ -268,7 +300,7 @@ class Bundle:
         stored = _read(folder / "conformal.json")
         intervals = {name: conformal_from_dict(one) for name, one in stored["intervals"].items()}
         calibration, novelty = _read(folder / "calibration.json"), _read(folder / "novelty.json")
-        lists = {name: tuple(about[name]) for name in ("columns", "further")}
+        lists = {name: tuple(about[name]) for name in ("columns", "further", "needs")}
         return cls(
             Meaning(**{**about, **lists}),
             load_model(folder / "model"),

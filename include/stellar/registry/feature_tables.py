@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stellar.errors import InputError
 from stellar.registry.bundle import Bundle
 
 BATCH, TABULAR_BATCH = 1024, 65_536
+REFUSED, FAULT = "refused", "row_fault"  # columns: why a row is not predicted; what is wrong with one that is
 
 
 @dataclass
@@ -186,6 +188,12 @@ def predictions(
 
 def _predicted(bundle: Bundle, rows: pa.Table, key: str) -> pa.Table:
     """Predictions of rows with `id` and `file`: `id` first, the version's key and the file last."""
-    table = bundle.predict(rows).add_column(0, "id", rows["id"])
+    table = bundle.predict(rows, rows[REFUSED].to_pylist() if REFUSED in rows.column_names else None)
+    if FAULT in rows.column_names:
+        at, told = table.column_names.index("flags"), pc.coalesce(rows[FAULT], pa.scalar(""))
+        both = pc.and_(pc.not_equal(told, ""), pc.not_equal(table["flags"], ""))
+        flags = pc.binary_join_element_wise(table["flags"], told, pc.if_else(both, ";", ""))
+        table = table.set_column(at, "flags", flags)
+    table = table.add_column(0, "id", rows["id"])
     table = table.append_column("model_version", pa.repeat(key[:16], len(table)))
     return table.append_column("file", rows["file"])

@@ -91,7 +91,8 @@ def check_parameters(config: ModelConfig) -> None:
 def reads(config: ModelConfig) -> Iterator[tuple[Key, str]]:
     """Each column that the frame must have, with the key that names it; derived ones are followed to their sources."""
     named: list[tuple[Key, str]] = []
-    for key, names in (("columns", config.columns), ("watch", config.watch), ("fit_columns", config.fit_columns)):
+    for key, names in (("columns", config.columns), ("watch", config.watch), ("fit_columns", config.fit_columns),
+                       ("needs", config.needs)):  # fmt: skip
         named += [((key, number), name) for number, name in enumerate(names)]
     for base, one in config.baselines.items():
         named += [(("baselines", base, "columns", number), name) for number, name in enumerate(one.columns or ())]

@@ -92,6 +92,13 @@ class Split(Section):
         None, description="A star's part follows from its id alone: rows that are added move no other"
     )
     stratify: Stratify | None = Field(None, description="Even shares of a quantity's ranges")
+    also_by_cell: int | None = Field(
+        None,
+        ge=0,
+        le=15,
+        description="Test again by as many folds of whole HEALPix cells of this order, for figures that end in "
+        "`_by_cell`: how well it does where no example lies near",
+    )
     column: str | None = Field(
         None,
         pattern=COLUMN,
@@ -110,6 +117,8 @@ class Split(Section):
             raise KeyFaultError(
                 f"by `hash`, a part follows from the star's id alone; take `{other}` out, or `by`", other
             )
+        if self.also_by_cell is not None and (not self.folds or self.order is not None or self.column):
+            raise ValueError("`also_by_cell` goes with `folds` alone, without `order` and `column`")
         return self
 
     @field_validator("fractions")
@@ -181,6 +190,10 @@ class ModelConfig(Section):
     polynomials: Polynomials | None = None
     clusters: Clusters | None = None
     weights: str | Balance | None = Field(None, description="SQL of an example's weight, or balance of the target")
+    needs: list[str] = Field(
+        default_factory=list,
+        description="Columns of which a row must have one to be predicted; without it there is no answer, and why",
+    )
     fit_columns: list[str] = Field(
         default_factory=list, description="Columns of the frame that are read while it learns, and not to predict"
     )
@@ -232,6 +245,14 @@ class ModelConfig(Section):
             )
         return further
 
+    @model_validator(mode="after")
+    def _needs_are_read(self) -> ModelConfig:
+        if strange := [name for name in self.needs if name not in self.columns]:
+            raise ValueError(f"`needs` names {', '.join(strange)}, not among `columns`; add it there")
+        if self.split.also_by_cell is not None and not self.on_sky:
+            raise ValueError("`also_by_cell` takes positions, which `on_sky: false` says there are none of")
+        return self
+
     @property
     def targets(self) -> list[Target]:
         """Everything that it predicts, the main target first."""
@@ -243,9 +264,22 @@ class ModelConfig(Section):
         return self.on_sky and self.split.order is not None
 
     @property
+    def by_cell(self) -> ModelConfig | None:
+        """The same with whole sky cells in its folds, where `also_by_cell` asks for it."""
+        if self.split.also_by_cell is None:
+            return None
+        split = self.split.model_copy(update={"order": self.split.also_by_cell, "also_by_cell": None})
+        return self.model_copy(update={"split": split})
+
+    @property
+    def reads_positions(self) -> bool:
+        """Whether examples are dealt by where they lie."""
+        return self.is_split_by_cell or self.split.also_by_cell is not None
+
+    @property
     def keys(self) -> list[str]:
         """Columns that say which example a row is, of which star, and where."""
-        return list(dict.fromkeys([self.example, "object_id", *(("ra", "dec") if self.is_split_by_cell else ())]))
+        return list(dict.fromkeys([self.example, "object_id", *(("ra", "dec") if self.reads_positions else ())]))
 
     @property
     def inputs_read(self) -> list[str]:
@@ -323,10 +357,11 @@ class ModelConfig(Section):
 _LATER: dict[str, dict[str, Any]] = {
     "": {
         "source": None, "derived": [], "filters": [], "missing": Missing().model_dump(mode="json"), "polynomials": None,
-        "clusters": None, "weights": None, "search": None,
+        "clusters": None, "weights": None, "search": None, "needs": [],
     },
     "target": {"column": None, "transform": "none", "correction": None},
-    "split": {"by": None, "stratify": None},
+    "split": {"by": None, "stratify": None, "also_by_cell": None},
+    "conformal": {"levels": False},
 }  # fmt: skip
 
 

@@ -51,6 +51,17 @@ def evaluate(config: ModelConfig, fitted: Fitted, table: pa.Table, seed: int) ->
     return found
 
 
+def figures_by_cell(config: ModelConfig, fitted: Fitted, table: pa.Table, seed: int) -> dict[str, Figure]:
+    """The figures of models that were tested on whole sky cells, as `mae_by_cell` and so on.
+
+    Where random folds leave every star its neighbours, with their dust and their survey's calibration, these tell how
+    the model does in a field that it has not seen.
+    """
+    alone = config.model_copy(update={"slices": []})
+    found = evaluate(alone, fitted, table, seed).figures
+    return {f"{name}_by_cell": figure for name, figure in found.items() if not name.startswith(("baseline_", "out_of"))}
+
+
 def predicted(fitted: Fitted, table: pa.Table) -> Shown:
     """Each bundle's answers for its own test rows, one after another."""
     answers, columns = [], []

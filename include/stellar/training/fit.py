@@ -132,17 +132,7 @@ def _fit_folds(config: ModelConfig, table: pa.Table, parts: np.ndarray, how: How
     Where another survey's examples are the test, the folds only calibrate: then they are of the examples to learn from.
     A search is made anew for each fold, without the fold's examples, so that no figure is of examples that chose.
     """
-    folds = sorted({part for part in parts if part.startswith("fold")})
-    bundles = []
-    for fold in folds:
-        learnt = (parts != fold) & (parts != "test")
-        own, _ = _searched(config, table, learnt, None, how, f"without {fold}")
-        bundles.append(Tested(_fitted(own, table, learnt, None, how), np.flatnonzero(parts == fold), learnt))
-    answers = [one.bundle.answers(table.take(one.rows)) for one in bundles]
-    for number, one in enumerate(bundles):
-        others = [k for k in range(len(bundles)) if k != number]
-        rows = np.concatenate([bundles[k].rows for k in others])
-        calibrate(config, one.bundle, joined([answers[k] for k in others], one.bundle.classes), table.take(rows))
+    bundles, answers = _of_folds(config, table, parts, how)
     everything = parts != "test"
     config, chosen = _searched(config, table, everything, None, how, "all")
     kept = _fitted(config, table, everything, None, how)
@@ -194,6 +184,36 @@ def _rounds(
         judged[rows[number == fold]] = True
         found.append((learnt & ~judged, judged))
     return found
+
+
+def _of_folds(config: ModelConfig, table: pa.Table, parts: np.ndarray, how: How) -> tuple[list[Tested], list[Answers]]:
+    """A bundle per fold, which learned from the others and is calibrated by them, and its answers for the fold."""
+    bundles = []
+    for fold in sorted({part for part in parts if part.startswith("fold")}):
+        learnt = (parts != fold) & (parts != "test")
+        own, _ = _searched(config, table, learnt, None, how, f"without {fold}")
+        bundles.append(Tested(_fitted(own, table, learnt, None, how), np.flatnonzero(parts == fold), learnt))
+    answers = [one.bundle.answers(table.take(one.rows)) for one in bundles]
+    for number, one in enumerate(bundles):
+        others = [k for k in range(len(bundles)) if k != number]
+        rows = np.concatenate([bundles[k].rows for k in others])
+        calibrate(config, one.bundle, joined([answers[k] for k in others], one.bundle.classes), table.take(rows))
+    return bundles, answers
+
+
+def fit_by_cell(config: ModelConfig, table: pa.Table, seed: int) -> Fitted | None:
+    """Models of folds of whole sky cells, where `split.also_by_cell` asks for them; for figures alone.
+
+    Raises
+    ------
+    NotTrainableError
+        When there are fewer cells than folds.
+    """
+    if (grouped := config.by_cell) is None:
+        return None
+    parts = split(grouped, table, seed)
+    bundles, _ = _of_folds(grouped, table, parts, How(seed))
+    return Fitted(bundles[0].bundle, parts, tuple(bundles))
 
 
 def _has_own(config: ModelConfig, table: pa.Table) -> bool:
@@ -308,6 +328,7 @@ def _meaning(config: ModelConfig) -> Meaning:
         bands=dict(target.bands or {}),
         further=tuple(one.name for one in config.further_targets),
         transforms={one.name: one.transform for one in config.targets if one.transform != "none"},
+        needs=tuple(config.needs),
     )
 
 

@@ -142,6 +142,8 @@ def prepare_examples(
         if target.correction:
             table, corrections[target.name] = _corrected(config, target, table)
     usable = functools.reduce(pc.or_, (pc.is_valid(table[target.truth]) for target in config.targets))
+    if config.needs:
+        usable = pc.and_(usable, functools.reduce(pc.or_, (pc.is_valid(table[name]) for name in config.needs)))
     for key in config.keys:
         usable = pc.and_(usable, pc.is_valid(table[key]))
     table = table.filter(usable)

@@ -32,9 +32,9 @@ from stellar.training.card import Provenance, Subject, write_card
 from stellar.training.checks import check_parameters
 from stellar.training.compare import against_baselines, compare
 from stellar.training.config import ModelConfig, load_config
-from stellar.training.evaluate import evaluate
+from stellar.training.evaluate import evaluate, figures_by_cell
 from stellar.training.figures import Evaluation
-from stellar.training.fit import Fitted, fit, new_model, split
+from stellar.training.fit import Fitted, fit, fit_by_cell, new_model, split
 from stellar.training.frame import Frame, NotTrainableError, build_frame
 from stellar.training.report import write_report
 from stellar.training.trials import TrialStore
@@ -97,9 +97,12 @@ def train(
         started = time.monotonic()
         kept = ctx.settings.cache / "training" / CODE_VERSION
         fitted = fit(config, frame.table, seed, checkpoints=kept, trials=TrialStore(ctx, key))
+        by_cell = fit_by_cell(config, frame.table, seed)
     except NotTrainableError as fault:
         return TrainingResult(config.name, "not_trainable", reasons=(str(fault),))
     evaluation = evaluate(config, fitted, frame.table, seed)
+    if by_cell is not None:
+        evaluation.figures |= figures_by_cell(config, by_cell, frame.table, seed)
     test = frame.table.take(fitted.test_rows)
     against = against_baselines(config, frame.table, test, evaluation, seed)
     new = _store(ctx, config, key, seed, frame, fitted, evaluation, started)

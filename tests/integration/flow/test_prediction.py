@@ -279,11 +279,13 @@ def test_a_model_of_a_curated_dataset_reads_its_kind_of_table(tmp_path, name):
     assert found["ik"].to_pylist() == [3.173, None]
 
 
-def test_what_is_left_out_of_a_file_that_is_used_is_told():
+def test_a_row_without_an_id_keeps_its_place_and_says_so():
     member = Member("two.dat", LINEAR.replace(" 10004892", " 0").encode())
     dataset, told = "curated.linear_variables", []
     found = features_of(member, "lightcurves", dataset, dialects("lightcurves", dataset), told.append)
-    assert found["id"].to_pylist() == ["10003298"]
-    (why,) = told
-    assert why.startswith("1 of its 2 rows are not used: ")
-    assert "linear_id" in why
+    assert found["id"].to_pylist() == ["10003298", "row 2"]
+    assert not told
+    sound, wrong = found["row_fault"].to_pylist()
+    assert sound is None
+    assert "linear_id" in wrong
+    assert found["refused"].null_count == 2

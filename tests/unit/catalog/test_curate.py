@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cut_sky import partitions
-from stellar.catalog.curate import curate, curate_step, run
+from stellar.catalog.curate import curate, curate_each, curate_step, run
 from stellar.engine.step import Partition, PartitionInput
 from stellar.errors import InputError
 from stellar.profile import Column, Curated, Dedup, Rule
@@ -237,3 +237,22 @@ def assert_cut_as_whole(table: pa.Table) -> None:
     assert together.equals(expected.table.sort_by("number"))
     total = sum((p.accounting for p in parts[1:]), parts[0].accounting)
     assert total == expected.accounting
+
+
+@given(st.permutations(range(6)))
+@settings(max_examples=20, deadline=None)
+def test_each_row_keeps_its_place_whatever_is_wrong_with_it(order: list[int]) -> None:
+    raw = rows(
+        number=[1, 1, None, 4, 5, 6],
+        ra=[10.0, 10.0, 12.0, None, 14.0, 15.0],
+        mag_r=[15.0, 15.5, 99.0, 14.0, 13.0, 12.0],
+        kind=["star", "star", "star", "star", "sky", "ghost"],
+    ).take(pa.array(order, pa.int64()))
+    table, filtered, fault = curate_each(raw, config())
+    assert table.schema.equals(curated(raw).table.schema)
+    back = np.argsort(order)
+    assert [table["number"].to_pylist()[k] for k in back] == [1, 1, None, 4, 5, 6]
+    assert [table["mag"].to_pylist()[k] for k in back] == [15.0, 15.5, None, 14.0, 13.0, 12.0]
+    assert [filtered[k] for k in back] == [None, None, None, None, "sky_fibre", None]
+    said = [fault[k] for k in back]
+    assert said == [None, None, "number: is missing", "ra, dec: position is missing", None, "a ghost"]

@@ -101,3 +101,24 @@ def test_every_column_that_a_config_names_is_made(name, profile):
     config = load_config(name, profile=profile)
     made = set(_schemas()[config.features].names)
     assert {*config.keys, *config.columns, *config.watch, *(part.column for part in config.slices)} <= made
+
+
+def test_what_a_config_does_not_use_leaves_its_identity_as_it_was():
+    plain = make_config(split={"folds": 3})
+    assert "needs" not in plain.canonical()
+    assert "also_by_cell" not in plain.canonical()["split"]
+    assert make_config(split={"folds": 3, "also_by_cell": 0}).hash() != plain.hash()
+    assert make_config(split={"folds": 3}, needs=["u_g"]).hash() != plain.hash()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"needs": ["g_mag"]}, "names g_mag, not among `columns`"),
+        ({"split": {"folds": 3, "order": 4, "also_by_cell": 4}}, "goes with `folds` alone"),
+        ({"split": {"folds": 3, "also_by_cell": 4}, "on_sky": False}, "takes positions"),
+    ],
+)
+def test_needs_and_cells_that_cannot_be_are_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        make_config(**changes)

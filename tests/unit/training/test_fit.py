@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pytest
 
 from made_stars import BANDS, make_class_config, make_config, make_stars
@@ -13,8 +14,8 @@ from stellar.registry.policy import Figure, decide
 from stellar.scoring.score import score
 from stellar.sky.healpix import spatial_index
 from stellar.training.compare import against_baselines, compare
-from stellar.training.evaluate import evaluate
-from stellar.training.fit import fit, split
+from stellar.training.evaluate import evaluate, figures_by_cell
+from stellar.training.fit import fit, fit_by_cell, split
 from stellar.training.frame import NotTrainableError, true_classes
 
 CONFIGS = {
@@ -316,3 +317,40 @@ def test_an_empty_column_of_a_text_file_is_missing_values(stars):
     rows = stars.slice(0, 4)
     empty = rows.set_column(rows.schema.get_field_index("u_g"), "u_g", pa.nulls(4))
     assert made.bundle.predict(empty)["teff_k"].is_valid().to_pylist() == [True] * 4
+
+
+def test_figures_by_cell_come_from_models_that_saw_nothing_of_the_cell(stars):
+    config = make_config(split={"folds": 3, "also_by_cell": 3}, params={"rounds": 20, "threads": 1})
+    grouped = fit_by_cell(config, stars, seed=7)
+    index = spatial_index(stars["ra"].to_numpy(), stars["dec"].to_numpy())
+    cell = star_groups(stars["object_id"].to_pylist(), index, 3)
+    assert len(np.unique(cell)) > 3
+    for one in grouped.tested:
+        assert not set(cell[one.rows]) & set(cell[one.learnt])
+    assert sorted(grouped.test_rows) == list(range(len(stars)))
+    found = figures_by_cell(config, grouped, stars, seed=7)
+    assert {"mae_by_cell", "rmse_by_cell", "interval_coverage_by_cell"} <= set(found)
+    assert not any(name.startswith("baseline") for name in found)
+    assert fit_by_cell(make_config(), stars, seed=7) is None
+
+
+def test_a_row_without_the_needed_columns_has_nulls_and_the_others_are_as_before(stars):
+    table = stars.slice(0, 400)
+    config = make_config(split={"folds": 2}, needs=["bp_rp"], params={"rounds": 10, "threads": 1})
+    bundle = fit(config, table, seed=7).bundle
+    whole = bundle.predict(table)
+    holes = pa.array([k % 5 == 0 for k in range(400)])
+    at = table.column_names.index("bp_rp")
+    lacking = table.set_column(at, "bp_rp", pa.compute.if_else(holes, None, table["bp_rp"]))
+    found = bundle.predict(lacking, refused=["no star" if k == 1 else None for k in range(400)])
+    assert found.schema == whole.schema
+    for k, (teff, flags) in enumerate(zip(found["teff_k"].to_pylist(), found["flags"].to_pylist(), strict=True)):
+        if k % 5 == 0:
+            assert teff is None
+            assert flags == "not predicted: none of bp_rp is there"
+        elif k == 1:
+            assert teff is None
+            assert flags == "no star"
+        else:
+            assert teff == whole["teff_k"][k].as_py()
+    assert found["prediction_set"].to_pylist()[0] is None
