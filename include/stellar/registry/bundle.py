@@ -222,7 +222,7 @@ class Bundle:
 
     def _refusals(self, table: pa.Table, refused: Sequence[str | None] | None) -> list[str | None]:
         """Why each row is not predicted, None where it is."""
-        given = list(refused) if refused is not None else [None] * len(table)
+        given: list[str | None] = [None] * len(table) if refused is None else [*refused]
         if not self.meaning.needs:
             return given
         held = [_numbers(table, name) for name in self.meaning.needs]
