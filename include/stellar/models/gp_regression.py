@@ -131,7 +131,7 @@ class GPRegression(Model):
         self, columns: list[int], matrix: np.ndarray, z: np.ndarray, weight: np.ndarray, rows: np.ndarray,
         rng: np.random.Generator,
     ) -> _View:  # fmt: skip
-        own, labels = matrix[np.ix_(rows, columns)], z[rows]
+        own, labels = matrix[rows][:, columns], z[rows]
         centre, width = np.median(own, axis=0), own.std(axis=0)
         width = np.where(width > 0, width, 1.0)
         inputs = np.clip((own - centre) / width, -CLIP, CLIP)

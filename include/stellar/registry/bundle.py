@@ -223,7 +223,7 @@ class Bundle:
 
     def _refusals(self, table: pa.Table, refused: Sequence[str | None] | None) -> list[str | None] | None:
         """Why each row is not predicted, None where it is; None where all are."""
-        given = list(refused) if refused is not None else [None] * len(table)
+        given: list[str | None] = [None] * len(table) if refused is None else [*refused]
         if self.meaning.needs:
             held = [numeric_column(table, name) for name in self.meaning.needs]
             parts = [np.isfinite(values) for values in held if values is not None]
