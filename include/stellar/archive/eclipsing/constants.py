@@ -41,7 +41,7 @@ R_V = 3.1
 # 120, 314); a constant star formation rate gives them 0.3/9.5 of the thin disc's column.
 YOUNG_AGE_GYR = 0.3
 YOUNG_HEIGHT_PC = 90.0
-YOUNG_RATE = 2.2  # SET, for the share of hot stars: their number over that of a constant rate
+YOUNG_RATE = 3.3  # SET, for the share of hot stars: their number over that of a constant rate
 _THIN = COMPONENTS[0]
 _YOUNG_SHARE = _THIN.local_share * YOUNG_RATE * YOUNG_AGE_GYR / _THIN.age[1] * _THIN.scale_height / YOUNG_HEIGHT_PC
 POPULATION: tuple[Component, ...] = (
@@ -134,8 +134,8 @@ PS_BRIGHT_I = 13.5  # below it the mean object is saturated in most bands
 PS_SOUTH_DEG = -30.0
 PS_MATCHED = 0.968  # SET: share of detected stars whose match is unique and passes the quality flags
 # Magnitudes of 10 sigma: the survey promises 15.8, 15.1, 14.3 and reached more over most of the sky (Skrutskie et al.
-# 2006, AJ 131, 1163, section 1). SET: how much more (0.25 mag). A source is listed when a band reaches SNR_2MASS.
-DEPTH_2MASS = {"j": 16.05, "h": 15.25, "k": 14.55}
+# 2006, AJ 131, 1163, section 1). SET: how much more (0.2 mag). A source is listed when a band reaches SNR_2MASS.
+DEPTH_2MASS = {"j": 16.02, "h": 15.22, "k": 14.52}
 FLOOR_2MASS_MAG = 0.022
 SNR_2MASS = 6.0
 MATCHED_2MASS = 0.93
@@ -152,37 +152,39 @@ OUTLIER_SHARE = 0.004  # mean magnitudes spoilt by a bad transit
 RIDGE_PRIOR = 0.6  # weight of what the prior expects of the reddening against what the spectrum says
 RIDGE_PRIOR_EBPRP = 0.2  # what it expects [mag]
 RIDGE_PRIOR_REACH = 2.0  # beyond this surprise [mag] the parallax and the spectrum win
-RIDGE_BASE = 0.076  # spectra and library
+RIDGE_BASE = 0.09  # spectra and library
 RIDGE_PER_EBPRP = 0.22  # per magnitude of true reddening: the extinction law varies
 RIDGE_NOISE = 2.0  # times the photometric error of BP-RP
 RIDGE_PARALLAX = 0.10  # where the parallax says nothing: dwarf or giant
 # and it becomes an error of ln Teff through d lnTeff / d(BP-RP) along the main sequence, which the priors keep finite.
-RIDGE_SLOPE_MAX = 1.2
+RIDGE_SLOPE_MAX = 0.8
 TEFF_FLOOR = 0.015  # relative error without any dust
 CONFUSED_SHARE = 0.05  # solutions in another minimum of the posterior,
-CONFUSED_LN = 0.42  # this far off in ln Teff
+CONFUSED_LN = 0.445  # this far off in ln Teff; of a star hotter than the next, the other minimum is the cooler one
+CONFUSED_COOLER_FROM_K = 9_000.0
 COMPOSITE_LN = 0.10  # a binary's composite spectrum fits no single star: error of ln Teff per unit of ln(T1/T2) * share
 # Hot stars come out too cool, ever more so (Fouesneau et al. 2023, A&A 674, A28, section 3.4; the published pipeline
 # corrects it by a parabola): T_cat = T [1 - a (1 - exp(-(T - T0)/s))] above T0.
 HOT_FROM_K = 10_000.0
-HOT_LOSS = 0.25
-HOT_SCALE_K = 15_000.0
+HOT_LOSS = 0.45
+HOT_SCALE_K = 12_000.0
 TEFF_RANGE_K = (2_500.0, 50_000.0)
 # Where there is a solution: published 58.4% of the rows. SET: limits that give as many; fits fail where BP is faint.
 TEFF_LIMIT_BP = 19.9
 TEFF_LIMIT_WIDTH = 0.25
 TEFF_LIMIT_EBPRP = 0.64  # fits behind more dust than this mostly fail the filters
 TEFF_LIMIT_EBPRP_WIDTH = 0.1
-TEFF_SUCCESS = 0.965
+TEFF_SUCCESS = 0.985
 # SET. log g and [M/H] take part of the error (published: given log g the stock forest gains 13%, with [M/H] 31%).
 LOGG_PER_LN_TEFF = 1.2
 LOGG_ERROR_DEX = 0.10
 MH_PER_LN_TEFF = 2.5
 MH_ERROR_DEX = 0.20
-# E(B-V) of a map is that of the whole sightline, blurred by its beam (Schlegel et al. 1998, ApJ 500, 525: 16%, and more
-# within 5 degrees of the plane, where it is not calibrated and most of these stars are). SET: 25%.
+# E(B-V) of a map is that of the whole sightline, blurred by its beam: 16% at high latitudes, and not calibrated within
+# 5 degrees of the plane, where most of these stars are and clouds within the beam make it wrong by a factor of about
+# two (Schlegel et al. 1998, ApJ 500, 525, section 6 and appendix C). SET: how wrong, by what it was found to help.
 MAP_ORDER = 7
-MAP_ERROR = 0.25
+MAP_ERROR = 0.75
 MAP_FLOOR = 0.008
 # Spectroscopic temperatures of bright hot stars; errors of 3% (e.g. Xiang et al. 2022, A&A 662, A66). SET: how many.
 REFERENCE_FROM_K = 8_500.0

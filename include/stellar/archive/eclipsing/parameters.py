@@ -59,7 +59,9 @@ def catalogue_parameters(
     second = 10.0 ** (-0.4 * (pair["abs_g2"] - pair["abs_g"]))
     error += c.COMPOSITE_LN * np.log(pair["teff1"] / pair["teff2"]) * second * rng.standard_normal(n)
     confused = rng.random(n) < c.CONFUSED_SHARE
-    error += np.where(confused, c.CONFUSED_LN * rng.standard_normal(n), 0.0)
+    jump = c.CONFUSED_LN * rng.standard_normal(n)
+    jump = np.where(teff_k > c.CONFUSED_COOLER_FROM_K, -np.abs(jump), jump)
+    error += np.where(confused, jump, 0.0)
     teff = np.clip(teff_k * hot_bias(teff_k) * np.exp(error), *c.TEFF_RANGE_K)
     faint = 1.0 + np.exp((measured["bp"] - c.TEFF_LIMIT_BP) / c.TEFF_LIMIT_WIDTH)
     reddened = 1.0 + np.exp((reddening - c.TEFF_LIMIT_EBPRP) / c.TEFF_LIMIT_EBPRP_WIDTH)
@@ -74,8 +76,8 @@ def mapped_reddening(total_a_v: np.ndarray, rng: np.random.Generator) -> tuple[n
     """E(B-V) [mag] of a two-dimensional dust map, and its error: of the whole sightline, not up to the star."""
     ebv = total_a_v / c.R_V
     error = np.hypot(c.MAP_ERROR * ebv, c.MAP_FLOOR)
-    return np.maximum(ebv * np.exp(c.MAP_ERROR * rng.standard_normal(len(ebv)))
-                      + c.MAP_FLOOR * rng.standard_normal(len(ebv)), 0.0), error  # fmt: skip
+    seen = ebv * np.exp(c.MAP_ERROR * rng.standard_normal(len(ebv))) + c.MAP_FLOOR * rng.standard_normal(len(ebv))
+    return np.maximum(seen, 0.0), error
 
 
 def reference_teff(teff_k: np.ndarray, g_mag: np.ndarray, rng: np.random.Generator) -> np.ndarray:
