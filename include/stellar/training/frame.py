@@ -77,6 +77,8 @@ def _query(connection: LakeConnection, config: ModelConfig) -> pa.Table:
             f"of `columns`/`slices`/`report`. It gives: {', '.join(table.column_names)}"
         )
     table = table.select(list(wanted))
+    if texts := [name for name in config.report.columns if not is_numeric(table.schema.field(name).type)]:
+        raise InputError(f"{config.name}: report: {', '.join(texts)}: not a column of numbers; name another, or none")
     usable = functools.reduce(pc.or_, (pc.is_valid(table[name]) for name in targets))
     for key in config.keys:
         usable = pc.and_(usable, pc.is_valid(table[key]))
@@ -147,6 +149,11 @@ def _content_hash(table: pa.Table, example: str) -> str:
     """SHA-256 of the frame as the lake would write it: its pinned writer gives the same bytes for the same rows."""
     with tempfile.TemporaryDirectory() as folder:
         return write_partition(table, Path(folder) / "frame.parquet", id_column=example).sha256
+
+
+def is_numeric(kind: pa.DataType) -> bool:
+    """Whether a column holds one number a row."""
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
 
 
 def numbers(table: pa.Table, name: str) -> np.ndarray:
