@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stellar.evaluation.pictures import label as shown
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -37,7 +39,7 @@ def confusion_plot(path: Path, confusion: Sequence[Sequence[int]], classes: Sequ
     side = max(5.0, 0.55 * len(classes) + 2)
     figure, axes = _figure(side, side * 0.9)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    ticks = np.arange(len(classes))
+    ticks, classes = np.arange(len(classes)), [shown(name) for name in classes]
     axes.set_xticks(ticks, classes, rotation=90 if len(classes) > 8 else 0)
     axes.set_yticks(ticks, classes)
     axes.set(xlabel="predicted", ylabel="true", title=title)

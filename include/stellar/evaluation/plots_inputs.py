@@ -6,7 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stellar.evaluation.pictures import COLOURS, DENSITY, WIDTH, figure, label, picture, runs, span, thinned
+from stellar.evaluation.pictures import (
+    COLOURS,
+    DENSITY,
+    WIDTH,
+    figure,
+    label,
+    picture,
+    runs,
+    small_figure,
+    span,
+    thinned,
+)
 from stellar.pages import Picture
 
 MOST_CLASSES = 7  # that have a colour of their own
@@ -19,16 +30,14 @@ def distribution(train: np.ndarray, test: np.ndarray, name: str) -> Picture:
     known_train, known_test = train[np.isfinite(train)], test[np.isfinite(test)]
     low, high = span(known_train, known_test, tails=0.005)
     bins = np.linspace(low, high, 31)
-    made, axes = figure(2.9, 1.9)
+    made, axes = small_figure()
     for values, colour, text in ((known_train, COLOURS[5], "train"), (known_test, COLOURS[1], "test")):
         inside = values[(values >= low) & (values <= high)]
         if len(inside):
             fill = {"fill": True, "alpha": 0.6} if text == "train" else {"linewidth": 1.4}
             counts = np.histogram(inside, bins=bins)[0]
             axes.stairs(counts / len(inside), bins, color=colour, label=text, **fill)
-    axes.set_yticks([])
     axes.set_xlabel(label(name, 34), fontsize=8)
-    axes.tick_params(labelsize=7)
     axes.locator_params(axis="x", nbins=5)
     if len(known_train) or len(known_test):
         axes.legend(fontsize=7, frameon=False)
@@ -156,17 +165,18 @@ def star_diagram(
     known = np.isfinite(x) & np.isfinite(y) & np.isfinite(value)
     x, y, value = x[known], y[known], value[known]
     made, axes = figure(WIDTH, 4.6)
-    low, high = span(value, tails=0.01)
+    x_range, y_range = span(x), span(y)
+    few = len(x) <= 3000
+    grid = axes.hexbin(
+        x, y, C=value, gridsize=30 if few else 55, reduce_C_function=np.median, mincnt=1 if few else 3,
+        cmap="RdBu_r" if about_zero else DENSITY, extent=(*x_range, *y_range), linewidths=0.1,
+    )  # fmt: skip
+    # by the cells: single stars with large residuals would leave the others pale
+    low, high = span(np.asarray(grid.get_array(), dtype=np.float64), tails=0.02)
     if about_zero:
         high = max(abs(low), abs(high))
         low = -high
-    x_range, y_range = span(x), span(y)
-    colours = "RdBu_r" if about_zero else DENSITY
-    size = 30 if len(x) <= 3000 else 55
-    grid = axes.hexbin(
-        x, y, C=value, gridsize=size, reduce_C_function=np.median, cmap=colours, vmin=low, vmax=high,
-        extent=(*x_range, *y_range), linewidths=0.1,
-    )  # fmt: skip
+    grid.set_clim(low, high)
     made.colorbar(grid, ax=axes, label=f"median {label(value_name)}", shrink=0.85)
     if about_zero:
         axes.set_facecolor("#e8e8e8")

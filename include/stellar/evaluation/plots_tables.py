@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stellar.evaluation.pictures import COLOURS, DENSITY, WIDTH, figure, label, picture
+from stellar.evaluation.pictures import COLOURS, DENSITY, WIDTH, figure, label, picture, small_figure
 from stellar.pages import Picture
 
 if TYPE_CHECKING:
@@ -22,11 +22,9 @@ def histogram(counts: np.ndarray, edges: np.ndarray, name: str, unit: str, capti
     counts : int[k]
     edges : float64[k + 1]
     """
-    made, axes = figure(2.9, 1.9)
+    made, axes = small_figure()
     axes.stairs(counts / max(int(counts.sum()), 1), edges, fill=True, color=COLOURS[5])
-    axes.set_yticks([])
-    axes.set_xlabel(label(f"{name} [{unit}]" if unit else name, 36), fontsize=8)
-    axes.tick_params(labelsize=7)
+    axes.set_xlabel(label(unit or name, 36), fontsize=8)
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.get_offset_text().set_fontsize(7)
     top = int(np.argmax(counts))
@@ -77,12 +75,13 @@ def sky_zoom(density: np.ndarray, ra: np.ndarray, dec: np.ndarray) -> Picture:
     """
     from matplotlib.colors import LogNorm
 
-    made, axes = figure(WIDTH, 4.4)
+    # cells of one scale along both axes, as far as the page has room for
+    across = (ra[-1] - ra[0]) * max(float(np.cos(np.radians((dec[0] + dec[-1]) / 2))), 0.1)
+    made, axes = figure(WIDTH, float(np.clip(3.6 * (dec[-1] - dec[0]) / across, 1.6, 5.5)) + 0.7)
     low, high = _ends(density)
     shown = np.ma.masked_less_equal(density, 0)
     mesh = axes.pcolormesh(ra, dec, shown, cmap=DENSITY, norm=LogNorm(low, high))
     _plain_ticks(made.colorbar(mesh, ax=axes, label="rows per square degree", shrink=0.85), low, high)
-    axes.set_aspect(1 / max(float(np.cos(np.radians((dec[0] + dec[-1]) / 2))), 0.1), adjustable="box")
     axes.set(xlabel="right ascension [deg]", ylabel="declination [deg]", xlim=(ra[-1], ra[0]), ylim=(dec[0], dec[-1]))
     axes.locator_params(axis="x", nbins=6)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value % 360:g}")

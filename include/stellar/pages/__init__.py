@@ -1,7 +1,7 @@
 """Pages for people: one HTML file that holds its pictures, loads nothing and runs nothing."""
 
-from stellar.pages.page import (  # fmt: skip
-    HEAD,
+from stellar.pages.page import (
+    HEADS,
     Fact,
     Gallery,
     Page,
@@ -16,6 +16,16 @@ from stellar.pages.page import (  # fmt: skip
 )
 
 __all__ = [
-    "HEAD", "Fact", "Gallery", "Page", "Part", "Picture", "Section", "Table", "Text", "anchor", "render",
+    "HEADS",
+    "Fact",
+    "Gallery",
+    "Page",
+    "Part",
+    "Picture",
+    "Section",
+    "Table",
+    "Text",
+    "anchor",
+    "render",
     "render_section",
-]  # fmt: skip
+]

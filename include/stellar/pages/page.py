@@ -31,6 +31,9 @@ HEAD = """<!DOCTYPE html>
 form-action 'none'; base-uri 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 """
+#: Every way in which a page of this platform ever began. Stored pages are known by it: a new head is put in front,
+#: and none is taken out.
+HEADS = (HEAD,)
 
 
 @dataclass(frozen=True)

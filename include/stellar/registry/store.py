@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 
 from stellar.errors import InputError, IntegrityError
-from stellar.pages import HEAD
+from stellar.pages import HEADS
 
 TEXTS = {".json", ".md", ".png", ".svg", ".txt", ".csv", ".yaml"}
 PAGES = {".html"}  # ours alone, whose head keeps them from running or loading anything
@@ -119,8 +119,8 @@ def _refuse_code(path: Path) -> None:
         accepted = " ".join(sorted(ACCEPTED))
         raise InputError(f"{path}: artifacts hold no such files; accepted: {accepted}")
     with path.open("rb") as stream:
-        head = stream.read(len(HEAD) if path.suffix in PAGES else 2)
-    if path.suffix in PAGES and head != HEAD.encode():
+        head = stream.read(max(len(one) for one in HEADS))
+    if path.suffix in PAGES and not head.startswith(tuple(one.encode() for one in HEADS)):
         raise InputError(f"{path}: is no page of this platform, and another could run scripts; leave it out")
     if len(head) >= 2 and head[0] == 0x80 and 2 <= head[1] <= 5:  # PROTO opcode and number of a pickle
         raise InputError(f"{path}: a pickle can run code when it is loaded; save the model in its own format")

@@ -137,6 +137,9 @@ def prepare_examples(
         columns = [name for name in table.column_names if name not in config.keys]
         table = nulled(table, columns, config.missing.sentinels)
     table = derive(table, config.derived, origin)
+    for key, name in config.report.named.items():
+        if not is_numeric(table.schema.field(name).type):
+            raise config.fault(f"{name} is not a column of numbers; name another, or none", "report", key)
     corrections = {}
     for target in config.targets:
         if target.correction:
@@ -260,6 +263,11 @@ def _content_hash(table: pa.Table, example: str) -> str:
     """SHA-256 of the frame as the lake would write it: its pinned writer gives the same bytes for the same rows."""
     with tempfile.TemporaryDirectory() as folder:
         return write_partition(table, Path(folder) / "frame.parquet", id_column=example).sha256
+
+
+def is_numeric(kind: pa.DataType) -> bool:
+    """Whether a column holds one number a row."""
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
 
 
 def numbers(table: pa.Table, name: str) -> np.ndarray:

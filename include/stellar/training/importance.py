@@ -15,7 +15,7 @@ from stellar.registry.bundle import Bundle
 from stellar.training.frame import numbers, true_classes
 
 MOST_ROWS = 1000
-REPEATS = 3
+MOST_PERMUTED, REPEATS = 400, 3  # every repeat predicts all these rows once for each feature
 # (row, tree) pairs that SHAP is computed of: each costs the square of the depth of a tree; some seconds for all
 MOST_WORK = 2_000_000
 Boosted = XgbClassifier | XgbQuantile | XgbMultiTask
@@ -118,6 +118,7 @@ def _shap(booster: xgb.Booster, inputs: np.ndarray, groups: int) -> tuple[np.nda
 def _permutation(bundle: Bundle, rows: pa.Table, target: str, seed: int) -> Importance | None:
     """Rise of the error when a feature's values are dealt anew among the rows (Breiman 2001, section 10)."""
     rows = rows.filter(pa.array(_told(bundle, rows, target)))
+    rows = rows.take(pa.array(thinned(rows.num_rows, MOST_PERMUTED, seed)))
     if rows.num_rows < 2:
         return None
     names, rng = bundle.meaning.columns, np.random.default_rng(seed)

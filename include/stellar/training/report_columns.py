@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from stellar.training.config import ModelConfig
-from stellar.training.frame import numbers
+from stellar.training.frame import is_numeric, numbers
 
 # Names that the surveys' tables and ours use, the surest first.
 USUAL: dict[str, tuple[str, ...]] = {
@@ -40,11 +40,6 @@ class Columns:
         found = {kind: said[kind] or next((one for one in names if one in there), None)
                  for kind, names in USUAL.items()}  # fmt: skip
         return cls(**found, parallax=next((one for one in PARALLAX if one in there), None))
-
-
-def is_numeric(kind: pa.DataType) -> bool:
-    """Whether a column holds one number a row."""
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
 
 
 def absolute_magnitude(columns: Columns, table: pa.Table) -> tuple[str, np.ndarray] | None:

@@ -11,9 +11,9 @@ import pyarrow as pa
 from stellar.evaluation import plots_inputs
 from stellar.pages import Gallery, Part, Picture, Table, Text
 from stellar.training.card import Subject
-from stellar.training.frame import numbers, true_classes
+from stellar.training.frame import is_numeric, numbers, true_classes
 from stellar.training.importance import Importance, importance
-from stellar.training.report_columns import Columns, absolute_magnitude, is_numeric
+from stellar.training.report_columns import Columns, absolute_magnitude
 
 MOST_SHOWN = 24  # distributions with a picture; the table has them all
 

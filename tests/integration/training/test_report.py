@@ -52,3 +52,10 @@ def test_a_report_lies_in_the_artifact_and_a_copy_says_what_the_registry_thinks(
 
     with pytest.raises(InputError, match="--out"):
         stellar("models", "report", "test-teff", "--out", str(tmp_path / "nowhere" / "r.html"))
+
+
+def test_a_column_of_the_report_must_be_there_and_hold_numbers(ctx):
+    bring_stars(ctx, 300)
+    for column, said in (("colour_index", "gives no column colour_index"), ("object_id", "not a column of numbers")):
+        with pytest.raises(InputError, match=said):
+            train(ctx, make_config(report={"magnitude": column}))

@@ -34,3 +34,8 @@ def test_plots_are_pictures_with_the_same_bytes_each_time(tmp_path):
 def test_residuals_of_few_stars(tmp_path, n):
     truth = np.linspace(4000, 5000, n)
     assert plots.residual_plot(tmp_path / "r.png", truth, truth, "Teff [K]").stat().st_size > 1000
+
+
+def test_a_class_that_reads_like_a_formula_is_a_name(tmp_path):
+    path = plots.confusion_plot(tmp_path / "c.png", [[5, 1], [0, 9]], ["$\\frac{$", "ZZ Ceti"])
+    assert path.stat().st_size > 1000

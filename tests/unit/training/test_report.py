@@ -107,6 +107,33 @@ def test_a_target_that_is_not_always_known_has_its_own_section(stars):
     assert "Importance of the features for logg_dex" in read.text
 
 
+def test_odd_columns_and_few_stars_have_a_report_too(stars):
+    few = stars.slice(0, 300).drop_columns(["g_abs_mag", "ebv"])
+    values = few["bp_rp"].to_numpy().copy()
+    values[::7], values[1::7] = np.inf, 1e30
+    odd = {
+        "constant": pa.array([3.0] * 300),
+        "null": pa.nulls(300, pa.float64()),
+        "is_bright": pa.array([True, None, False] * 100),
+        "count": pa.array(np.arange(300) % 3),
+        "wild": pa.array(values),
+        "g_r": pa.array([1.0] * 300),
+        "extinction_r": pa.nulls(300, pa.float64()),
+    }
+    for name, column in odd.items():
+        few = few.append_column(name, column)
+    columns = ["bp_rp", *odd]
+    slices = [{"column": name, "edges": [0.0]} for name in ("constant", "null", "wild")]
+    split = {"order": None, "fractions": {"train": 0.7, "validation": 0.1, "calibration": 0.18, "test": 0.02}}
+    for config in (
+        make_config(columns=columns, slices=slices, report={"colour": "g_r"}, split=split, on_sky=False),
+        make_class_config(columns=columns, slices=slices, report={"colour": "wild"}, split=split, on_sky=False),
+    ):
+        subject = subject_of(config, few)
+        assert len(subject.fitted.test_rows) < 20
+        assert "distributions" in read_page(report(subject)).headings
+
+
 def test_shap_values_add_up_to_the_answer(stars):
     config = make_config(params={"rounds": 20, "threads": 1, "levels": [0.25, 0.5, 0.75]})
     fitted = fit(config, stars, seed=7)
