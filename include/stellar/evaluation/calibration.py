@@ -11,6 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from stellar.errors import InputError
 from stellar.evaluation.metrics import expected_calibration_error
+from stellar.kernels import kernel
 
 _FLOOR = 1e-12
 
@@ -176,7 +177,9 @@ class QuantileCalibrator:
     def apply(self, levels: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Quantiles at the same levels, float64[n, q]: between two of those given, or the outermost of them."""
         low, share = self.places(levels)
-        return values[:, low] * (1 - share) + values[:, low + 1] * share
+        found = np.empty(values.shape)
+        _between(np.ascontiguousarray(values), low, share, found)
+        return found
 
     def places(self, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For each level, between which quantile and the next one the right one lies, int64[q], and how far, [0, 1]."""
@@ -195,3 +198,11 @@ class QuantileCalibrator:
     def from_dict(cls, about: Mapping[str, Any]) -> Self:
         """What `to_dict` wrote."""
         return cls(np.array(about["nominal"]), np.array(about["empirical"]), about["n"])
+
+
+@kernel
+def _between(values: np.ndarray, low: np.ndarray, share: np.ndarray, found: np.ndarray) -> None:
+    """Each row's values between its entry `low` and the next one; written into `found`."""
+    for row in range(len(values)):
+        for k in range(len(low)):
+            found[row, k] = values[row, low[k]] * (1 - share[k]) + values[row, low[k] + 1] * share[k]

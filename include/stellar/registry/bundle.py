@@ -30,7 +30,7 @@ from stellar.evaluation.conformal import ConformalIntervals, ConformalSets, conf
 from stellar.evaluation.metrics import pit_from_quantiles
 from stellar.models.base import Model, Quantiles, load_model
 from stellar.models.preparation import Preparation, source_columns
-from stellar.registry.ranges import InputRanges, Novelty, numeric_column
+from stellar.registry.ranges import Columns, InputRanges, Novelty, numeric_column
 
 FORMAT = 3
 
@@ -223,6 +223,8 @@ class Bundle:
 
     def _refusals(self, table: pa.Table, refused: Sequence[str | None] | None) -> list[str | None] | None:
         """Why each row is not predicted, None where it is; None where all are."""
+        if refused is None and not self.meaning.needs:
+            return None
         given: list[str | None] = [None] * len(table) if refused is None else [*refused]
         if self.meaning.needs:
             held = [numeric_column(table, name) for name in self.meaning.needs]
@@ -248,9 +250,10 @@ class Bundle:
             columns |= self._class_columns(answers)
         if self.model.methods:
             columns["method"] = answers.method
-        unlike, notes = self.ranges.flags(derived)
+        inputs = Columns(derived)
+        unlike, notes = self.ranges.flags(inputs)
         if self.novelty:
-            columns["novelty"] = _doubles(self.novelty.shares(derived))
+            columns["novelty"] = _doubles(self.novelty.shares(inputs))
         columns |= {"is_out_of_range": pa.array(unlike), "flags": notes}
         return pa.table(columns, schema=self.prediction_schema())
 

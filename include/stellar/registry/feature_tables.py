@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from stellar.errors import InputError
 from stellar.registry.bundle import Bundle
 
-BATCH, TABULAR_BATCH = 1024, 65_536
+BATCH, TABULAR_BATCH = 1024, 131_072
 REFUSED, FAULT = "refused", "row_fault"  # columns: why a row is not predicted; what is wrong with one that is
 
 

@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 from scipy.special import ndtri
 
 from stellar.errors import InputError
+from stellar.kernels import kernel
 
 RANGE_PERCENTILES = (0.1, 99.9)
 RARELY_MISSING = 0.01  # an input that under 1% of the training examples lacked is expected to be there
-KNOTS = 65  # of each input's distribution
+KNOTS = 33  # of each input's distribution
 SHRINKAGE = 0.05  # of the correlations towards none (Ledoit & Wolf 2004 give the idea; a fixed one keeps it invertible)
 SIZES = 1001
 SAMPLE = 200_000  # rows that are enough for a distribution
@@ -32,6 +33,24 @@ def numeric_column(table: pa.Table, name: str) -> np.ndarray | None:
     if not any(is_kind(column.type) for is_kind in numeric):
         return None
     return pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
+
+
+class Columns:
+    """The numeric columns of a table as arrays, each made once.
+
+    Asking for one that is absent or of another kind is an `InputError`.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table, self.rows, self._held = table, table.num_rows, dict[str, np.ndarray]()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._held:
+            values = numeric_column(self.table, name)
+            if values is None:
+                raise InputError(f"the features have no numeric column {name}, which the model was trained with")
+            self._held[name] = values
+        return self._held[name]
 
 
 @dataclass(frozen=True)
@@ -55,20 +74,18 @@ class InputRanges:
                 lower[name], upper[name] = (float(edge) for edge in np.percentile(present, RANGE_PERCENTILES))
         return cls(lower, upper, missing)
 
-    def flags(self, table: pa.Table) -> tuple[np.ndarray, pa.Array]:
+    def flags(self, columns: Columns) -> tuple[np.ndarray, pa.Array]:
         """Whether each row's inputs are unlike the training examples', and which: `bp_rp<min;missing:g_mag`."""
         found: list[np.ndarray] = []
         notes: list[str] = []
         for name, share in self.missing.items():
-            values = numeric_column(table, name)
-            if values is None:
-                raise InputError(f"the features have no numeric column {name}, which the model was trained with")
+            values = columns[name]
             found += [values < self.lower.get(name, -np.inf), values > self.upper.get(name, np.inf)]
             notes += [f"{name}<min", f"{name}>max"]
             if share < RARELY_MISSING:
                 found.append(~np.isfinite(values))
                 notes.append(f"missing:{name}")
-        return _noted(found, notes, table.num_rows)
+        return _noted(found, notes, columns.rows)
 
 
 def _noted(found: Sequence[np.ndarray], notes: Sequence[str], n: int) -> tuple[np.ndarray, pa.Array]:
@@ -123,16 +140,16 @@ class Novelty:
             knots[name] = np.quantile(values[np.isfinite(values)], np.linspace(0, 1, KNOTS)).tolist()
         if not knots:
             return None
-        scores = _scores(table, knots)
+        scores = _scores(Columns(table), knots)
         correlation = np.cov(scores, rowvar=False, ddof=0).reshape(len(knots), -1)
         shrunken = (1 - SHRINKAGE) * correlation + SHRINKAGE * np.eye(len(knots))
         precision = np.linalg.inv(shrunken)
         sizes = np.quantile(_distances(scores, precision), np.linspace(0, 1, SIZES))
         return cls(knots, precision.tolist(), sizes.tolist())
 
-    def shares(self, table: pa.Table) -> np.ndarray:
+    def shares(self, columns: Columns) -> np.ndarray:
         """Share of the training examples that lie nearer to their middle than each row, float64[n]."""
-        distances = _distances(_scores(table, self.knots), np.array(self.precision))
+        distances = _distances(_scores(columns, self.knots), np.array(self.precision))
         return np.interp(distances, self.sizes, np.linspace(0, 1, len(self.sizes)))
 
     def to_dict(self) -> dict[str, Any]:
@@ -144,23 +161,37 @@ class Novelty:
         return cls(**about)
 
 
-def _scores(table: pa.Table, knots: Mapping[str, Sequence[float]]) -> np.ndarray:
+def _scores(columns: Columns, knots: Mapping[str, Sequence[float]]) -> np.ndarray:
     """Normal scores, float64[n, k]; 0 where a value is missing, and beyond the knots as far out as the slope there."""
-    scores = np.zeros((table.num_rows, len(knots)))
-    probability = (np.arange(KNOTS) + 0.5) / KNOTS
+    scores = np.empty((columns.rows, len(knots)), order="F")
+    normal = ndtri((np.arange(KNOTS) + 0.5) / KNOTS)
     for k, (name, edges) in enumerate(knots.items()):
-        values = numeric_column(table, name)
-        if values is None:
-            raise InputError(f"the features have no numeric column {name}, which the model was trained with")
-        known = np.isfinite(values)
-        edge = np.asarray(edges)
-        score = np.interp(values, edge, ndtri(probability), left=np.nan, right=np.nan)
-        width = max(float(edge[-1] - edge[0]), 1e-30) / (2 * ndtri(probability[-1]))
-        limit = ndtri(probability[-1])
-        score = np.where(values < edge[0], -limit - (edge[0] - values) / width, score)
-        score = np.where(values > edge[-1], limit + (values - edge[-1]) / width, score)
-        scores[:, k] = np.where(known, score, 0.0)
+        _normal_scores(columns[name], np.asarray(edges), normal, scores[:, k])
     return scores
+
+
+@kernel
+def _normal_scores(values: np.ndarray, edges: np.ndarray, normal: np.ndarray, scores: np.ndarray) -> None:
+    """Score of each value by linear interpolation between the knots; written into `scores`."""
+    last = len(edges) - 1
+    width = max(edges[last] - edges[0], 1e-30) / (2 * normal[last])
+    for i in range(len(values)):
+        value = values[i]
+        if not np.isfinite(value):
+            scores[i] = 0.0
+        elif value < edges[0]:
+            scores[i] = normal[0] - (edges[0] - value) / width
+        elif value > edges[last]:
+            scores[i] = normal[last] + (value - edges[last]) / width
+        else:
+            low, step = 0, (last + 1) // 2
+            while step > 0:  # without a branch that depends on the value; the knots are a power of two and one
+                low += step * (edges[low + step] <= value)
+                step //= 2
+            low = min(low, last - 1)
+            gap = edges[low + 1] - edges[low]
+            share = (value - edges[low]) / gap if gap > 0 else 0.5
+            scores[i] = normal[low] + share * (normal[low + 1] - normal[low])
 
 
 def _distances(scores: np.ndarray, precision: np.ndarray) -> np.ndarray:

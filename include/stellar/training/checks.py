@@ -96,7 +96,8 @@ def reads(config: ModelConfig) -> Iterator[tuple[Key, str]]:
         named += [((key, number), name) for number, name in enumerate(names)]
     for base, one in config.baselines.items():
         named += [(("baselines", base, "columns", number), name) for number, name in enumerate(one.columns or ())]
-    named += [(("slices", number, "column"), one.column) for number, one in enumerate(config.slices)]
+    sliced = ((number, one) for number, one in enumerate(config.slices) if not one.predicted)
+    named += [(("slices", number, "column"), one.column) for number, one in sliced]
     named += [(("report", key), name) for key, name in config.report.named.items()]
     if config.clusters:
         named += [(("clusters", "columns", number), name) for number, name in enumerate(config.clusters.columns)]

@@ -156,6 +156,12 @@ class Slice(Section):
     column: str = Field(pattern=COLUMN)
     edges: list[float] = Field(min_length=1)
     absolute: bool = Field(False, description="Of the column's absolute value (a latitude)")
+    predicted: bool = Field(False, description="Of the model's own answer in this column, not of the frame's")
+
+    @property
+    def name(self) -> str:
+        """What the slices are along, for people."""
+        return f"predicted {self.column}" if self.predicted else f"|{self.column}|" if self.absolute else self.column
 
     @field_validator("edges")
     @classmethod

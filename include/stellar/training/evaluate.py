@@ -12,7 +12,7 @@ import pyarrow as pa
 from stellar.evaluation.slices import slice_metrics
 from stellar.registry.policy import Figure
 from stellar.training.answers import Shown, joined
-from stellar.training.config import ModelConfig
+from stellar.training.config import ModelConfig, Slice
 from stellar.training.figures import Evaluation, Sample, SliceMetrics, class_figures, quantity_figures
 from stellar.training.fit import Fitted
 from stellar.training.frame import numbers, true_classes
@@ -43,8 +43,8 @@ def evaluate(config: ModelConfig, fitted: Fitted, table: pa.Table, seed: int) ->
         found.truth["class"] = classes[fitted.test_rows]
         per_slice.append(class_figures(config, fitted.bundle, shown, found.truth["class"], majority, sample, found))
     found.figures["out_of_range_share"] = Figure(float(shown.table["is_out_of_range"].to_numpy().mean()))
-    columns = {_slice_name(part): _slice_values(test, part) for part in config.slices}
-    edges = {_slice_name(part): [-math.inf, *part.edges, math.inf] for part in config.slices}
+    columns = {part.name: slice_values(shown.table if part.predicted else test, part) for part in config.slices}
+    edges = {part.name: [-math.inf, *part.edges, math.inf] for part in config.slices}
     found.details["slices"] = slice_metrics(
         lambda rows: {name: value for one in per_slice for name, value in one(rows).items()}, columns, edges
     )
@@ -87,10 +87,7 @@ def _majority(classes: np.ndarray) -> str:
     return str(names[counts.argmax()])
 
 
-def _slice_name(part: Any) -> str:
-    return f"|{part.column}|" if part.absolute else part.column
-
-
-def _slice_values(table: pa.Table, part: Any) -> np.ndarray:
+def slice_values(table: pa.Table, part: Slice) -> np.ndarray:
+    """What a slice is along, float64[n]."""
     values = numbers(table, part.column)
     return np.abs(values) if part.absolute else values

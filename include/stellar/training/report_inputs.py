@@ -11,6 +11,7 @@ import pyarrow as pa
 from stellar.evaluation import plots_inputs
 from stellar.pages import Gallery, Part, Picture, Table, Text
 from stellar.training.card import Subject
+from stellar.training.evaluate import slice_values
 from stellar.training.frame import is_numeric, numbers, true_classes
 from stellar.training.importance import Importance, importance
 from stellar.training.report_columns import Columns, absolute_magnitude
@@ -50,9 +51,8 @@ class Seen:
         columns = Columns.of(config, single.schema)
         slices: dict[str, tuple[np.ndarray, Sequence[float] | None]] = {}
         for part in config.slices:
-            values = numbers(frame, part.column)[fitted.test_rows]
-            name = f"|{part.column}|" if part.absolute else part.column
-            slices[name] = (np.abs(values) if part.absolute else values, part.edges)
+            answers = subject.evaluation.predictions
+            slices[part.name] = (slice_values(answers if part.predicted else test, part), part.edges)
         for name in (columns.magnitude, columns.temperature, columns.extinction):
             if name and name not in slices:
                 slices[name] = (numbers(test, name), None)

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from stellar.errors import InputError
-from stellar.flow.prediction import _predicted, dialects, features_of
+from stellar.flow.prediction import dialects, features_of
 from stellar.models import create
 from stellar.registry.bundle import Bundle, InputRanges, Meaning
+from stellar.registry.feature_tables import _predicted
 from stellar.surveys.readers.members import Member
 
 DATASET = "curated.lamost_parameters"
