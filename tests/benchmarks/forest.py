@@ -88,7 +88,9 @@ def figures(teff: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     }
 
 
-def measure(path: Path, *, trees: int = TREES, further: Sequence[str] = (), jobs: int = 1) -> dict[str, Any]:
+def measure(
+    path: Path, *, trees: int = TREES, further: Sequence[str] = (), jobs: int = 1, tested: Path | None = None
+) -> dict[str, Any]:
     """Fit the forest on the rows that are not tested on, and what it does on the others.
 
     Parameters
@@ -101,6 +103,8 @@ def measure(path: Path, *, trees: int = TREES, further: Sequence[str] = (), jobs
         Columns beside the six, such as `ebv`.
     jobs : int
         Threads of scikit-learn.
+    tested : Path, optional
+        Parquet file whose `source_id` are the rows to test on, in the place of `is_test`: another model's test part.
 
     Returns
     -------
@@ -111,7 +115,7 @@ def measure(path: Path, *, trees: int = TREES, further: Sequence[str] = (), jobs
 
     started = time.perf_counter()
     features, log_teff, source_id = read(path, further)
-    test = is_test(source_id)
+    test = is_test(source_id) if tested is None else np.isin(source_id, pq.read_table(tested)["source_id"].to_numpy())
     read_s = time.perf_counter() - started
     forest = RandomForestRegressor(trees, max_depth=DEPTH, random_state=SEED, n_jobs=jobs)
     started = time.perf_counter()
@@ -146,8 +150,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--trees", type=int, default=TREES)
     parser.add_argument("--ebv", action="store_true", help="E(B-V) beside the six features")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--tested", type=Path, help="Parquet file with the source_id of the rows to test on")
     args = parser.parse_args(arguments)
-    print(json.dumps(measure(args.catalogue, trees=args.trees, further=["ebv"] if args.ebv else [], jobs=args.jobs)))
+    further = ["ebv"] if args.ebv else []
+    print(json.dumps(measure(args.catalogue, trees=args.trees, further=further, jobs=args.jobs, tested=args.tested)))
 
 
 if __name__ == "__main__":

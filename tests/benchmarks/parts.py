@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks import cones, pairs, quality, table
+from benchmarks import cones, pairs, photometry, quality, table
 from benchmarks import sky as skies
 from benchmarks.measure import CommandFailedError, measure
 
@@ -185,6 +185,13 @@ def spectra(bench: Bench, former: dict) -> dict:
     return {"date": _now(), "peak_bytes": made.peak_bytes} | found
 
 
+def temperatures(bench: Bench, former: dict) -> dict:
+    """Temperatures of eclipsing binaries, beside the stock forest."""
+    folder = bench.folder / "photometry"
+    found = photometry.run(folder, table.STELLAR, bench.say, former, ours=bench.ours, peers=bench.peers)
+    return {"date": _now()} | found
+
+
 PARTS: dict[str, Callable[[Bench, dict], dict]] = {
     "table": small,
     "big": big,
@@ -194,4 +201,5 @@ PARTS: dict[str, Callable[[Bench, dict], dict]] = {
     "quality": linear_quality,
     "lightcurves": lightcurve_features,
     "spectra": spectra,
+    "photometry": temperatures,
 }

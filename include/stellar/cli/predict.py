@@ -43,7 +43,7 @@ def command(
     reason, and the rest is done. With an exported DIR no home and no database is needed; its inputs are tables.
     """
     _check(out, inputs)
-    with _Written(out) as written:
+    with Written(out) as written:
         made = _predict(model, inputs, out, written.add)
     for name, why in made.refused[:SHOWN]:
         typer.echo(f"not used: {name}: {why}", err=True)
@@ -53,7 +53,7 @@ def command(
     typer.echo(f"{made.rows} rows by {made.version} in {out}{left}")
 
 
-class _Written:
+class Written:
     """A Parquet file that is there when all of its rows are."""
 
     def __init__(self, out: Path) -> None:
