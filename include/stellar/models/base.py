@@ -28,7 +28,6 @@ ARCHITECTURES = {
     "forest_classifier": "stellar.models.forest:ForestClassifier",
     "random_forest_regressor": "stellar.models.forest_regressor:RandomForestRegressor",
     "tabular_network": "stellar.models.keras_tabular:TabularNetwork",
-    "forest_regression": "stellar.models.forest_regression:ForestRegression",
     "gp_regression": "stellar.models.gp_regression:GPRegression",
     "blend": "stellar.models.blend:Blend",
     "best_available": "stellar.models.best_available:BestAvailable",

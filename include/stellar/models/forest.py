@@ -87,13 +87,6 @@ class Nodes:
                 at = np.where(inner, np.where(goes_left, self.left[at], self.right[at]), at)
             yield slice(begin, begin + len(rows)), self.leaf[at]
 
-    def leaves(self, X: np.ndarray) -> np.ndarray:
-        """Number of the leaf that each row ends in, by tree, int32[n, trees]; no two trees share a number."""
-        found = np.empty((len(X), len(self.roots)), dtype=np.int32)
-        for part, leaves in self.walks(X):
-            found[part] = leaves
-        return found
-
     def write(self, folder: Path) -> dict[str, Any]:
         """Write the arrays into `folder`; return the state that `read` needs beside them."""
         columns = {name: getattr(self, name) for name in NODE_COLUMNS}

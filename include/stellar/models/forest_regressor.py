@@ -28,9 +28,13 @@ DEFAULTS: dict[str, Any] = {
     "leaf_values": 7,  # of each leaf that are kept; all of them where a leaf has as many
     "extra_trees": False,  # thresholds drawn at random (Geurts et al. 2006)
     "max_samples": None,  # share of the rows that a tree is grown on; all, drawn with replacement, where not given
+    "smoothing": 0.0,  # a quantile is the mean of those around it, this far in shares of its own tail
     "levels": list(DEFAULT_LEVELS),
     "threads": 2,
 }
+
+
+WINDOW = np.linspace(-1, 1, 9)
 
 
 class RandomForestRegressor(Model):
@@ -47,6 +51,8 @@ class RandomForestRegressor(Model):
         for name in ("trees", "min_samples_leaf", "leaf_values", "threads"):
             if self.settings[name] < 1:
                 raise InputError(f"{self.architecture}: {name} is {self.settings[name]}; it is 1 or more")
+        if not 0 <= self.settings["smoothing"] <= 1:
+            raise InputError(f"{self.architecture}: smoothing is {self.settings['smoothing']}; it lies in 0 to 1")
         levels = self.settings["levels"]
         if list(levels) != sorted(set(levels)) or not levels or levels[0] <= 0 or levels[-1] >= 1:
             raise InputError(f"{self.architecture}: levels must ascend between 0 and 1; they are {levels}")
@@ -98,13 +104,13 @@ class RandomForestRegressor(Model):
         levels = np.asarray(self.settings["levels"], dtype=np.float64)
         matrix = numeric_matrix(X, self.features)
         found = np.empty((len(matrix), len(levels)))
+        # few labels share a leaf, so that a single quantile jumps from one label to the next; an average of its
+        # neighbours (an L-estimator, as Harrell & Davis 1982, Biometrika 69, 635) is steadier
+        tail = self.settings["smoothing"] * np.minimum(levels, 1 - levels)
+        steps = [one * tail for one in WINDOW] if self.settings["smoothing"] else [0 * tail]
         for part, leaves in self._nodes.walks(matrix):
             values = np.sort(self._nodes.share[leaves].reshape(len(leaves), -1), axis=1)
-            # all values weigh the same; Hazen's positions, in which the k-th of n stands at (k + 1/2) / n
-            at = np.clip(levels * values.shape[1] - 0.5, 0, values.shape[1] - 1)
-            low = np.floor(at).astype(np.int64)
-            high = np.minimum(low + 1, values.shape[1] - 1)
-            found[part] = values[:, low] * (1 - (at - low)) + values[:, high] * (at - low)
+            found[part] = np.mean([_at(values, levels + step) for step in steps], axis=0)
         return Quantiles(levels, found)
 
     def _write(self, folder: Path) -> dict[str, Any]:
@@ -114,6 +120,16 @@ class RandomForestRegressor(Model):
 
     def _read(self, folder: Path, state: Mapping[str, Any]) -> None:
         self._nodes = Nodes.read(folder, state)
+
+
+def _at(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Quantiles of each row of sorted values that weigh the same, float64[n, q]; the k-th of m stands at (k + 1/2) / m
+    (Hazen's positions).
+    """
+    at = np.clip(levels * values.shape[1] - 0.5, 0, values.shape[1] - 1)
+    low = np.floor(at).astype(np.int64)
+    high = np.minimum(low + 1, values.shape[1] - 1)
+    return values[:, low] * (1 - (at - low)) + values[:, high] * (at - low)
 
 
 def leaf_values(leaves: np.ndarray, y: np.ndarray, weight: np.ndarray, mean: np.ndarray, count: int) -> np.ndarray:

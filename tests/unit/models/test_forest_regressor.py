@@ -99,3 +99,24 @@ def test_rows_without_a_label_are_left_out():
 def test_wrong_parameters_are_refused(params, said):
     with pytest.raises(InputError, match=said):
         made(**params)
+
+
+def test_the_median_pays_no_heed_to_failed_labels():
+    rng = np.random.default_rng(5)
+    x = rng.uniform(0, 1, 1500)
+    truth = 4000 + 2000 * x
+    y = truth + rng.normal(0, 20 + 300 * x) + np.where(rng.random(1500) < 0.05, 6000, 0)
+    table = pa.table({"x": x})
+    params = {"trees": 80, "min_samples_leaf": 5, "max_features": 1.0, "extra_trees": True, "threads": 1}
+    error = {}
+    for smoothing in (0.0, 0.2):
+        model = create("random_forest_regressor", features=["x"], targets=["teff_k"], smoothing=smoothing, **params)
+        found = model.fit(table.slice(0, 1000), y[:1000], seed=2).predict_dist(table.slice(1000))
+        error[smoothing] = np.abs(found.median - truth[1000:]).mean()
+        assert (np.diff(found.values, axis=1) >= 0).all()
+    assert error[0.2] < error[0.0] < 150  # of the mean of the labels it is 300
+
+
+def test_smoothing_is_a_share():
+    with pytest.raises(InputError, match="smoothing is 2; it lies in 0 to 1"):
+        create("random_forest_regressor", features=["x"], smoothing=2)
