@@ -227,3 +227,8 @@ def load_profile(name: str) -> Profile:
     """The profile `name`; raises `InputError` with file and line."""
     profile = load_yaml(PROFILES / f"{name}.yaml", Profile)
     return profile.model_copy(update={"name": name})
+
+
+def list_profiles() -> list[str]:
+    """Names of the profiles that the platform comes with."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))

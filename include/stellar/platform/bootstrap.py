@@ -6,8 +6,9 @@ import base64
 import secrets
 
 from stellar.errors import InputError
+from stellar.profile import list_profiles
 from stellar.secret_files import write_once
-from stellar.settings import CONFIG, Settings
+from stellar.settings import Settings
 
 USERS = ("admin", "operator", "viewer")
 
@@ -20,7 +21,7 @@ def prepare_home(settings: Settings) -> None:
     InputError
         The profile is unknown, the home holds another one, or the home cannot be written.
     """
-    known = sorted(file.stem for file in (CONFIG / "profiles").glob("*.yaml"))
+    known = list_profiles()
     if settings.profile not in known:
         raise InputError(f"no profile {settings.profile!r}; profiles are {', '.join(known)} (config/profiles/*.yaml)")
     try:

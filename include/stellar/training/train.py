@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +22,7 @@ from stellar.errors import InputError, IntegrityError
 from stellar.lake.write import write_partition
 from stellar.ledger.history import write_model
 from stellar.ledger.snapshots import current_keys
+from stellar.profile import list_profiles, load_profile
 from stellar.registry import versions
 from stellar.registry.bundle import Bundle
 from stellar.registry.policy import Comparison, Decision, Figure, decide
@@ -156,10 +157,24 @@ def _pin(ctx: Context, config: ModelConfig, given: Mapping[str, str]) -> dict[st
     absent = [name for name, key in pinned.items() if key is None]
     if absent:
         raise NotTrainableError(
-            f"{config.name}: cannot train: no current snapshot of {', '.join(absent)}; sync and build the "
-            "catalogue first"
+            f"{config.name}: cannot train: no current snapshot of {', '.join(absent)}; {_how_to_get(ctx, absent)}"
         )
     return {name: key for name, key in pinned.items() if key is not None}
+
+
+def _how_to_get(ctx: Context, absent: Sequence[str]) -> str:
+    """What makes datasets that a home lacks: its own flow, or that of another profile."""
+    held = {f"curated.{name}" for name in load_profile(ctx.settings.profile).curated}
+    others = {name: [f"curated.{one}" for one in load_profile(name).curated] for name in list_profiles()}
+    for dataset in absent:
+        if dataset.startswith("curated.") and dataset not in held:
+            having = [name for name, curated in others.items() if dataset in curated]
+            if having:
+                return (
+                    f"{dataset} is of the profile {having[0]}, and this home holds {ctx.settings.profile}: "
+                    f"`make run PROFILE={having[0]}` in a home of its own (STELLAR_HOME) brings it"
+                )
+    return "sync and build the catalogue first (`make run`)"
 
 
 def _found(ctx: Context, version: Version, frame: Frame) -> TrainingResult:

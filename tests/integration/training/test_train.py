@@ -18,6 +18,7 @@ from stellar.registry.promotion import history
 from stellar.registry.store import ArtifactStore
 from stellar.training import train as module
 from stellar.training.compare import compare_versions
+from stellar.training.config import load_config
 from stellar.training.train import is_trained, train
 
 
@@ -120,7 +121,8 @@ def test_attempts_at_once_end_as_one_version(ctx):
 @pytest.mark.parametrize(
     ("n", "config", "said"),
     [
-        (0, make_config(), "no current snapshot of features.labels, features.made"),
+        (0, make_config(), "no current snapshot of features.labels, features.made; sync and build"),
+        (0, load_config("photometric-teff-lamost"), "`make run PROFILE=real` in a home of its own"),
         (100, make_config(), "100 labelled examples"),
         (300, make_class_config(target={"name": "spectral_class", "kind": "class", "min_count": 200}), "0 class has"),
     ],
