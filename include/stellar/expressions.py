@@ -171,7 +171,7 @@ def _together(
             scratch[column] = made[column] if column in made else table[column]
     if not scratch:  # a constant: DuckDB still has to know how many rows there are
         scratch["_"] = pa.chunked_array([pa.nulls(len(table), pa.bool_())])
-    terms = ", ".join(f'try({sql}) as "{name}"' for name, sql in expressions.items())
+    terms = ", ".join(f'try({sql}\n) as "{name}"' for name, sql in expressions.items())
     found = query(f"select {terms} from t", pa.table(scratch), origin)  # noqa: S608 - parsed before
     if len(found) != len(table):
         raise InputError(f"{origin}: {', '.join(expressions)}: an aggregate is not a value of one row; take it out")

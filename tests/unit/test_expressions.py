@@ -44,3 +44,8 @@ def test_a_wrong_expression_says_what_it_is_of(sql, said):
     with pytest.raises(InputError, match=said) as fault:
         row_values(pa.table({"a": [1.0]}), {"x": sql}, "my.yaml: derived")
     assert "my.yaml: derived" in str(fault.value)
+
+
+def test_a_comment_at_the_end_of_an_expression():
+    found = row_values(pa.table({"a": [1.0]}), {"b": "a + 1 -- one more"}, "here")
+    assert found["b"].to_pylist() == [2.0]

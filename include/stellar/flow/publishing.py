@@ -94,7 +94,7 @@ def _schema(ctx: Context, parents: Sequence[Mapping[str, Any]]) -> list[dict[str
 def _check_config(config: Mapping[str, Any]) -> None:
     from stellar.training.config import ModelConfig
 
-    own = {name: value for name, value in config.items() if name != "imported"}
+    own = {name: value for name, value in config.items() if name not in ("imported", "reads")}
     target = own.get("target")
     bands = target.get("bands") if isinstance(target, dict) else None
     if isinstance(bands, dict) and all(isinstance(edge, int | float) for edge in bands.values()):

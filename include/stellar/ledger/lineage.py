@@ -13,6 +13,8 @@ from stellar.errors import InputError, LedgerError
 
 Node = dict[str, Any]
 MERGED = "scores.catalog"  # every model's scores once more, side by side
+_WITH_OBJECT_ID = """SELECT table_schema || '.' || table_name AS name FROM information_schema.columns
+    WHERE column_name = 'object_id'"""
 _HEX = re.compile(r"[0-9a-f]{8,64}")
 
 _NODES = {
@@ -212,12 +214,15 @@ def object_lineage(engine: sa.Engine, connection: Any, object_id: str) -> Node:
         )
     sources = [_source(engine, connection, current, ids, one) for one in found]
     brought = {one["batch"]["id"] for one in sources if one.get("batch")}
-    scores = [
-        score
-        for dataset, key in sorted(current.items())
-        if dataset.startswith("scores.") and dataset != MERGED
-        for score in _scores(engine, connection, dataset, key, owner, brought)
-    ]
+    of_objects = {row["name"] for row in _ask(connection, _WITH_OBJECT_ID, [])}
+    scores = []
+    for dataset, key in sorted(current.items()):
+        if dataset.startswith("scores.") and dataset != MERGED:
+            # rows of a curated dataset's own model are under the survey's id
+            column = "object_id" if dataset in of_objects else str(ids[dataset])
+            own = [str(one["survey_id"]) for one in found if ids.get(f"curated.{one['survey']}") == column]
+            wanted = [owner] if dataset in of_objects else own
+            scores += _scores(engine, connection, (dataset, key), (column, wanted), brought) if wanted else []
     return {"kind": "object", "id": owner, "sources": sources, "scores": scores}
 
 
@@ -283,9 +288,12 @@ def _source(
 
 
 def _scores(
-    engine: sa.Engine, connection: Any, dataset: str, key: str, object_id: str, brought: set[str]
+    engine: sa.Engine, connection: Any, snapshot: tuple[str, str], of: tuple[str, list[str]], brought: set[str]
 ) -> list[Node]:
-    rows = _ask(connection, f"SELECT * FROM {dataset} WHERE object_id = ?", [object_id])  # noqa: S608
+    """Scored rows in a snapshot (dataset, key) that are of an object (column of the id, ids)."""
+    (dataset, key), (column, wanted) = snapshot, of
+    marks = ", ".join("?" * len(wanted))
+    rows = _ask(connection, f'SELECT * FROM {dataset} WHERE CAST("{column}" AS VARCHAR) IN ({marks})', wanted)  # noqa: S608
     if not rows:
         return []
     tree = _narrow(upstream(engine, key), brought)

@@ -53,7 +53,7 @@ class Predictions(Model):
         for network in self._networks:
             sampling = self._build(keras, sampling=True)
             sampling.set_weights(network.get_weights())
-            found.append(Runner(sampling))
+            found.append(Runner(sampling, sampling=True))
         return found
 
     @cached_property

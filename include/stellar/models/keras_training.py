@@ -148,9 +148,12 @@ class Training:
 
 
 class Runner:
-    """Outputs of a network in batches of one size, by one compiled function: memory does not grow with the calls."""
+    """Outputs of a network in batches of one size, by one compiled function: memory does not grow with the calls.
 
-    def __init__(self, network: Any) -> None:
+    With `sampling` the layers do as they were built, dropout too.
+    """
+
+    def __init__(self, network: Any, *, sampling: bool = False) -> None:
         import tensorflow as tf
 
         self.network = network
@@ -158,7 +161,9 @@ class Runner:
             tensor.name: tf.TensorSpec((None, *tensor.shape[1:]), tf.as_dtype(tensor.dtype))
             for tensor in network.inputs
         }
-        self._call = tf.function(lambda inputs: network(inputs, training=False), input_signature=[signature])
+        # an argument for the network outweighs what its layers were built with, so that dropout would be off
+        how = {} if sampling else {"training": False}
+        self._call = tf.function(lambda inputs: network(inputs, **how), input_signature=[signature])
 
     def __call__(self, examples: Examples, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Outputs by name, float32[n, …], of some rows or all."""

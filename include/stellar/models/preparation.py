@@ -218,8 +218,13 @@ def nulled(table: pa.Table, columns: Sequence[str], sentinels: Sequence[float]) 
         if name not in table.column_names or not _is_number(table, name):
             continue
         column = table[name]
+        if pa.types.is_null(column.type):
+            continue
+        if pa.types.is_decimal(column.type) or pa.types.is_float16(column.type):  # which few functions know
+            column = column.cast(pa.float64())
+            table = _put(table, name, column)
         is_float = pa.types.is_floating(column.type)
-        usable = [one for one in sentinels if is_float or float(one).is_integer()]
+        usable = [one for one in sentinels if is_float or _holds(column.type, one)]
         wrong = pc.is_nan(column) if is_float else None
         if usable:
             among = pc.is_in(column, value_set=pa.array(usable, pa.float64()).cast(column.type, safe=False))
@@ -227,6 +232,12 @@ def nulled(table: pa.Table, columns: Sequence[str], sentinels: Sequence[float]) 
         if wrong is not None and pc.any(wrong).as_py():
             table = _put(table, name, pc.if_else(wrong, pa.scalar(None, column.type), column))
     return table
+
+
+def _holds(kind: pa.DataType, value: float) -> bool:
+    """Whether a type of whole numbers has the value; a cast would turn -999 into another number of a narrow type."""
+    limits = np.iinfo(kind.to_pandas_dtype())
+    return float(value).is_integer() and limits.min <= value <= limits.max
 
 
 def derive(table: pa.Table, derived: Mapping[str, str], origin: str) -> pa.Table:
@@ -243,7 +254,8 @@ def _is_number(table: pa.Table, name: str) -> bool:
     if name not in table.column_names:
         raise InputError(f"there is no column {name}, which the model reads; there are {', '.join(table.column_names)}")
     kind = table[name].type
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)
+    kinds = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def _numbers(table: pa.Table, name: str, section: str) -> np.ndarray:

@@ -102,11 +102,13 @@ class XgbDistribution(Model):
     def _fit_residuals(self, inputs: np.ndarray, residual: np.ndarray, weight: np.ndarray | None, seed: int) -> None:
         """Learn width and shape of the residuals; `inputs` have the location as their last column."""
         size = np.abs(residual)
-        label = np.log(np.maximum(size, FLOOR * size.mean()))
+        label = np.log(np.maximum(size, max(FLOOR * size.mean(), 1e-12)))
         data = _data(inputs, label, weight, self.settings)
         self._boost("width", data, {"objective": LOSSES["squared"]}, seed + 1)
         z = residual / self._width(inputs)
         self.cuts = np.unique(np.quantile(z, CUTS))
+        if len(self.cuts) < 2:  # residuals that are all one number
+            self.cuts = self.cuts[0] + np.array([-0.5, 0.5]) * FLOOR
         data = _data(inputs, (z[:, None] <= self.cuts).astype(np.float32), weight, self.settings)
         self._boost("shape", data, {"objective": LOSSES["squared"], "multi_strategy": "multi_output_tree"}, seed + 2)
 

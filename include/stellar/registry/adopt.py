@@ -152,7 +152,7 @@ def _checked(
         target=about["target"],
         description=about["description"],
         architecture=bundle.model.architecture,
-        config={**config, "imported": origin},
+        config={**config, "reads": list(bundle.reads), "imported": origin},
         code_version=str(manifest.get("code_version")),
         seed=about["seed"],
         frame_hash=about["frame_hash"],

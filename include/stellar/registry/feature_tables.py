@@ -127,13 +127,16 @@ def with_id(rows: pa.Table, source: str, bundle: Bundle, first: int = 0) -> pa.T
             f"{source}: it lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}, which the model reads; its "
             f"columns are {', '.join(rows.column_names)}"
         )
+    if twice := sorted({name for name in bundle.reads if rows.column_names.count(name) > 1}):
+        raise InputError(f"{source}: it has the column {', '.join(twice)} twice; keep one")
     for name in (bundle.meaning.example, "id"):
         if name in rows.column_names:
             ids: Any = rows[name].cast(pa.string())
             break
     else:
         ids = pa.array(range(first, first + len(rows))).cast(pa.string())
-    rows = rows.drop_columns([one for one in ("id", "file") if one in rows.column_names]).add_column(0, "id", ids)
+    own = [one for one in ("id", "file", REFUSED, FAULT) if one in rows.column_names]
+    rows = rows.drop_columns(own).add_column(0, "id", ids)
     return rows.append_column("file", pa.repeat(source, len(rows)))
 
 
@@ -164,7 +167,9 @@ def predictions(
     refuse : callable
         Called as (file, reason) for the files of a batch that cannot be predicted.
     """
-    cores = len(os.sched_getaffinity(0)) if bundle.model.kind == "tabular" else 1
+    # of a network in several threads at once the random state would be shared
+    is_network = "tensorflow-cpu" in bundle.model.libraries
+    cores = len(os.sched_getaffinity(0)) if bundle.model.kind == "tabular" and not is_network else 1
     if cores > 1:
         bundle.model.use_threads(1)
     ahead: deque[tuple[pa.Table, Future[pa.Table]]] = deque()
@@ -173,9 +178,10 @@ def predictions(
         rows, found = ahead.popleft()
         try:
             yield found.result()
-        except (InputError, pa.ArrowException) as fault:
+        except Exception as fault:  # of a hostile file anything may come, and the others are done
+            told = str(fault) if isinstance(fault, InputError) else f"{type(fault).__name__}: {fault}"
             for where in rows["file"].unique().to_pylist():
-                refuse(where, str(fault))
+                refuse(where, told)
 
     with ThreadPoolExecutor(cores) as pool:
         for rows in batches(tables, batch_size(bundle)):

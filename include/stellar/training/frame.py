@@ -144,9 +144,9 @@ def prepare_examples(
     for target in config.targets:
         if target.correction:
             table, corrections[target.name] = _corrected(config, target, table)
-    usable = functools.reduce(pc.or_, (pc.is_valid(table[target.truth]) for target in config.targets))
+    usable = functools.reduce(pc.or_, (is_known(table[target.truth]) for target in config.targets))
     if config.needs:
-        usable = pc.and_(usable, functools.reduce(pc.or_, (pc.is_valid(table[name]) for name in config.needs)))
+        usable = pc.and_(usable, functools.reduce(pc.or_, (is_known(table[name]) for name in config.needs)))
     for key in config.keys:
         usable = pc.and_(usable, pc.is_valid(table[key]))
     table = table.filter(usable)
@@ -159,7 +159,7 @@ def prepare_examples(
         left = table.filter(kept)  # what is not known to pass does not
         dropped[one.rule], table = len(table) - len(left), left
     if config.missing.rule == "drop":
-        known = [pc.is_valid(table[name]) for name in config.columns if not pa.types.is_nested(table[name].type)]
+        known = [is_known(table[name]) for name in config.columns if not pa.types.is_nested(table[name].type)]
         left = table.filter(functools.reduce(pc.and_, known)) if known else table
         dropped["an input is missing"], table = len(table) - len(left), left
     return table, corrections, dropped
@@ -263,6 +263,13 @@ def _content_hash(table: pa.Table, example: str) -> str:
     """SHA-256 of the frame as the lake would write it: its pinned writer gives the same bytes for the same rows."""
     with tempfile.TemporaryDirectory() as folder:
         return write_partition(table, Path(folder) / "frame.parquet", id_column=example).sha256
+
+
+def is_known(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Which cells say something: neither null nor, of a number, NaN or infinite."""
+    if not pa.types.is_floating(column.type):
+        return pc.is_valid(column)
+    return pc.fill_null(pc.is_finite(column), False)
 
 
 def is_numeric(kind: pa.DataType) -> bool:

@@ -51,13 +51,15 @@ class Importance:
     spread: np.ndarray | None = None
 
 
-def importance(bundle: Bundle, table: pa.Table, target: str, seed: int) -> Importance | None:
+def importance(bundle: Bundle, table: pa.Table, target: str, seed: int, truth: str | None = None) -> Importance | None:
     """Importance of each feature for one target; None for models of sequences and where nothing can be said.
 
     Parameters
     ----------
     table
         Rows that the bundle's model did not learn from; a fixed sample of them is taken.
+    truth
+        Column of what is true of a quantity, where it is not the target's own.
     """
     model = bundle.model
     if not table.num_rows or model.kind != "tabular":
@@ -67,7 +69,7 @@ def importance(bundle: Bundle, table: pa.Table, target: str, seed: int) -> Impor
         return _shap_of_head(model, bundle.preparation.apply(rows), target)
     if isinstance(model, XgbDistribution):
         return _shap_of_location(model, bundle.preparation.apply(rows), target)
-    return _permutation(bundle, rows, target, seed)
+    return _permutation(bundle, rows, target, truth or target, seed)
 
 
 def _shap_of_head(model: Boosted, rows: pa.Table, target: str) -> Importance:
@@ -115,34 +117,34 @@ def _shap(booster: xgb.Booster, inputs: np.ndarray, groups: int) -> tuple[np.nda
     return found.reshape(len(inputs), groups, inputs.shape[1] + 1).astype(np.float64), inputs
 
 
-def _permutation(bundle: Bundle, rows: pa.Table, target: str, seed: int) -> Importance | None:
+def _permutation(bundle: Bundle, rows: pa.Table, target: str, truth: str, seed: int) -> Importance | None:
     """Rise of the error when a feature's values are dealt anew among the rows (Breiman 2001, section 10)."""
-    rows = rows.filter(pa.array(_told(bundle, rows, target)))
+    rows = rows.filter(pa.array(_told(bundle, rows, target, truth)))
     rows = rows.take(pa.array(thinned(rows.num_rows, MOST_PERMUTED, seed)))
     if rows.num_rows < 2:
         return None
     names, rng = bundle.meaning.columns, np.random.default_rng(seed)
-    before = _error(bundle, rows, target)
+    before = _error(bundle, rows, target, truth)
     rise = np.zeros((REPEATS, len(names)))
     for repeat in range(REPEATS):
         for k, name in enumerate(names):
             at = rows.schema.get_field_index(name)
             dealt = rows[name].take(pa.array(rng.permutation(rows.num_rows)))
-            rise[repeat, k] = _error(bundle, rows.set_column(at, rows.schema.field(at), dealt), target) - before
+            rise[repeat, k] = _error(bundle, rows.set_column(at, rows.schema.field(at), dealt), target, truth) - before
     unit = "rise of the mean absolute error" if target in bundle.meaning.quantities else "rise of the log loss"
     return Importance("permutation", names, rise.mean(axis=0), unit, rows.num_rows, spread=rise.std(axis=0, ddof=1))
 
 
-def _told(bundle: Bundle, rows: pa.Table, target: str) -> np.ndarray:
+def _told(bundle: Bundle, rows: pa.Table, target: str, truth: str) -> np.ndarray:
     if target in bundle.meaning.quantities:
-        return np.isfinite(numbers(rows, target))
+        return np.isfinite(numbers(rows, truth))
     return np.isin(true_classes(bundle.meaning, rows), np.array(bundle.classes, dtype=object))
 
 
-def _error(bundle: Bundle, rows: pa.Table, target: str) -> float:
+def _error(bundle: Bundle, rows: pa.Table, target: str, truth: str) -> float:
     answers = bundle.answers(rows)
     if target in bundle.meaning.quantities:
-        return float(np.abs(answers.quantiles[target].median - numbers(rows, target)).mean())
+        return float(np.abs(answers.quantiles[target].median - numbers(rows, truth)).mean())
     p = answers.probabilities
     index = {name: k for k, name in enumerate(bundle.classes)}
     y = np.array([index[name] for name in true_classes(bundle.meaning, rows)])

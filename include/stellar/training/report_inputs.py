@@ -65,7 +65,8 @@ def _importances(subject: Subject) -> dict[str, Importance]:
     rows = subject.frame.table.take(pa.array(tested.rows))
     meaning = subject.fitted.bundle.meaning
     targets = [*([meaning.target] if meaning.kind == "class" else []), *meaning.quantities]
-    found = {name: importance(tested.bundle, rows, name, subject.seed) for name in targets}
+    truth = {one.name: one.truth for one in subject.config.targets}
+    found = {name: importance(tested.bundle, rows, name, subject.seed, truth.get(name)) for name in targets}
     return {name: one for name, one in found.items() if one}
 
 
@@ -155,7 +156,7 @@ def distributions(subject: Subject, seen: Seen) -> list[Part]:
     numeric = [name for name in dict.fromkeys([*config.columns, *config.watch]) if name in seen.test.column_names]
     weight = _weights(seen)
     shown = sorted(numeric, key=lambda name: -weight.get(name, 0.0))[:MOST_SHOWN]
-    quantities = [target.name for target in config.targets if target.kind == "quantity"]
+    quantities = [target.truth for target in config.targets if target.kind == "quantity"]
     pairs = {name: (numbers(seen.learnt, name), numbers(seen.test, name)) for name in [*quantities, *numeric]}
     pictures = [plots_inputs.distribution(*pairs[name], name) for name in [*quantities, *shown]]
     if pictures:

@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -89,6 +90,7 @@ def train(
     config = model if isinstance(model, ModelConfig) else load_config(model, profile=ctx.settings.profile)
     check_parameters(config)
     seed = ctx.settings.seed if seed is None else seed
+    by_cell = None
     try:
         pinned = _pin(ctx, config, snapshots or {})
         frame = build_frame(ctx, config, pinned)
@@ -98,9 +100,10 @@ def train(
         started = time.monotonic()
         kept = ctx.settings.cache / "training" / CODE_VERSION
         fitted = fit(config, frame.table, seed, checkpoints=kept, trials=TrialStore(ctx, key))
-        by_cell = fit_by_cell(config, frame.table, seed)
     except NotTrainableError as fault:
         return TrainingResult(config.name, "not_trainable", reasons=(str(fault),))
+    with suppress(NotTrainableError):  # too few cells for figures by cell are no reason to have no model
+        by_cell = fit_by_cell(config, frame.table, seed)
     evaluation = evaluate(config, fitted, frame.table, seed)
     if by_cell is not None:
         evaluation.figures |= figures_by_cell(config, by_cell, frame.table, seed)
@@ -196,7 +199,9 @@ def _store(ctx: Context, config: ModelConfig, key: str, seed: int, frame: Frame,
         folder = Path(scratch)
         fitted.bundle.save(folder)
         _write_examples(folder, config, frame, fitted, evaluation)
-        _write_json(folder / "config.json", config.model_dump(mode="json"))
+        # as it is written: a derived column reads those before it
+        text = json.dumps(config.model_dump(mode="json"), indent=1, allow_nan=False)
+        (folder / "config.json").write_text(text + "\n", encoding="utf-8")
         if frame.corrections:
             _write_json(folder / "correction.json", {name: one.to_dict() for name, one in frame.corrections.items()})
         _write_json(folder / "metrics.json", {"figures": _plain(evaluation.figures), "details": evaluation.details})

@@ -89,10 +89,10 @@ class TrialStore:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         name = f"{self.key} {label}"
         direction = "maximize" if about.metric in HIGHER_IS_BETTER else "minimize"
+        with self._alone("tables of Optuna"):  # it makes them, and two at once would both
+            storage = self._storage()
         with self._alone(name):
-            study = optuna.create_study(
-                storage=self._storage(), study_name=name, direction=direction, load_if_exists=True
-            )
+            study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
             running = optuna.trial.TrialState.RUNNING
             for stopped in study.get_trials(
                 deepcopy=False, states=[running]
@@ -101,6 +101,8 @@ class TrialStore:
             while (done := len(_finished(study))) < about.trials:
                 self._try(study, about, label, done, judge)
             finished = _finished(study)[: about.trials]
+        if isinstance(storage, optuna.storages.RDBStorage):
+            storage.engine.dispose()
         trials = tuple(Trial(k + 1, dict(one.params), float(one.value)) for k, one in enumerate(finished))
         sign = -1 if direction == "maximize" else 1
         best = min(trials, key=lambda one: (sign * one.value, one.number))

@@ -11,7 +11,7 @@ from stellar.errors import InputError
 from stellar.flow.prediction import dialects, features_of
 from stellar.models import create
 from stellar.registry.bundle import Bundle, InputRanges, Meaning
-from stellar.registry.feature_tables import _predicted
+from stellar.registry.feature_tables import _predicted, with_id
 from stellar.surveys.readers.members import Member
 
 DATASET = "curated.lamost_parameters"
@@ -114,6 +114,16 @@ def test_a_file_of_rows_that_cannot_be_predicted_has_as_many_nulls(bundle):
     found = predicted(bundle, [ROWS[3], ROWS[4], ROWS[3]])
     assert found["teff_k"].to_pylist() == [None] * 3
     assert found.schema.field("teff_k").type == pa.float64()
+
+
+def test_columns_of_the_platforms_own_names_and_columns_twice(bundle):
+    read = list(bundle.reads)
+    values = {name: np.full(2, 0.5) for name in read}
+    plain = with_id(pa.table(values | {"refused": ["no", "no"], "row_fault": ["a", "b"]}), "mine.csv", bundle)
+    assert not {"refused", "row_fault"} & {*plain.column_names}
+    twice = pa.table([*values.values(), values[read[0]]], names=[*values, read[0]])
+    with pytest.raises(InputError, match=rf"mine\.csv: it has the column {read[0]} twice"):
+        with_id(twice, "mine.csv", bundle)
 
 
 def test_what_is_to_be_predicted_need_not_be_in_the_file(bundle):

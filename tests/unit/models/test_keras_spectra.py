@@ -259,3 +259,12 @@ def test_predicting_again_and_again_makes_no_new_graphs(fitted):
         fitted.predict_proba(table.slice(0, rows))
     assert fitted._runners[0] is run
     assert run._call.experimental_get_tracing_count() == 1
+
+
+def test_dropout_stays_on_for_samples_of_one_network():
+    table, y, _, _ = depths(60)
+    params = {**SMALL, "dense": 16, "dropout": 0.3, "members": 1, "mc_samples": 4, "epochs": 2}
+    model = create("spectral_multitask", features=FEATURES, targets=tuple(y), **params).fit(table, y, seed=1)
+    assert np.ptp(model._samples(table, "teff_k"), axis=0).max() > 0
+    again = model.predict_dist(table, "teff_k").values
+    assert (model.predict_dist(table, "teff_k").values == again).all()

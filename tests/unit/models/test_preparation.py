@@ -1,4 +1,5 @@
 import json
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -124,3 +125,19 @@ def test_a_column_without_any_value_has_no_median():
     table = pa.table({"a": pa.nulls(20, pa.float64()), "b": np.arange(20.0)})
     with pytest.raises(InputError, match=r"missing: a: no training row"):
         Preparation(inputs=("a", "b"), rule="median").fit(table, 1)
+
+
+def test_sentinels_of_narrow_types_of_decimals_and_of_nothing():
+    table = pa.table(
+        {
+            "narrow": pa.array([25, 7], pa.uint8()),
+            "exact": pa.array([Decimal("1.50"), Decimal("-999")], pa.decimal128(10, 2)),
+            "half": pa.array(np.array([-999, 2], np.float16)),
+            "empty": pa.nulls(2),
+        }
+    )
+    found = Preparation(inputs=tuple(table.column_names), sentinels=(-999.0, -9999.0)).apply(table)
+    assert found["narrow"].to_pylist() == [25, 7]
+    assert found["exact"].to_pylist() == [1.5, None]
+    assert found["half"].to_pylist() == [None, 2.0]
+    assert found["empty"].to_pylist() == [None, None]

@@ -82,3 +82,10 @@ def test_quantiles_of_steps_rise_and_meet_the_steps(steps, seed):
     inside = (values[0] > cuts[0]) & (values[0] < cuts[-1])
     p = np.maximum.accumulate(np.clip(steps, 0, 1))
     assert np.interp(values[0][inside], cuts, p) == pytest.approx(levels[inside], abs=1e-6)
+
+
+def test_a_target_that_does_not_vary_has_a_distribution():
+    table, _, _ = skies(60, 5)
+    model = create("xgb_distribution", features=FEATURES, rounds=3, width_rounds=2, shape_rounds=2)
+    found = model.fit(table, np.full(60, 5000.0), seed=1).predict_dist(table)
+    assert found.values == pytest.approx(5000.0, abs=1.0)

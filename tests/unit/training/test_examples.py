@@ -98,6 +98,18 @@ def test_rows_are_counted_by_the_first_rule_that_leaves_them_out(stars):
     assert prepare_examples(only, stars)[2] == {"an input is missing": np.isnan(u_g.astype(float)).sum()}
 
 
+def test_nan_is_as_missing_as_null(stars):
+    table = stars.slice(0, 4)
+    for name, values in (("bp_rp", [1.0, float("nan"), 2.0, None]), ("u_g", [1.0] * 4),
+                         ("teff_k", [5e3, 6e3, float("nan"), 7e3])):  # fmt: skip
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+    kept, _, dropped = prepare_examples(make_config(missing={"rule": "drop"}), table)
+    assert (kept["bp_rp"].to_pylist(), kept["teff_k"].to_pylist()) == ([1.0], [5e3])
+    assert dropped == {"an input is missing": 2}
+    needs = make_config(needs=["bp_rp"])
+    assert prepare_examples(needs, table)[0]["bp_rp"].to_pylist() == [1.0]
+
+
 def test_a_rule_must_be_true_or_false(stars):
     with pytest.raises(InputError, match=r"filters\.0\.where: .*not true or false"):
         prepare_examples(make_config(filters=[{"rule": "r", "where": "g_mag + 1"}]), stars)
