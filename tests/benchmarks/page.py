@@ -340,7 +340,8 @@ def photometry(part: dict) -> list[str]:
         ],
         ["model, MB", f"{ours['model_bytes'] / 1e6:.1f}", "1,200 to 2,100 (published)"],
     ]
-    bins = "; ".join(f"{name}: {value:.1%}" for name, value in ours["coverage"].items())
+    rising = sorted(ours["coverage"].items(), key=lambda one: float(one[0][1:].partition(",")[0]))
+    bins = "; ".join(f"{name}: {value:.1%}" for name, value in rising)
     return [
         f"Measured {part['date']}; {ours['rows']:,} simulated eclipsing binaries ([what is simulated]"
         "(eclipsing_binaries.md)), tested on the fifth of those with a catalogue temperature that a hash of the id "
