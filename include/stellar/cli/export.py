@@ -31,14 +31,17 @@ def command(
             help="Write NUMBER, such as -999, where a numeric column has no value (not with hats)",
         ),
     ] = None,
+    one_file: Annotated[
+        bool, typer.Option("--one-file", help="All rows in one file DIR/NAME.fits, .csv, …; not with hats")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export in DIR")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON")] = False,
 ) -> None:
     """Copy a dataset's current snapshot out of the lake: a plain HATS collection, margins included, or files.
 
     DIR/collection.properties names DIR/NAME and its margins DIR/NAME_10arcs; `lsdb.open_catalog("DIR")` opens both. The
-    files are copies, checked against the ledger's hashes. Other formats have a file per partition; a value that is
-    missing is null, empty or NaN there, as the format has it, or the NUMBER of --missing.
+    files are copies, checked against the ledger's hashes. Other formats have a file per partition, or --one-file; a
+    value that is missing is null, empty or NaN there, as the format has it, or the NUMBER of --missing.
     """
     from stellar.cli.progress import percentage
     from stellar.engine.export import export
@@ -53,6 +56,7 @@ def command(
             form=form,
             overwrite=overwrite,
             missing=missing,
+            one_file=one_file,
             progress=percentage(quiet=as_json),
         )
     if as_json:

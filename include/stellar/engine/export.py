@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stellar.engine.context import Context
@@ -32,6 +33,7 @@ from stellar.registry.manifest import DATASET_KIND, HUBS_OWN, holds
 
 FORMATS = ("hats", *WRITERS, "huggingface")
 _BLOCK = 1 << 20
+MOST_ROWS = 5_000_000  # of a table that is written as one file
 #: One of these in a folder says that it is an export, which --overwrite may replace.
 _OURS = (COLLECTION, PROPERTIES)
 
@@ -46,6 +48,7 @@ def export(
     form: str = "hats",
     overwrite: bool = False,
     missing: float | None = None,
+    one_file: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Copy the current snapshot of a dataset into a folder.
@@ -63,6 +66,8 @@ def export(
         (`stellar.engine.export_huggingface`).
     overwrite : bool
         Whether an earlier export in the folder is replaced. Anything else in it is never touched.
+    one_file : bool
+        All rows in one file, `<folder>/<subject>.<ending>`, for tools that open one; not with ``hats``.
     missing : float, optional
         Written instead of each null and NaN of numeric columns; not with ``hats``, whose files are copies.
     progress : callable, optional
@@ -86,9 +91,13 @@ def export(
     if form in ("hats", "huggingface") and missing is not None:
         others = ", ".join(WRITERS)
         raise InputError(f"--missing: the files of a HATS collection are copies; take --format {others}")
+    if one_file and form not in WRITERS:
+        raise InputError(f"--one-file: {form} is a folder of files; take --format {', '.join(WRITERS)}")
     row = snapshots.current(ctx.engine, dataset)
     if row is None:
         raise InputError(f"{dataset}: no such dataset with a current snapshot; see `stellar datasets`")
+    if one_file and row.rows > MOST_ROWS:
+        raise InputError(f"--one-file: {row.rows:,} rows are too many for one file in memory; leave it out")
     _check_free(folder, overwrite)
     root = ctx.settings.lake / str(row.path)
     partitions = [one for one in partitions_of(ctx.engine, row.key) if one["file"]]
@@ -109,8 +118,9 @@ def export(
 
             write_huggingface(draft, row, catalog, partitions, sources_of(ctx.engine, row.key), copier.copy)
         else:
-            for one in partitions:
-                _write_files(draft, one, form, missing, copier)
+            made = [_write_files(draft, one, form, missing, copier, keep=not one_file) for one in partitions]
+            if one_file:
+                _write_one(draft / subject, [table for table in made if table is not None], form, copier)
             shutil.copyfile(catalog.common_metadata, draft / COMMON_METADATA)
         if overwrite:
             _clear(folder, keep=draft)
@@ -179,19 +189,35 @@ class _Copier:
         self.progress("copying", self.done, self.total)
 
 
-def _write_files(draft: Path, one: Mapping[str, Any], form: str, missing: float | None, copier: _Copier) -> None:
-    """One partition as a file: its copy, or that written anew in another format or with a sentinel."""
+def _write_one(target: Path, tables: Sequence[pa.Table], form: str, copier: _Copier) -> None:
+    """All partitions as one file."""
+    suffix, write = WRITERS[form]
+    path = target.with_suffix(f".{suffix}")
+    write(pa.concat_tables(tables, promote_options="default"), path)
+    copier.written += path.stat().st_size
+
+
+def _write_files(
+    draft: Path, one: Mapping[str, Any], form: str, missing: float | None, copier: _Copier, *, keep: bool
+) -> pa.Table | None:
+    """One partition as a file: its copy, or that written anew in another format or with a sentinel.
+
+    Its table is handed on in the place of a file where it is not to `keep` one.
+    """
     copy = draft / one["file"].rpartition(f"{DATASET}/")[2].replace("/", "-")
     copier.copy(one, copy)
-    if form == "parquet" and missing is None:
-        return
-    table = pq.read_table(copy, partitioning=None)
+    if form == "parquet" and missing is None and keep:
+        return None
+    table = pq.read_table(copy, partitioning=None, memory_map=False)
     copier.written -= one["bytes"]
     copy.unlink()
+    if not keep:
+        return table if missing is None else with_sentinel(table, missing)
     suffix, write = WRITERS[form]
     path = copy.with_suffix(f".{suffix}")
     write(table if missing is None else with_sentinel(table, missing), path)
     copier.written += path.stat().st_size
+    return None
 
 
 def _write_hats(

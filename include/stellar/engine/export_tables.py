@@ -58,17 +58,25 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 
 
 def write_fits(table: pa.Table, path: Path) -> None:
-    """A FITS binary table: missing floats are NaN, integers TNULL, texts empty.
+    r"""A FITS binary table: missing floats are NaN, integers TNULL, texts empty.
 
-    A column of flags some of which are missing is one of the numbers 1, 0 and TNULL.
+    A column of flags some of which are missing is one of the numbers 1, 0 and TNULL. A letter beyond ASCII, which FITS
+    has not, is written as its number: \u2212. Descriptions and UCDs stand in TCOMM and TUCD, where TOPCAT reads them.
     """
+    from astropy.io import fits
+
     _refuse_lists(table, "fits")
-    for one in table.schema:
+    for place, one in enumerate(table.schema):
         if pa.types.is_string(one.type) and not pc.all(pc.string_is_ascii(table.column(one.name))).as_py():
-            raise InputError(
-                f"--format fits: column {one.name} has letters beyond ASCII, which FITS cannot; take votable"
-            )
-    _as_astropy(table, flags_as_numbers=True).write(path, format="fits")
+            texts = [text and text.encode("ascii", "backslashreplace").decode() for text in table[one.name].to_pylist()]
+            table = table.set_column(place, one, pa.array(texts, pa.string()))
+    hdu = fits.table_to_hdu(_as_astropy(table, flags_as_numbers=True))
+    for number, one in enumerate(table.schema, 1):
+        told = {key.decode(): value.decode() for key, value in (one.metadata or {}).items()}
+        for card, key in (("TCOMM", "description"), ("TUCD", "ucd")):
+            if told.get(key):
+                hdu.header[f"{card}{number}"] = told[key].encode("ascii", "backslashreplace").decode()
+    hdu.writeto(path)
 
 
 def write_votable(table: pa.Table, path: Path) -> None:

@@ -239,3 +239,11 @@ def read_back(path, form):
     if form == "csv":
         return pd.read_csv(path)
     return (pq.read_table(path) if form == "parquet" else Table.read(path)).to_pandas()
+
+
+def test_all_rows_in_one_file(stars, tmp_path):
+    report = export(stars, "curated.stars", tmp_path / "one", form="fits", one_file=True)
+    assert [one.name for one in (tmp_path / "one").glob("*.fits")] == ["stars.fits"]
+    assert len(Table.read(tmp_path / "one" / "stars.fits")) == report["rows"]
+    with pytest.raises(InputError, match="--one-file: hats is a folder of files"):
+        export(stars, "curated.stars", tmp_path / "two", one_file=True)
