@@ -7,7 +7,7 @@ from stellar.models import create, load_model
 
 FEATURES = ["x0", "x1", "x2"]
 SMALL = {"width": 24, "blocks": 1, "dense": 12, "dropout": 0.0, "epochs": 30, "batch_size": 32, "learning_rate": 0.01,
-         "threads": 1}  # fmt: skip
+         "threads": 2}  # fmt: skip
 
 
 def stars(n=700, seed=0):
