@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stellar.errors import InputError
 
 M = TypeVar("M", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A mapping of a YAML file that knows its keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class KeyFaultError(ValueError):

@@ -9,9 +9,9 @@ from functools import cache
 from typing import Any, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from stellar.checked_yaml import load_yaml
+from stellar.checked_yaml import Section, load_yaml
 from stellar.errors import InputError
 from stellar.settings import CONFIG
 
@@ -32,11 +32,7 @@ SAME_KEY_ARCSEC = 10.0
 _NAME = r"^[a-z][a-z0-9_]*$"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Column(_Section):
+class Column(Section):
     """One curated column: where it comes from, its type and meaning, and which of its values are no values."""
 
     name: str = Field(pattern=_NAME)
@@ -68,7 +64,7 @@ class Column(_Section):
         return TYPES[self.type]
 
 
-class Rule(_Section):
+class Rule(Section):
     """Rows for which the SQL `where` is true are left out (`filters`) or sent to quarantine (`reject`) under `rule`."""
 
     rule: str = Field(description="Name in the accounting, or the reason in quarantine")
@@ -76,7 +72,7 @@ class Rule(_Section):
     description: str = ""
 
 
-class Dedup(_Section):
+class Dedup(Section):
     """Which of several rows of the same id stays: the first by `prefer`; the others are merged into it."""
 
     prefer: list[str] = Field([], description="SQL order terms; ties fall to the batch's id and the row's place")
@@ -86,12 +82,12 @@ class Dedup(_Section):
     count: str | None = Field(None, pattern=_NAME, description="Column that says how many rows were merged into one")
 
 
-class Motion(_Section):
+class Motion(Section):
     pmra: str = "pmra"
     pmdec: str = "pmdec"
 
 
-class Curated(_Section):
+class Curated(Section):
     """How `raw.<source>` becomes `curated.<dataset>`."""
 
     dataset: str = Field(pattern=_NAME)
@@ -112,8 +108,8 @@ class Curated(_Section):
     )
     motion: Motion | None = Field(None, description="Columns of proper motion (mas/yr), where the survey has them")
     columns: list[Column]
-    filters: list[Rule] = []
-    reject: list[Rule] = []
+    filters: list[Rule] = Field([])
+    reject: list[Rule] = Field([])
     dedup: Dedup = Dedup()
 
     @model_validator(mode="after")
@@ -142,11 +138,11 @@ class Curated(_Section):
         return any(c.name == name and c.keep for c in self.columns)
 
 
-class Matches(_Section):
+class Matches(Section):
     """Cross-match radii in arcsec, by pair `left:right` in the profile's order, and the largest motion followed."""
 
     radius_arcsec: float = Field(1.0, gt=0)
-    pairs: dict[str, float] = {}
+    pairs: dict[str, float] = Field({})
     max_motion_arcsec: float = Field(
         180.0,
         gt=0,
@@ -163,7 +159,7 @@ class Matches(_Section):
         return max([self.radius_arcsec, *self.pairs.values()]) + self.max_motion_arcsec
 
 
-class FeatureSet(_Section):
+class FeatureSet(Section):
     """One feature dataset: what kind of features, from which curated dataset (`sed` reads the objects instead)."""
 
     kind: Literal["sed", "spectra", "lightcurves"]
@@ -176,7 +172,7 @@ class FeatureSet(_Section):
         return self
 
 
-class Profile(_Section):
+class Profile(Section):
     """What a home holds: which surveys are synced, which datasets are curated, matched and scored, and how."""
 
     name: str = ""

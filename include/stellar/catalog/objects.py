@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from stellar.checked_yaml import load_yaml
+from stellar.checked_yaml import Section, load_yaml
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
 from stellar.errors import InputError
 from stellar.expressions import evaluate, words
@@ -21,16 +21,12 @@ from stellar.settings import CONFIG
 VERSION = 1
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Source(_Section):
+class Source(Section):
     survey: str
     expr: str
 
 
-class Value(_Section):
+class Value(Section):
     """A number that an object takes from the first of `sources` that has it."""
 
     name: str
@@ -40,7 +36,7 @@ class Value(_Section):
     sources: list[Source] = Field(alias="from")
 
 
-class ObjectsConfig(_Section):
+class ObjectsConfig(Section):
     """`config/objects.yaml`."""
 
     classes: list[Source]

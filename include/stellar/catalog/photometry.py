@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict
 
-from stellar.checked_yaml import load_yaml
+from stellar.checked_yaml import Section, load_yaml
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
 from stellar.expressions import evaluate, words
 from stellar.lake.schema import field
@@ -77,11 +76,7 @@ SCHEMA = pa.schema(
 )
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Measurement(_Section):
+class Measurement(Section):
     """A magnitude of one band; flags where they differ from those of the source."""
 
     band: str
@@ -92,7 +87,7 @@ class Measurement(_Section):
     clean: str | None = None
 
 
-class Source(_Section):
+class Source(Section):
     """The magnitudes of one curated dataset."""
 
     survey: str
@@ -114,7 +109,7 @@ class Source(_Section):
         return [text for text in (*own, *each) if text]
 
 
-class PhotometryConfig(_Section):
+class PhotometryConfig(Section):
     """`config/photometry.yaml`."""
 
     sources: list[Source]

@@ -29,7 +29,7 @@ from stellar.lake.read import Catalog
 from stellar.ledger import margins, snapshots
 from stellar.ledger.lineage import sources_of
 from stellar.ledger.partitions import partitions_of
-from stellar.registry.manifest import DATASET_KIND, HUBS_OWN, holds
+from stellar.registry.manifest import DATASET_KIND, check_free, clear, holds
 
 FORMATS = ("hats", *WRITERS, "huggingface")
 _BLOCK = 1 << 20
@@ -98,7 +98,8 @@ def export(
         raise InputError(f"{dataset}: no such dataset with a current snapshot; see `stellar datasets`")
     if one_file and row.rows > MOST_ROWS:
         raise InputError(f"--one-file: {row.rows:,} rows are too many for one file in memory; leave it out")
-    _check_free(folder, overwrite)
+    is_ours = any((folder / name).is_file() for name in (*_OURS, COMMON_METADATA)) or holds(folder, DATASET_KIND)
+    check_free(folder, overwrite=overwrite, is_ours=is_ours, what="export")
     root = ctx.settings.lake / str(row.path)
     partitions = [one for one in partitions_of(ctx.engine, row.key) if one["file"]]
     near = [one for one in margins.of_snapshot(ctx.engine, row.key) if one["file"]] if form == "hats" else []
@@ -123,7 +124,7 @@ def export(
                 _write_one(draft / subject, [table for table in made if table is not None], form, copier)
             shutil.copyfile(catalog.common_metadata, draft / COMMON_METADATA)
         if overwrite:
-            _clear(folder, keep=draft)
+            clear(folder, keep=draft)
         for part in sorted(draft.iterdir()):
             part.rename(folder / part.name)
     finally:
@@ -140,28 +141,6 @@ def export(
         "bytes": copier.written,
         "margin_arcsec": row.margin_arcsec if near else 0,
     }
-
-
-def _check_free(folder: Path, overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; name a folder")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    if not overwrite:
-        raise InputError(f"{folder} is not empty; name another folder, or say --overwrite to replace an earlier export")
-    ours = any((folder / name).is_file() for name in (*_OURS, COMMON_METADATA)) or holds(folder, DATASET_KIND)
-    if not ours:
-        raise InputError(f"{folder} holds no export, so --overwrite does not touch it; name another folder")
-
-
-def _clear(folder: Path, keep: Path) -> None:
-    for part in folder.iterdir():
-        if part == keep or part.name in HUBS_OWN:
-            continue
-        if part.is_dir() and not part.is_symlink():
-            shutil.rmtree(part)
-        else:
-            part.unlink()
 
 
 class _Copier:

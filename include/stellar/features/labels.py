@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from stellar.checked_yaml import load_yaml
+from stellar.checked_yaml import Section, load_yaml
 from stellar.engine.rows import bucket_of
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
 from stellar.expressions import evaluate, words
@@ -21,11 +21,7 @@ VERSION = 1
 ORIGIN = "config/features/labels.yaml"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Teller(_Section):
+class Teller(Section):
     """A curated dataset that tells a target: a quantity by `value`, or a class by `class`."""
 
     survey: str
@@ -41,12 +37,12 @@ class Teller(_Section):
         return self
 
 
-class Target(_Section):
+class Target(Section):
     name: str
     tellers: list[Teller] = Field(alias="from")
 
 
-class LabelsConfig(_Section):
+class LabelsConfig(Section):
     """`config/features/labels.yaml`."""
 
     targets: list[Target]

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from stellar.checked_yaml import load_yaml
+from stellar.checked_yaml import Section, load_yaml
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
 from stellar.expressions import evaluate, words
 from stellar.features.sed_corrections import ASTROMETRY, MIN_PARALLAX_SNR, corrected, corrected_fields
@@ -28,18 +28,14 @@ _CENTRE = np.array([-0.0548755604162154, -0.8734370902348850, -0.483835015548713
 _EAST = np.array([+0.4941094278755837, -0.4448296299600112, +0.7469822444972189])
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Origin(_Section):
+class Origin(Section):
     survey: str
     value: str
     error: str | None = None
     where: str | None = None
 
 
-class Value(_Section):
+class Value(Section):
     name: str
     unit: str | None = None
     description: str = ""
@@ -47,20 +43,20 @@ class Value(_Section):
     sources: list[Origin] = Field(alias="from")
 
 
-class Flag(_Section):
+class Flag(Section):
     name: str
     survey: str
     value: str
     description: str = ""
 
 
-class SedConfig(_Section):
+class SedConfig(Section):
     """`config/features/sed.yaml`."""
 
     values: list[Value]
     photometry: list[str]
     colours: dict[str, tuple[str, str]]
-    flags: list[Flag] = []
+    flags: list[Flag] = Field([])
     astrometry: list[Value] = Field([], description="What the parallax's zero point depends on; not written")
 
     @property

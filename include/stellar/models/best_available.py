@@ -16,7 +16,17 @@ import pyarrow as pa
 
 from stellar.errors import InputError
 from stellar.evaluation.calibration import QuantileCalibrator
-from stellar.models.base import Labels, Model, Quantiles, create, labels_of, load_model, merge_params, numeric_matrix
+from stellar.models.base import (
+    Labels,
+    Model,
+    ParameterError,
+    Quantiles,
+    labels_of,
+    load_model,
+    merge_params,
+    numeric_matrix,
+)
+from stellar.models.members import new_member
 from stellar.models.pooling import pool
 
 DEFAULTS: dict[str, Any] = {
@@ -25,7 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "alpha": 0.1,  # of the intervals by which members are compared
     "levels": [0.005, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.995],
 }
-MEMBER_KEYS = {"name", "architecture", "params", "columns", "needs"}
+MEMBER_KEYS = ("name", "columns", "needs")
 FEWEST_TO_CALIBRATE = 100
 
 
@@ -70,18 +80,10 @@ class BestAvailable(Model):
         self.libraries = tuple(sorted({name for one in self.members for name in one.model.libraries}))
 
     def _member(self, number: int, about: Mapping[str, Any]) -> Member:
-        lacking = {"name", "architecture"} - set(about)
-        if lacking or (unknown := sorted(set(about) - MEMBER_KEYS)):
-            wrong = f"no {', '.join(sorted(lacking))}" if lacking else f"unknown key {', '.join(unknown)}"
-            raise InputError(
-                f"{self.architecture}: member {number + 1}: {wrong}; it has {', '.join(sorted(MEMBER_KEYS))}"
-            )
-        columns = tuple(about.get("columns") or self.features)
-        needs = tuple(about.get("needs") or columns)
-        if strange := sorted({*columns, *needs} - set(self.features)):
-            raise InputError(f"{self.architecture}: member {about['name']}: {', '.join(strange)} not among `columns`")
-        model = create(about["architecture"], features=columns, targets=self.targets, **about.get("params", {}))
-        return Member(about["name"], model, needs)
+        if "name" not in about:
+            raise ParameterError(f"{self.architecture}: member {number + 1}: no name; give it one", "members", number)
+        model = new_member(self, ("members", number), about, keys=MEMBER_KEYS)
+        return Member(about["name"], model, tuple(about.get("needs") or model.features))
 
     def fit(
         self,

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from stellar.errors import InputError
-from stellar.models.base import Labels, Model, ParameterError, create, load_model, merge_params
+from stellar.models.base import Labels, Model, load_model, merge_params
+from stellar.models.members import new_member
 
 DEFAULTS: dict[str, Any] = {"members": []}  # each: {architecture, params, weight, columns}; columns: the blend's own
 
@@ -35,20 +36,7 @@ class Blend(Model):
         self.members: list[Model] = []
         weights = []
         for number, one in enumerate(self.settings["members"]):
-            known = {"architecture", "params", "weight", "columns"}
-            if "architecture" not in one or (unknown := sorted(set(one) - known)):
-                wrong = f"unknown key {', '.join(unknown)}" if "architecture" in one else "no `architecture`"
-                raise InputError(
-                    f"{self.architecture}: member {number + 1}: {wrong}; it has {', '.join(sorted(known))}"
-                )
-            columns = one.get("columns") or self.features
-            try:
-                member = create(one["architecture"], features=columns, targets=self.targets, **one.get("params", {}))
-            except ParameterError as fault:
-                raise ParameterError(str(fault), "members", number, "params", *fault.at) from None
-            if strange := sorted(set(columns) - set(self.features)):
-                raise InputError(f"{self.architecture}: member {number + 1}: {', '.join(strange)} not among `columns`")
-            self.members.append(member)
+            self.members.append(new_member(self, ("members", number), one, keys=("weight", "columns")))
             weights.append(float(one.get("weight", 1.0)))
         if min(weights) <= 0:
             raise InputError(f"{self.architecture}: a member's weight must be above 0; leave the member out instead")

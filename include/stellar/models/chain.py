@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from stellar.errors import InputError
-from stellar.models.base import Labels, Model, Quantiles, create, labels_of, load_model, merge_params
+from stellar.models.base import Labels, Model, Quantiles, labels_of, load_model, merge_params
+from stellar.models.members import new_member
 from stellar.models.pooling import pool
 
 DEFAULTS: dict[str, Any] = {
@@ -52,12 +53,8 @@ class Chain(Model):
 
     def _link(self, target: str, earlier: Sequence[str]) -> Model:
         about = self.settings["links"][target]
-        if "architecture" not in about or set(about) - {"architecture", "params", "columns"}:
-            raise InputError(
-                f"{self.architecture}: link {target}: keys {sorted(about)}; it has `architecture`, `params`, `columns`"
-            )
         columns = [*(about.get("columns") or self.features), *(known_column(one) for one in earlier)]
-        return create(about["architecture"], features=columns, targets=[target], **about.get("params", {}))
+        return new_member(self, ("links", target), about, keys=("columns",), features=columns, targets=[target])
 
     def fit(
         self,

@@ -12,7 +12,8 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from stellar.errors import InputError
-from stellar.models.base import Labels, Model, Quantiles, create, load_model, merge_params, numeric_matrix
+from stellar.models.base import Labels, Model, Quantiles, load_model, merge_params, numeric_matrix
+from stellar.models.members import new_member
 from stellar.models.pooling import pool
 
 DEFAULTS: dict[str, Any] = {
@@ -39,17 +40,13 @@ class Perturbed(Model):
         super().__init__(features, targets, params)
         self.settings = merge_params(self.architecture, DEFAULTS, self.params)
         member, errors = self.settings["member"], self.settings["errors"]
-        if "architecture" not in member or set(member) - {"architecture", "params"}:
-            raise InputError(f"{self.architecture}: `member` has `architecture` and `params`, not {sorted(member)}")
         if not errors or (strange := sorted({*errors, *errors.values()} - set(self.features))):
             wrong = "is empty" if not errors else f"names {', '.join(strange)}, not among `columns`"
             raise InputError(f"{self.architecture}: `errors` {wrong}; give column: column of its error")
         if self.settings["draws"] < 2:
             raise InputError(f"{self.architecture}: draws {self.settings['draws']} are too few; give 2 or more")
         self.values = tuple(name for name in self.features if name not in errors.values())
-        self.member = create(
-            member["architecture"], features=self.values, targets=self.targets, **member.get("params", {})
-        )
+        self.member = new_member(self, ("member",), member, keys=(), features=self.values)
         self.libraries = tuple(sorted({*self.libraries, *self.member.libraries}))
 
     def fit(
@@ -83,8 +80,7 @@ class Perturbed(Model):
         return pool(found[0].levels, np.stack([one.values for one in found]))
 
     def use_threads(self, threads: int) -> None:
-        for one in (self.member,):
-            one.use_threads(threads)
+        self.member.use_threads(threads)
 
     def _write(self, folder: Path) -> dict[str, Any]:
         self.member.save(folder / "member")

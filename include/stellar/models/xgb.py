@@ -245,15 +245,6 @@ class _Boosted(Model):
             if head.booster is not None:
                 head.booster.set_param({"nthread": threads})
 
-    def importance(self, target: str | None = None) -> np.ndarray:
-        """Share of the total gain that each feature brought, float[f], for one target or the first."""
-        head = self._heads[target or next(iter(self._heads))]
-        if head.booster is None:
-            raise InputError(f"{self.architecture}: not fitted yet")
-        gain = head.booster.get_score(importance_type="total_gain")
-        shares = np.array([float(gain.get(f"f{k}", 0.0)) for k in range(len(self.features))])  # type: ignore[arg-type]
-        return shares / max(shares.sum(), 1e-30)
-
     def _write(self, folder: Path) -> dict[str, Any]:
         state: dict[str, Any] = {"heads": {}}
         for number, (target, head) in enumerate(self._heads.items()):

@@ -197,14 +197,6 @@ class XgbDistribution(Model):
         for booster in self.boosters.values():
             booster.set_param({"nthread": threads})
 
-    def importance(self, target: str | None = None) -> np.ndarray:
-        """Share of the location's total gain that each feature brought, float[f]."""
-        if "location" not in self.boosters:
-            raise InputError(f"{self.architecture}: not fitted yet")
-        gain = self.boosters["location"].get_score(importance_type="total_gain")
-        shares = np.array([float(gain.get(f"f{k}", 0.0)) for k in range(len(self.features))])  # type: ignore[arg-type]
-        return shares / max(shares.sum(), 1e-30)
-
     def _write(self, folder: Path) -> dict[str, Any]:
         if set(self.boosters) != set(STAGES):
             raise InputError(f"{self.architecture}: cannot save, it is not fitted yet")

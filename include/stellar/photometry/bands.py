@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from stellar.checked_yaml import load_yaml
+from stellar.checked_yaml import Section, load_yaml
 from stellar.errors import InputError
 from stellar.settings import CONFIG
 
@@ -16,11 +16,7 @@ AB_ZERO_JY = 3631.0
 TERMS = 10
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Band(_Section):
+class Band(Section):
     """One band. Wavelengths in Angstrom, fluxes in Jy; where each number is from is a key of `BandTable.sources`."""
 
     id: str
@@ -58,7 +54,7 @@ class Band(_Section):
         return float(AB_ZERO_JY * 10.0 ** (-0.4 * (self.ab_offset_mag or 0.0)))
 
 
-class GaiaLaw(_Section):
+class GaiaLaw(Section):
     """Extinction in Gaia's broad bands as a function of the star's colour and of the extinction itself."""
 
     source: str
@@ -75,7 +71,7 @@ class GaiaLaw(_Section):
         return self
 
 
-class BandTable(_Section):
+class BandTable(Section):
     """`config/bands.yaml`."""
 
     sources: dict[str, str]

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -41,6 +42,42 @@ def write_manifest(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     text = json.dumps(content, indent=1, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return content
+
+
+def check_free(folder: Path, *, overwrite: bool, is_ours: bool, what: str) -> None:
+    """Refuse a folder to write an export into that holds something else.
+
+    Parameters
+    ----------
+    is_ours : bool
+        Whether it holds an earlier export, which may be replaced.
+    what : str
+        What it would have to hold, for the message.
+
+    Raises
+    ------
+    InputError
+        When it is a file, or not empty and not to be overwritten.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; name a folder")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not overwrite:
+        raise InputError(f"{folder} is not empty; name another folder, or say --overwrite to replace an earlier export")
+    if not is_ours:
+        raise InputError(f"{folder} holds no {what}, so --overwrite does not touch it; name another folder")
+
+
+def clear(folder: Path, keep: Path) -> None:
+    """Remove an earlier export, but not what git or the Hub's tools keep beside it."""
+    for part in folder.iterdir():
+        if part == keep or part.name in HUBS_OWN:
+            continue
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part)
+        else:
+            part.unlink()
 
 
 def holds(folder: Path, kind: str) -> bool:

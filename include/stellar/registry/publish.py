@@ -33,7 +33,7 @@ from stellar.licences import licence_text
 from stellar.registry.bundle import Bundle
 from stellar.registry.description import describe
 from stellar.registry.hub_card import OTHER, model_card
-from stellar.registry.manifest import BUNDLE, CONFIG, HUBS_OWN, KIND, ONNX, REGISTRY, holds, write_manifest
+from stellar.registry.manifest import BUNDLE, CONFIG, KIND, ONNX, REGISTRY, check_free, clear, holds, write_manifest
 from stellar.registry.store import list_files
 from stellar.registry.versions import MetricRow, Version
 
@@ -95,13 +95,13 @@ def export_model(subject: Subject, folder: Path, *, overwrite: bool = False) -> 
         raise InputError(
             f"--licence {subject.licence}: give an identifier of the Hub such as apache-2.0, cc-by-4.0 or `{OTHER}`"
         )
-    _check_free(folder, overwrite)
+    check_free(folder, overwrite=overwrite, is_ours=holds(folder, KIND), what="export of a model")
     draft = folder / f".export-{uuid.uuid4().hex}"
     draft.mkdir(parents=True)
     try:
         why = _fill(draft, subject)
         if overwrite:
-            _clear(folder, keep=draft)
+            clear(folder, keep=draft)
         for part in sorted(draft.iterdir()):
             part.rename(folder / part.name)
     finally:
@@ -219,25 +219,3 @@ def _registry(subject: Subject) -> dict[str, Any]:
 
 def _write(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _check_free(folder: Path, overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; name a folder")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    if not overwrite:
-        raise InputError(f"{folder} is not empty; name another folder, or say --overwrite to replace an earlier export")
-    if not holds(folder, KIND):
-        raise InputError(f"{folder} holds no export of a model, so --overwrite does not touch it; name another folder")
-
-
-def _clear(folder: Path, keep: Path) -> None:
-    """Remove an earlier export: what its manifest may list, not what git or the Hub's tools keep beside it."""
-    for part in folder.iterdir():
-        if part == keep or part.name in HUBS_OWN:
-            continue
-        if part.is_dir() and not part.is_symlink():
-            shutil.rmtree(part)
-        else:
-            part.unlink()

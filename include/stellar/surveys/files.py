@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from stellar.checked_yaml import load_yaml
+from stellar.checked_yaml import Section, load_yaml
 from stellar.errors import InputError
 from stellar.profile import TYPES
 from stellar.settings import CONFIG, Settings
@@ -46,11 +46,7 @@ READERS: dict[str, Callable[[Member, Mapping[str, Any]], pa.Table]] = {
 }
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FileColumn(_Section):
+class FileColumn(Section):
     """A raw column: its type, and the file's column that it comes from (the same name, in any case, unless given)."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -63,7 +59,7 @@ class FileColumn(_Section):
         return TYPES[self.type]
 
 
-class FileSource(_Section):
+class FileSource(Section):
     """`config/files/<name>.yaml`: files of one dialect, and the raw dataset that they become."""
 
     dataset: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="`raw.<dataset>`")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from stellar.checked_yaml import KeyFaultError, line_of, load_yaml
+from stellar.checked_yaml import KeyFaultError, Section, line_of, load_yaml
 from stellar.engine.keys import digest
 from stellar.errors import InputError
 from stellar.models.preparation import Preparation, products
@@ -24,7 +24,6 @@ from stellar.training.sections import (
     Polynomials,
     Report,
     Search,
-    Section,
     Source,
     Stratify,
 )

@@ -62,7 +62,10 @@ def test_a_row_that_lacks_something_for_all_is_answered_by_the_one_that_lacks_le
     [
         ({"members": []}, "two or more"),
         ({"combine": "vote"}, "`choose` or `pool`"),
-        ({"members": [{"name": "a"}, {"name": "b", "architecture": "xgb_distribution"}]}, "member 1: no architecture"),
+        (
+            {"members": [{"name": "a"}, {"name": "b", "architecture": "xgb_distribution"}]},
+            "member 1: no `architecture`",
+        ),
         (
             {"members": [{"name": "a", "architecture": "xgb_distribution", "colums": []}] * 2},
             "unknown key colums",

@@ -53,7 +53,7 @@ def test_rows_that_lack_one_of_the_targets_serve_the_other():
     ("wrong", "said"),
     [
         ({"order": ["logg"]}, "name each target once"),
-        ({"links": {"logg": LINK, "teff_k": {"params": {}}}}, "link teff_k: keys"),
+        ({"links": {"logg": LINK, "teff_k": {"params": {}}}}, "link teff_k: no `architecture`"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, said):

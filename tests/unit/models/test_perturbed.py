@@ -47,7 +47,7 @@ def test_an_unknown_error_counts_as_none():
     [
         ({"errors": {}}, "`errors` is empty"),
         ({"errors": {"colour": "sigma"}}, "sigma, not among `columns`"),
-        ({"member": {"params": {}}}, "`member` has `architecture`"),
+        ({"member": {"params": {}}}, "member: no `architecture`"),
         ({"draws": 1}, "too few"),
     ],
 )

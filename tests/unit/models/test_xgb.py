@@ -36,7 +36,6 @@ def test_classifier_learns_and_comes_back_the_same(stars, tmp_path):
     assert again.classes_ == model.classes_
     assert again.seed == 3
     assert again.history == model.history
-    assert np.argmax(again.importance()) == 1
 
 
 def test_same_seed_same_model(stars):
