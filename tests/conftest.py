@@ -22,3 +22,10 @@ def real_data() -> Path:
             pytest.fail(f"real survey data missing in CI: {REAL}")
         pytest.skip(f"no real survey data at {REAL}; set STELLAR_DATA")
     return REAL
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file run in one process; the end-to-end ones all in one, as they share a whole run."""
+    for item in items:
+        where = item.path.relative_to(ROOT / "tests")
+        item.add_marker(pytest.mark.xdist_group("e2e" if where.parts[0] == "e2e" else str(where)))
