@@ -24,6 +24,7 @@ def real_data() -> Path:
     return REAL
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one file run in one process; the end-to-end ones all in one, as they share a whole run."""
     for item in items:
