@@ -36,6 +36,7 @@ FLOORS = {
     "scoring": 5,
     "flow": 6,
     "platform": 7,
+    "serving": 7,
     "cli": 8,
     "__main__": 9,
 }
