@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
-from stellar_pages import quality
+from stellar_pages import catalogue, lineage, models, quality, sky, stars
 from stellar_pages.access import Reader, may_act, reader
 from stellar_pages.shell import PageOf, document
 
@@ -19,7 +19,14 @@ TYPES = {
     ".txt": "text/plain",
     ".svg": "image/svg+xml",
 }
-PAGES = (PageOf("quality", "Quality"),)
+PAGES = (
+    PageOf("sky", "Sky", scripts=("vendor/d3.min.js",)),
+    PageOf("catalogue", "Catalogue", scripts=("vendor/d3.min.js",)),
+    PageOf("star", "Star", in_menu=False, scripts=("vendor/d3.min.js",)),
+    PageOf("models", "Models", scripts=("vendor/d3.min.js",)),
+    PageOf("lineage", "Lineage", scripts=("vendor/d3.min.js",)),
+    PageOf("quality", "Quality", scripts=("vendor/d3.min.js",)),
+)
 # pages load from this server alone, and only Airflow's own UI may frame them
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
@@ -28,7 +35,15 @@ POLICY = (
 
 # No generated documentation: it would be open to anyone. The dependency stands before every route below.
 app = FastAPI(title="Stellar Platform", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(reader)])
-app.include_router(quality.router, prefix="/api/quality")
+for name, part in {
+    "sky": sky,
+    "catalogue": catalogue,
+    "stars": stars,
+    "models": models,
+    "lineage": lineage,
+    "quality": quality,
+}.items():
+    app.include_router(part.router, prefix=f"/api/{name}")
 
 
 @app.middleware("http")

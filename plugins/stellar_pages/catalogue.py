@@ -1,0 +1,5 @@
+"""Data of the page Catalogue."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,5 @@
+"""Data of the page Lineage."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

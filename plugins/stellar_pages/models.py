@@ -1,0 +1,5 @@
+"""Data of the page Models."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

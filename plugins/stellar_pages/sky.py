@@ -1,0 +1,5 @@
+"""Data of the page Sky."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

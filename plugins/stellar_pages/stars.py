@@ -1,0 +1,5 @@
+"""Data of the page Star."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,3 @@
+import { main, el } from "./base.js";
+
+main.append(el("p", { class: "empty" }, "Nothing here."));
