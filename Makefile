@@ -38,7 +38,7 @@ up: install  ## the platform and its UI on loopback, until Ctrl-C
 	@$(STELLAR) up
 
 test: install-dev  ## every test: unit, integration, end to end
-	@$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder tests --ignore=tests/benchmarks --ignore=tests/scale
+	@$(VENV)/bin/python -m pytest -n $(WORKERS) --no-loadscope-reorder tests --ignore=tests/benchmarks --ignore=tests/scale
 
 test-scale: install-dev  ## the same build on Celery workers and a Dask cluster, with workers killed (needs redis-server)
 	@$(VENV)/bin/python -m pytest tests/scale
