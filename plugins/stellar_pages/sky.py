@@ -25,6 +25,14 @@ def history(dataset: str) -> dict[str, Any]:
     return sky.history(home.engine(), dataset)
 
 
+@router.get("/now")
+def now(dataset: str) -> dict[str, str | None]:
+    """Key of the current snapshot: what a page asks again and again to notice a new one."""
+    from stellar.serving import sky
+
+    return {"snapshot": sky.current(home.engine(), dataset)}
+
+
 @router.get("/coverage")
 def coverage(snapshot: str, against: str | None = None) -> dict[str, Any]:
     """Cells of a snapshot, and which of them are new."""
@@ -42,11 +50,19 @@ def columns(snapshot: str) -> list[dict[str, str]]:
 
 
 @router.get("/density")
-def density(snapshot: str, order: int | None = None, column: str | None = None) -> dict[str, Any]:
-    """Rows per pixel, or the mean of a column."""
+def density(
+    snapshot: str,
+    order: int | None = None,
+    column: str | None = None,
+    ra: float | None = None,
+    dec: float | None = None,
+    radius: float | None = None,
+) -> dict[str, Any]:
+    """Rows per pixel, or the mean of a column; near a position where one is given."""
     from stellar.serving import sky_counts
 
-    return sky_counts.density(home.engine(), home.settings(), snapshot, order, column)
+    near = None if ra is None or dec is None or radius is None else (ra, dec, radius)
+    return sky_counts.density(home.engine(), home.settings(), snapshot, order, column, near)
 
 
 @router.get("/cell")

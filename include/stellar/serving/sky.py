@@ -131,6 +131,15 @@ def history(engine: sa.Engine, dataset: str) -> dict[str, Any]:
     return {"dataset": dataset, "snapshots": snapshots, "promotions": promotions}
 
 
+def current(engine: sa.Engine, dataset: str) -> str | None:
+    """Key of a dataset's current snapshot; None when it has none."""
+    with engine.connect() as connection:
+        found: str | None = connection.scalar(
+            sa.text("SELECT snapshot FROM lake.current WHERE dataset = :dataset"), {"dataset": dataset}
+        )
+    return found
+
+
 def snapshot(engine: sa.Engine, settings: Settings, key: str) -> Shown:
     """A committed snapshot by its key or the beginning of it.
 
@@ -181,7 +190,8 @@ def coverage(engine: sa.Engine, settings: Settings, key: str, against: str | Non
     dict
         `snapshot`, `dataset`, `state`, `rows`, `has_files`, `against`, `cells` (`order, pixel, rows, bytes, file,
         key, file_sha256, made_at, change`) and `gone` (`order, pixel, rows`). `change` is `carried` where the former
-        snapshot holds the same partition, `changed` where it holds another one of that cell, else `new`.
+        snapshot holds the same partition, `changed` where it holds another one of that cell, else `new`; `first`
+        where there is no former snapshot.
 
     Raises
     ------
@@ -214,7 +224,7 @@ def coverage(engine: sa.Engine, settings: Settings, key: str, against: str | Non
                 "key": part.key,
                 "file_sha256": part.file_sha256,
                 "made_at": part.made_at.isoformat(),
-                "change": "carried" if part.key in keys else "changed" if part.cell in cells else "new",
+                "change": _change(part, keys, cells) if former else "first",
             }
             for part in own
             if part.rows
@@ -225,6 +235,10 @@ def coverage(engine: sa.Engine, settings: Settings, key: str, against: str | Non
             if part.rows and part.cell not in here
         ],
     }
+
+
+def _change(part: Part, keys: set[str], cells: set[Cell]) -> str:
+    return "carried" if part.key in keys else "changed" if part.cell in cells else "new"
 
 
 def _before(engine: sa.Engine, shown: Shown) -> str | None:

@@ -24,7 +24,8 @@ from stellar.errors import InputError, IntegrityError
 from stellar.lake.kept import KEPT
 from stellar.lake.read import Catalog
 from stellar.lake.schema import describe
-from stellar.sky.healpix import INDEX_COLUMN, INDEX_ORDER
+from stellar.sky.healpix import INDEX_COLUMN, INDEX_ORDER, cone_ranges, merge_ranges
+from stellar.sky.pixels import in_ranges
 
 from .sky import Part, Shown, parts, snapshot
 
@@ -71,7 +72,12 @@ def columns(engine: sa.Engine, settings: Settings, key: str) -> list[dict[str, s
 
 
 def density(
-    engine: sa.Engine, settings: Settings, key: str, order: int | None = None, column: str | None = None
+    engine: sa.Engine,
+    settings: Settings,
+    key: str,
+    order: int | None = None,
+    column: str | None = None,
+    near: tuple[float, float, float] | None = None,
 ) -> dict[str, Any]:
     """Rows per HEALPix pixel of a snapshot and, for a column, its mean in each.
 
@@ -86,17 +92,20 @@ def density(
         Of the pixels, 2 to 8; else the finest one with at most 50,000 pixels.
     column : str, optional
         A numeric (or boolean) column, whose mean is wanted. Rows without a value do not count in it.
+    near : tuple of float, optional
+        RA, Dec and radius in degrees: only the pixels there (and some beyond) are wanted.
 
     Returns
     -------
     dict
-        `snapshot`, `order`, `column`, `rows` (of all), `pixels` (uint32), `values` (float32: rows, or means), `valid`
-        (uint32, with a column: rows that have a value), the last three as base64 of little-endian arrays.
+        `snapshot`, `order`, `column`, `rows` (in these pixels), `pixels` (uint32), `values` (float32: rows, or
+        means), `valid` (uint32, with a column: rows that have a value), the last three as base64 of little-endian
+        arrays.
 
     Raises
     ------
     InputError
-        When there is no such snapshot, column or order, or the snapshot's files were removed.
+        When there is no such snapshot, column, order or cone, or the snapshot's files were removed.
     IntegrityError
         When a file is missing or has other rows than the ledger says.
     """
@@ -110,6 +119,14 @@ def density(
     )
     order = _fitting(found.pixels) if order is None else order
     found = coarser(found, order)
+    if near is not None:
+        ranges = cone_ranges(*near)
+        # a pixel lies there when some index of it does
+        shift = 2 * (INDEX_ORDER - order)
+        here = in_ranges(
+            found.pixels, merge_ranges(np.stack([ranges[:, 0] >> shift, ((ranges[:, 1] - 1) >> shift) + 1], 1))
+        )
+        found = Counts(*(array[here] for array in found))
     about = {"snapshot": shown.key, "order": order, "column": column, "rows": int(found.rows.sum())}
     if column is None:
         return about | {"pixels": _packed(found.pixels, "<u4"), "values": _packed(found.rows, "<f4")}
