@@ -26,7 +26,7 @@ from stellar.store import is_remote, remove
 STALE_S = 24 * 3600.0
 STAGED = "staged"
 #: Folders of the cache with what was taken from partitions: `<two hex digits>/<SHA-256 of the file>.…`.
-OF_PARTITIONS = ("edges", "gate")
+OF_PARTITIONS = ("edges", "gate", "sky")
 _SNAPSHOT_FOLDER = re.compile(r"[0-9a-f]{16}")
 
 
