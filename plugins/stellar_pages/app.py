@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
+from stellar.errors import StellarError
 from stellar_pages import catalogue, lineage, models, quality, sky, stars
 from stellar_pages.access import Reader, may_act, reader
 from stellar_pages.shell import PageOf, document
@@ -50,11 +51,17 @@ for name, part in {
 async def secured(request: Request, call_next) -> Response:  # type: ignore[no-untyped-def]
     """Add the headers that keep pages to themselves; answers about data are never kept by a browser."""
     response: Response = await call_next(request)
-    response.headers["Content-Security-Policy"] = POLICY
+    response.headers.setdefault("Content-Security-Policy", POLICY)  # kept pages come with a stricter one
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers.setdefault("Cache-Control", "no-store")
     return response
+
+
+@app.exception_handler(StellarError)
+async def refused(request: Request, error: StellarError) -> JSONResponse:
+    """What is wrong with a question, in the words of whoever refused it."""
+    return JSONResponse({"detail": str(error)}, status_code=400)
 
 
 @app.exception_handler(Exception)
