@@ -51,7 +51,7 @@ for name, part in {
 async def secured(request: Request, call_next) -> Response:  # type: ignore[no-untyped-def]
     """Add the headers that keep pages to themselves; answers about data are never kept by a browser."""
     response: Response = await call_next(request)
-    response.headers["Content-Security-Policy"] = POLICY
+    response.headers.setdefault("Content-Security-Policy", POLICY)  # kept pages come with a stricter one
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers.setdefault("Cache-Control", "no-store")

@@ -151,14 +151,12 @@ def compare(
 def promote(model: Reference, reason: Reason) -> None:
     """Make a version current, whatever its policy said."""
     from stellar import flow
-    from stellar.ledger.history import write_model
-    from stellar.registry import promotion
+    from stellar.serving import model_acts
 
     with flow.open_context() as ctx:
-        version = _resolve(ctx.engine, model)
-        changed = promotion.promote(ctx.engine, version.model, version.key, who=getpass.getuser(), reason=reason)
-        write_model(ctx.engine, ctx.settings.artifacts, version.model)
-    typer.echo(f"{version.model}@{version.number} is current" + ("" if changed else " already"))
+        key = _resolve(ctx.engine, model).key
+        made = model_acts.promote(ctx.settings, ctx.engine, key, who=getpass.getuser(), reason=reason, over_policy=True)
+    typer.echo(f"{made['model']}@{made['number']} is current" + ("" if made["changed"] else " already"))
 
 
 @app.command()
@@ -169,14 +167,12 @@ def rollback(
 ) -> None:
     """Make the version before the current one current again."""
     from stellar import flow
-    from stellar.ledger.history import write_model
-    from stellar.registry import promotion
+    from stellar.serving import model_acts
 
     with flow.open_context() as ctx:
         target = _resolve(ctx.engine, f"{model}@{to}").key if to else None
-        key = promotion.rollback(ctx.engine, model, who=getpass.getuser(), reason=reason, to=target)
-        write_model(ctx.engine, ctx.settings.artifacts, model)
-    typer.echo(f"{model}: {key[:16]} is current again")
+        made = model_acts.rollback(ctx.settings, ctx.engine, model, who=getpass.getuser(), reason=reason, to=target)
+    typer.echo(f"{model}: {made['key'][:16]} is current again")
 
 
 @app.command()
