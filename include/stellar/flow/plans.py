@@ -57,10 +57,11 @@ def dry_plan(ctx: Context, name: str | None = None) -> list[dict[str, Any]]:
         When there is no such stage or dataset.
     """
     pending: dict[str, Pending] = {}
-    return [_plan_one(ctx, stage, step, pending) for stage, step in _wanted(ctx, name)]
+    return [_plan_one(ctx, stage, step, pending) for stage, step in planned_steps(ctx, name)]
 
 
-def _wanted(ctx: Context, name: str | None) -> list[tuple[str, Step]]:
+def planned_steps(ctx: Context, name: str | None = None) -> list[tuple[str, Step]]:
+    """Stage and step of a stage, of a dataset and what it is made from, or of everything; sources come first."""
     if name in STAGES:
         return [(str(name), step) for step in stage_steps(ctx, str(name))]
     made = {step.dataset: (stage, step) for stage in STAGES for step in stage_steps(ctx, stage)}
@@ -198,14 +199,15 @@ def _follows(
         after = {
             step.inputs[role].dataset
             for role, one in sources.items()
-            if _reads_some(name, reads.get(name, {}).get(role, {}), one, step.inputs[role].margin_arcsec)
+            if reads_some(name, reads.get(name, {}).get(role, {}), one, step.inputs[role].margin_arcsec)
         }
         if after:
             found[name] = sorted(after)
     return found
 
 
-def _reads_some(name: str, reads: Mapping[str, str], pending: Pending, margin_arcsec: float) -> bool:
+def reads_some(name: str, reads: Mapping[str, str], pending: Pending, margin_arcsec: float) -> bool:
+    """Whether a partition reads some of those that are to be made anew, by its cell or by what it read before."""
     cell = Partition(name).cell
     if cell is not None and pending.cells:
         return bool(overlapping(pending.cells, cell, margin_arcsec))
