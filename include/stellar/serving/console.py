@@ -8,28 +8,21 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
-import select
 import shutil
-import struct
-import subprocess
-import sys
 import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from stellar.errors import InputError, StellarError
 from stellar.settings import Settings
 
-_PACKAGES = Path(__file__).resolve().parents[2]
-_KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
-_KEPT_PREFIXES = ("STELLAR_", "AWS_", "LC_", "SSL_")
+from .console_process import Ended, Limits, Worker
+
 START_S = 90.0
 #: How long a stopped question may take to end before its process is ended.
 GRACE_S = 1.5
@@ -39,123 +32,6 @@ OUTCOMES = 200
 
 class BusyError(StellarError):
     """All processes are at work, and waiting did not help."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What questions may take.
-
-    Attributes
-    ----------
-    workers : int
-        Questions that run at once.
-    memory_mb : int
-        Of DuckDB in one process; one that holds 1.6 times as much, and what it had at its start, is ended.
-    spill_mb : int
-        Of files of one process that DuckDB puts aside what exceeds its memory into.
-    threads : int
-    time_s, most_time_s : float
-        Time of a question when it does not say, and the longest that it may ask for; of downloads twice that.
-    rows, most_rows : int
-        Rows on the screen when a question does not say, and at most.
-    file_rows : int
-        Rows of a download.
-    wait_s : float
-        How long a question waits for a process.
-    idle_s : float
-        After so long without a question a process ends.
-    """
-
-    workers: int = 2
-    memory_mb: int = 768
-    spill_mb: int = 2048
-    threads: int = 2
-    time_s: float = 30.0
-    most_time_s: float = 300.0
-    rows: int = 1000
-    most_rows: int = 10_000
-    file_rows: int = 1_000_000
-    wait_s: float = 10.0
-    idle_s: float = 1800.0
-
-
-class _Ended(Exception):  # noqa: N818
-    """The process has gone."""
-
-
-class _Worker:
-    """One process and its frames."""
-
-    def __init__(self, settings: Settings, limits: Limits) -> None:
-        self.spill = settings.cache / "console" / f"{os.getpid()}-{uuid.uuid4().hex}"
-        self.spill.mkdir(parents=True)
-        told = asdict(limits) | {"spill": str(self.spill)}
-        self.process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "stellar.serving.console_worker", json.dumps(told)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=_environment(settings),
-            cwd=self.spill,
-        )
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self._in: IO[bytes] = self.process.stdin
-        self._out: int = self.process.stdout.fileno()
-        self._held = bytearray()
-        self.base_bytes = 0
-        self.task = 0
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the process is there."""
-        return self.process.poll() is None
-
-    def send(self, what: dict[str, Any]) -> None:
-        """Hand over a task, or what is to be done with one."""
-        try:
-            self._in.write(json.dumps(what).encode() + b"\n")
-            self._in.flush()
-        except (BrokenPipeError, ValueError):
-            raise _Ended from None
-
-    def frame(self, wait_s: float) -> tuple[str, bytes] | None:
-        """The next frame; None when there is none after so long."""
-        until = time.monotonic() + wait_s
-        while (found := self._whole()) is None:
-            ready, _, _ = select.select([self._out], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
-                return None
-            part = os.read(self._out, 1 << 18)
-            if not part:
-                raise _Ended
-            self._held += part
-        return found
-
-    def _whole(self) -> tuple[str, bytes] | None:
-        if len(self._held) < 5:
-            return None
-        size = 5 + struct.unpack_from(">I", self._held, 1)[0]
-        if len(self._held) < size:
-            return None
-        found = chr(self._held[0]), bytes(self._held[5:size])
-        del self._held[:size]
-        return found
-
-    def resident_bytes(self) -> int:
-        """Memory that the process holds now."""
-        with suppress(OSError, ValueError, IndexError):
-            pages = Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1]
-            return int(pages) * os.sysconf("SC_PAGESIZE")
-        return 0
-
-    def end(self) -> None:
-        """End the process and remove what it put aside."""
-        self.process.kill()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(10)
-        for stream in (self._in, self.process.stdout):
-            with suppress(OSError, ValueError):
-                stream.close()  # type: ignore[union-attr]
-        shutil.rmtree(self.spill, ignore_errors=True)
 
 
 class Console:
@@ -170,8 +46,8 @@ class Console:
     def __init__(self, settings: Settings, limits: Limits | None = None) -> None:
         self.settings, self.limits = settings, limits or Limits()
         self._lock = threading.Condition()
-        self._free: list[_Worker] = []
-        self._workers: set[_Worker] = set()
+        self._free: list[Worker] = []
+        self._workers: set[Worker] = set()
         self._starting = 0
         self._stops: dict[tuple[str, str], threading.Event] = {}
         self._outcomes: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
@@ -271,7 +147,7 @@ class Console:
         raise InputError("there was no answer; ask again")
 
     def _frames(
-        self, worker: _Worker, task: dict[str, Any], stop: threading.Event, time_s: float
+        self, worker: Worker, task: dict[str, Any], stop: threading.Event, time_s: float
     ) -> Iterator[tuple[str, bytes]]:
         """Frames of a task up to its last one; what takes too much is stopped, and if it does not, ended."""
         worker.task += 1
@@ -301,7 +177,7 @@ class Console:
                         f"stopped after {time_s:g} s; narrow the question (a cone, a LIMIT, fewer columns), or give it "
                         f"more time, up to {self.limits.most_time_s:g} s"
                     )
-        except _Ended:
+        except Ended:
             self._drop(worker)
             raise InputError(
                 "the question ended its process, most likely by taking too much memory; a new one stands ready. Ask "
@@ -312,7 +188,7 @@ class Console:
                 self._interrupt(worker, number)
             raise
 
-    def _interrupt(self, worker: _Worker, number: int) -> None:
+    def _interrupt(self, worker: Worker, number: int) -> None:
         """Stop a task, and where it does not stop in time its process."""
         until = time.monotonic() + GRACE_S
         try:
@@ -321,7 +197,7 @@ class Console:
                 found = worker.frame(left)
                 if found is not None and found[0] == "E":
                     return
-        except _Ended:
+        except Ended:
             pass
         self._drop(worker)
 
@@ -339,7 +215,7 @@ class Console:
                 self._stops.pop(key, None)
 
     @contextmanager
-    def _taken(self, wait_s: float, stop: threading.Event | None = None) -> Iterator[_Worker]:
+    def _taken(self, wait_s: float, stop: threading.Event | None = None) -> Iterator[Worker]:
         worker = self._take(wait_s, stop)
         try:
             yield worker
@@ -349,7 +225,7 @@ class Console:
                     self._free.append(worker)
                 self._lock.notify()
 
-    def _take(self, wait_s: float, stop: threading.Event | None) -> _Worker:
+    def _take(self, wait_s: float, stop: threading.Event | None) -> Worker:
         until = time.monotonic() + wait_s
         with self._lock:
             while True:
@@ -383,11 +259,11 @@ class Console:
             self._workers.add(worker)
         return worker
 
-    def _started(self) -> _Worker:
-        worker = _Worker(self.settings, self.limits)
+    def _started(self) -> Worker:
+        worker = Worker(self.settings, self.limits)
         try:
             found = worker.frame(START_S)
-        except _Ended:
+        except Ended:
             found = None
         if found is None:
             worker.end()
@@ -395,7 +271,7 @@ class Console:
         worker.base_bytes = worker.resident_bytes()
         return worker
 
-    def _drop(self, worker: _Worker) -> None:
+    def _drop(self, worker: Worker) -> None:
         with self._lock:
             self._workers.discard(worker)
             self._lock.notify()
@@ -433,22 +309,3 @@ def _within(name: str, value: float | None, default: float, most: float) -> Any:
 
 def _mb(size: int) -> str:
     return f"{size / (1 << 20):,.0f} MB"
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    """What a process that runs questions must know, and none of the server's secrets beside."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _KEPT_ENVIRONMENT or name.startswith(_KEPT_PREFIXES)
-    }
-    path = os.pathsep.join(filter(None, (str(_PACKAGES), kept.get("PYTHONPATH"))))
-    given: dict[str, Callable[[], str | None]] = {
-        "STELLAR_HOME": lambda: str(settings.home),
-        "STELLAR_ROOT": lambda: str(settings.root),
-        "STELLAR_PROFILE": lambda: settings.profile,
-        "STELLAR_LAKE": lambda: settings.lake_url,
-        "STELLAR_POSTGRES_URL": lambda: settings.postgres_url.get_secret_value() if settings.postgres_url else None,
-    }
-    told = {name: value for name, value in ((name, get()) for name, get in given.items()) if value}
-    return kept | told | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}

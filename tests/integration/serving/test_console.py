@@ -16,8 +16,8 @@ from astropy.table import Table
 
 from console_home import bring_field, home_of_stars
 from stellar.errors import InputError
-from stellar.serving import console as consoles
 from stellar.serving.console import BusyError, Console, Limits
+from stellar.serving.console_process import environment
 
 LIMITS = Limits(workers=2, memory_mb=256, spill_mb=64, threads=1, time_s=20.0, wait_s=0.5)
 ENDLESS = "SELECT count(*) FROM range(1000000000000) a, range(1000000) b"
@@ -220,7 +220,7 @@ def test_a_promotion_is_seen_by_the_next_question_and_the_ledger_is_read_anew(ma
 def test_processes_know_no_secrets_of_the_server(monkeypatch, made):
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
     monkeypatch.setenv("SOME_PASSWORD", "secret")
-    told = consoles._environment(made[0].settings)
+    told = environment(made[0].settings)
     assert "secret" not in told.values() and told["STELLAR_HOME"] == str(made[0].settings.home)
 
 
@@ -231,7 +231,7 @@ def test_processes_end_with_the_server(made):
         "console = Console(load_settings()); console.warm()\n"
         "print(psutil.Process().children()[0].pid, flush=True); os.kill(os.getpid(), 9)"
     )
-    server = subprocess.run([sys.executable, "-c", code], env=consoles._environment(ctx.settings), capture_output=True)
+    server = subprocess.run([sys.executable, "-c", code], env=environment(ctx.settings), capture_output=True)
     pid = int(server.stdout)
     until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     Console(ctx.settings, LIMITS)  # what was left is cleared away
