@@ -6,6 +6,7 @@ import { toFrame } from "./sky-projections.js";
 
 const short = (key) => el("code", { title: key }, key.slice(0, 12));
 const kib = (bytes) => (bytes < 1 << 20 ? `${Math.ceil(bytes / 1024)} KiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`);
+const degrees2 = (area) => (area < 100 ? number(area, 3) : count(Math.round(area)));
 export const nameOf = ({ order, pixel }) => `${order}/${pixel}`;
 
 /** The panel of a chosen cell. `show(snapshot, cell, isCurrent)` fills it; the last one asked for wins. */
@@ -34,11 +35,11 @@ export function cellPanel() {
       const inFiles = found.files.reduce((sum, file) => sum + file.rows, 0);
       element.replaceChildren(
         el("h2", {}, `Cell ${nameOf(cell)} `, cell.change ? badge(cell.change) : null),
-        el("p", {}, `Centre RA ${number(ra, 6)}° Dec ${number(dec, 5)}° (l ${number(l, 5)}° b ${number(b, 4)}°), ${number(areaDeg2(cell.order), 3)} deg², ${count(cell.rows ?? inFiles)} rows`
+        el("p", {}, `Centre RA ${number(ra, 6)}° Dec ${number(dec, 5)}° (l ${number(l, 5)}° b ${number(b, 4)}°), ${degrees2(areaDeg2(cell.order))} deg², ${count(cell.rows ?? inFiles)} rows`
           + (cell.rows === undefined ? ` in its ${found.files.length === 1 ? "file" : `${found.files.length} files`}` : "")),
         el("p", { class: "bar" }, el("a", { href: `catalogue?sql=${encodeURIComponent(found.sql)}` }, "Its rows in SQL"),
           el("a", { href: `lineage?ref=${encodeURIComponent(snapshot)}` }, "Lineage of the snapshot")),
-        isCurrent ? null : el("p", { class: "faint" }, "SQL asks the current snapshot, not the one shown here."),
+        isCurrent ? "" : el("p", { class: "faint" }, "SQL asks the current snapshot, not the one shown here."),
         el("h3", {}, "Gate"),
         table([{ key: "checked_at", title: "Checked", show: when }, { key: "passed", title: "Gate", show: (passed) => badge(passed ? "passed" : "failed") },
           { key: "expectations", title: "Expectations", numeric: true }, { key: "failed", title: "Failed", numeric: true }, { key: "rows_checked", title: "Rows", numeric: true, show: count }],
@@ -68,6 +69,6 @@ function batchTable(brought) {
     brought.direct || !brought.batches.length ? null : el("p", { class: "faint" }, "Its rows do not name their batch; these brought the curated rows in this cell from which it was made."),
     table([{ key: "rows", title: "Rows here", numeric: true, show: count }, { key: "dataset", title: "Dataset", show: (name, row) => el("span", { title: `through ${row.through}` }, name ?? row.through) },
       { key: "fetched_at", title: "Fetched", show: when }, { key: "batch_id", title: "Batch", show: (id) => el("a", { href: `lineage?ref=${encodeURIComponent(id)}` }, short(id)) },
-      { key: "query", title: "Query", show: (text, row) => el("code", { title: row.service }, text ?? "–") }], brought.batches, { empty: "None is known." }),
+      { key: "query", title: "Query", show: (text, row) => el("code", { class: "asked", title: row.service }, text ?? "–") }], brought.batches, { empty: "None is known." }),
     brought.more ? el("p", { class: "faint" }, `and ${brought.more} more`) : null);
 }

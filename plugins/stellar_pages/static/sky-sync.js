@@ -28,7 +28,8 @@ export function regionPanel(actions) {
   const sql = el("a", { class: "faint" }, "Ask for its rows in SQL");
   const show = () => {
     look.disabled = clear.disabled = !region;
-    if (region) sql.setAttribute("href", actions.sql(region)); else sql.removeAttribute("href");
+    sql.hidden = !region;
+    if (region) sql.setAttribute("href", actions.sql(region));
   };
   const panel = {
     element: el("div", {}, el("div", { class: "bar" }, REGION.map((name) => el("label", { class: "short" }, el("span", {}, limits[name][0]), fields[name]))),

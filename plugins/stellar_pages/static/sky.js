@@ -8,7 +8,8 @@ import { FRAMES, PROJECTIONS, toFrame } from "./sky-projections.js";
 import { regionPanel, said, syncPanel } from "./sky-sync.js";
 
 const LOOK_MS = 5000, COVERAGE_ORDER = 8, SHOWN_CELLS = 200, LEAST_PX = 1.7;
-const PALETTES = { rows: d3.interpolateViridis, mean: d3.interpolatePlasma };
+// without their darkest ends, which a dark page would swallow
+const PALETTES = { rows: (t) => d3.interpolateViridis(0.12 + 0.88 * t), mean: (t) => d3.interpolatePlasma(0.12 + 0.88 * t) };
 
 document.head.append(el("link", { rel: "stylesheet", href: "../static/sky.css" }));
 
