@@ -9,7 +9,7 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it: times in ISO 8601, NaN and infinities null, sequences as lists, other things as text.
+    """A value as JSON can hold it: times in ISO 8601, NaN and infinities null, sequences as lists, the rest as text.
 
     Parameters
     ----------
