@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stellar.catalog.released import RELEASED, Overruled, Releases, of_partition
 from stellar.engine.rows import bucket_of
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
 from stellar.expressions import evaluate, query
 from stellar.lake.schema import field
 from stellar.profile import Column, Curated
+from stellar.sky.healpix import spatial_index
 from stellar.sky.match import match_all
 from stellar.sky.separation import separation_arcsec
 from stellar.surveys.readers.parse import to_type
@@ -45,7 +48,13 @@ def schema(config: Curated) -> pa.Schema:
     return pa.schema(fields)
 
 
-def curate(rows: pa.Table, margin: pa.Table, config: Curated, partition: Partition | None = None) -> StepResult:
+def curate(
+    rows: pa.Table,
+    margin: pa.Table,
+    config: Curated,
+    partition: Partition | None = None,
+    released: Sequence[Mapping[str, Any]] = (),
+) -> StepResult:
     """Curate `rows`; `margin` rows only take part in the choice among rows of one id.
 
     Each row ends in exactly one place: a rule of `filters` takes it out, a fault sends it to quarantine, another row of
@@ -58,6 +67,8 @@ def curate(rows: pa.Table, margin: pa.Table, config: Curated, partition: Partiti
 
     partition
         Of a dataset without positions: rows whose id falls into another bucket are not this partition's.
+    released
+        Rows that a person let out of quarantine (`stellar.catalog.released`): their reasons do not hold.
 
     Returns
     -------
@@ -67,8 +78,7 @@ def curate(rows: pa.Table, margin: pa.Table, config: Curated, partition: Partiti
     if not len(rows):
         return StepResult(schema(config).empty_table(), Accounting(0, 0), None)
     raw = _together(rows, margin)
-    typed = _typed(raw, config)
-    verdict = _verdicts(typed, _batch(raw), config)
+    typed, verdict = _judged(raw, config, Releases(released, config))
     own = np.arange(len(raw)) < len(rows)
     if partition is not None and partition.bucket is not None:
         own &= bucket_of(typed.columns[config.id], partition.buckets) == partition.bucket
@@ -92,6 +102,33 @@ def curate(rows: pa.Table, margin: pa.Table, config: Curated, partition: Partiti
         quarantined=int(is_bad.sum()),
     )
     return StepResult(table, accounting, quarantine)
+
+
+def _judged(raw: pa.Table, config: Curated, releases: Releases) -> tuple[Typed, dict[str, pa.ChunkedArray]]:
+    """Typed rows and the verdict on each; a released row is judged again without the reasons that are overruled."""
+    overruled: Overruled = {}
+    while True:
+        typed = _typed(raw, config, overruled)
+        verdict = _verdicts(typed, _batch(raw), config, overruled)
+        more = releases.overruled(raw, verdict["fault"], overruled)
+        if more == overruled:
+            return typed, verdict
+        overruled = more
+
+
+def places(raw: pa.Table, config: Curated) -> tuple[list[str | None], list[int | None]]:
+    """Id of each raw row as text, and its HEALPix index of order 29; None where it has none."""
+    typed = _typed(raw.combine_chunks(), config)
+    ids = typed.columns[config.id].cast(pa.string()).to_pylist()
+    if config.layout == "plain":
+        return ids, [None] * len(raw)
+    ra, dec = (np.asarray(typed.columns[name].to_numpy(zero_copy_only=False), np.float64) for name in ("ra", "dec"))
+    with np.errstate(invalid="ignore"):
+        good = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)
+    found: list[int | None] = [None] * len(raw)
+    for row, index in zip(np.flatnonzero(good), spatial_index(ra[good], dec[good]), strict=True):
+        found[row] = int(index)
+    return ids, found
 
 
 def curate_each(raw: pa.Table, config: Curated) -> tuple[pa.Table, list[str | None], list[str | None]]:
@@ -133,7 +170,7 @@ def _with_batch(raw: pa.Table) -> pa.Table:
     return raw if "batch_id" in raw.column_names else raw.append_column("batch_id", _batch(raw))
 
 
-def _typed(raw: pa.Table, config: Curated) -> Typed:
+def _typed(raw: pa.Table, config: Curated, overruled: Overruled | None = None) -> Typed:
     """Columns in their types, sentinels null, expressions evaluated; the first fault of each row."""
     faults: list[pa.Array] = [to_type(raw[FAULT], pa.string())[0]] if FAULT in raw.column_names else []
     columns: dict[str, pa.Array] = {}
@@ -147,13 +184,13 @@ def _typed(raw: pa.Table, config: Curated) -> Typed:
             columns[column.name] = values
             if bad.any():
                 faults.append(_fault_where(bad, raw[source], f"{source}: cannot be read as {column.type}"))
-        faults += _clean(columns, column)
+        faults += _clean(columns, column, overruled or {})
     expressions = [c for c in config.columns if c.expr]
     if config.object_key:
         expressions.append(Column(name="object_key", type="string", expr=config.object_key))
     columns |= evaluate(pa.table(columns), {c.name: (c.expr or "", c.type) for c in expressions}, _origin(config))
     for column in expressions:
-        faults += _clean(columns, column)
+        faults += _clean(columns, column, overruled or {})
     faults += _identity_faults(columns, config)
     first = pc.coalesce(*faults) if faults else pa.nulls(len(raw), pa.string())
     return Typed(columns, first)
@@ -166,8 +203,11 @@ def _fault_where(bad: np.ndarray, cells: pa.ChunkedArray, what: str) -> pa.Array
     return pa.array(texts, pa.string())
 
 
-def _clean(columns: dict[str, pa.Array], column: Column) -> list[pa.Array]:
-    """Sentinels, NaN and impossible values of one column to null, in place; the faults found."""
+def _clean(columns: dict[str, pa.Array], column: Column, overruled: Overruled) -> list[pa.Array]:
+    """Sentinels, NaN and impossible values of one column to null, in place; the faults found.
+
+    A value whose range was overruled stays as it was published.
+    """
     values = columns[column.name]
     if pa.types.is_list(values.type):
         return [_absent(values, column)] if column.required else []
@@ -186,10 +226,21 @@ def _clean(columns: dict[str, pa.Array], column: Column) -> list[pa.Array]:
         if column.outside == "quarantine" and pc.any(outside).as_py():
             low, high = ("" if limit is None else f"{limit:g}" for limit in (column.minimum, column.maximum))
             what = f"{column.name}: outside {low}..{high}"
-            faults.append(_fault_where(np.asarray(outside), pa.chunked_array([values]), what))
+            found = _fault_where(np.asarray(outside), pa.chunked_array([values]), what)
+            holds = _holding(found, overruled)
+            faults.append(pc.if_else(holds, found, pa.scalar(None, pa.string())))
+            outside = pc.and_(outside, holds)
         values = pc.if_else(outside, null, values)
     columns[column.name] = values
     return [*faults, _absent(values, column)] if column.required else faults
+
+
+def _holding(faults: pa.Array, overruled: Overruled) -> pa.Array:
+    """Per row, whether its fault is not one that was overruled."""
+    holds = np.ones(len(faults), bool)
+    for row, reasons in overruled.items():
+        holds[row] = faults[row].as_py() not in reasons
+    return pa.array(holds)
 
 
 def _absent(values: pa.Array, column: Column) -> pa.Array:
@@ -215,13 +266,17 @@ def _identity_faults(columns: dict[str, pa.Array], config: Curated) -> list[pa.A
     return faults
 
 
-def _verdicts(typed: Typed, batch: pa.Array, config: Curated) -> dict[str, pa.ChunkedArray]:
+def _verdicts(
+    typed: Typed, batch: pa.Array, config: Curated, overruled: Overruled | None = None
+) -> dict[str, pa.ChunkedArray]:
     """Per row: the filter that takes it out, its fault, its rank among the rows of its id, the winner's place."""
     scalars = {n: a for n, a in typed.columns.items() if not pa.types.is_list(a.type)}
     table = pa.table(scalars | {"_row": np.arange(len(batch)), "_batch": batch, "_fault": typed.fault})
     table = table.append_column("_source", _source_keys(table, typed, config))
     filters = " ".join(f"when ({rule.where}) then '{_quoted(rule.rule)}'" for rule in config.filters)
-    rejects = " ".join(f"when ({rule.where}) then '{_quoted(rule.rule)}'" for rule in config.reject)
+    rejects = " ".join(
+        f"when ({rule.where}){_but(rule.rule, overruled or {})} then '{_quoted(rule.rule)}'" for rule in config.reject
+    )
     place = ["ra", "dec"] if config.layout == "rows" else []
     order = ", ".join([*config.dedup.prefer, "_batch", *place, "_row"])
     sql = f"""
@@ -241,6 +296,12 @@ def _verdicts(typed: Typed, batch: pa.Array, config: Curated) -> dict[str, pa.Ch
         order by _row"""  # noqa: S608 the project's own YAML
     found = query(sql, table, _origin(config))
     return {name: found[name] for name in ("filter", "fault", "rank", "winner", "absorbed")}
+
+
+def _but(rule: str, overruled: Overruled) -> str:
+    """SQL that leaves out the rows for which a rule was overruled."""
+    rows = sorted(row for row, reasons in overruled.items() if rule in reasons)
+    return f" and _row not in ({', '.join(map(str, rows))})" if rows else ""
 
 
 def _source_keys(table: pa.Table, typed: Typed, config: Curated) -> pa.Array:
@@ -299,19 +360,31 @@ def _quoted(text: str) -> str:
 def run(partition: Partition, inputs: dict[str, PartitionInput], params: dict[str, Any]) -> StepResult:
     """Step function; `params["config"]` is the dataset's config as JSON."""
     raw = inputs["raw"]
-    return curate(raw.rows, raw.margin, Curated.model_validate(params["config"]), partition)
+    config = Curated.model_validate(params["config"])
+    return curate(raw.rows, raw.margin, config, partition, params.get(RELEASED, ()))
 
 
-def curate_step(config: Curated) -> Step:
-    """The step that makes `curated.<dataset>` from its raw dataset."""
-    margin = max(config.dedup.within_arcsec, CONTRADICTION_ARCSEC) if config.layout == "rows" else 0
+def for_partition(partition: Partition, params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of one partition: released rows elsewhere are none of its."""
+    return of_partition(partition, params, _reach_arcsec(params["config"]["dedup"]["within_arcsec"]))
+
+
+def _reach_arcsec(within_arcsec: float) -> float:
+    return max(within_arcsec, CONTRADICTION_ARCSEC)
+
+
+def curate_step(config: Curated, released: Sequence[Mapping[str, Any]] = ()) -> Step:
+    """The step that makes `curated.<dataset>` from its raw dataset, with the rows that were let out of quarantine."""
+    margin = _reach_arcsec(config.dedup.within_arcsec) if config.layout == "rows" else 0
+    let_out = {RELEASED: [dict(one) for one in released]} if released else {}
     return Step(
         dataset=f"curated.{config.dataset}",
         name="curate",
         version=VERSION,
         inputs={"raw": Input(f"raw.{config.source}", margin, optional=True)},
-        params={"config": config.model_dump(mode="json")},
+        params={"config": config.model_dump(mode="json"), **let_out},
         run=run,
+        for_partition=for_partition,
         id_column=config.id,
         layout=config.layout,
         primary="raw",

@@ -48,6 +48,7 @@ COMMANDS: dict[str, Entry] = {
     "sql": Entry("Ask a question in SQL over the current datasets and the ledger."),
     "lineage": Entry("Where a row, dataset or model came from, and what came of it."),
     "gates": Entry("Gate results and failing rows."),
+    "quarantine": Entry("Refused rows: list, rows, release, discard, reopen."),
     "models": Entry("Model versions: list, show, promote, rollback, card, export, import."),
     "train": Entry("Train one model, or all."),
     "predict": Entry("Predict for a file of objects."),

@@ -65,7 +65,7 @@ def _note(settings: Settings, key: str, partition: Partition) -> Path:
 def _build_one(settings: Settings, step: Step, plan: Plan, one: PartitionPlan, reader: Reader) -> None:
     inputs = {role: reader.read(role, one.partition, one.reads[role]) for role in step.inputs}
     given = inputs[step.primary].rows.num_rows if step.primary else None
-    result = step.run(one.partition, inputs, step.params)
+    result = step.run(one.partition, inputs, step.params_of(one.partition))
     del inputs
     table = _checked(step, one.partition, result, given)
     folder = staging(settings, plan.key)

@@ -252,9 +252,11 @@ def _partitions(ctx: Context, step: Step, reader: Reader) -> list[PartitionPlan]
     places = _places(step, reader)
     reader.hashes.update(_hashes(ctx, reader))
     reader.prepare(places)
-    base = digest(identity(step))
+    whole = digest(identity(step))
     planned = []
     for place in places:
+        own = step.params_of(place)
+        base = whole if own == step.params else digest({**identity(step), "params": own})
         names = {role: reader.names(role, place) for role in step.inputs}
         reads = {role: dict(reader.content(role, place, names[role])) for role in step.inputs}
         kinds = {role: one.kind for role, one in reader.inputs.items()}

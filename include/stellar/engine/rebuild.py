@@ -40,6 +40,7 @@ _TABLES = (
     "lake.accounting",
     "quality.gate",
     "quality.expectation",
+    "quality.decision",
     "lake.promotion",
     "lake.object_alias",
     "lineage.edge",
@@ -126,6 +127,7 @@ def _renumber(rows: dict[str, list[Row]]) -> None:
     for table, when in (
         ("lake.promotion", "promoted_at"),
         ("quality.gate", "checked_at"),
+        ("quality.decision", "decided_at"),
         ("registry.promotion", "promoted_at"),
     ):
         ordered = sorted(rows[table], key=lambda row: (datetime.fromisoformat(row[when]), row.get("id", 0)))

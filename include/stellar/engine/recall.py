@@ -99,6 +99,7 @@ def _read_dataset(lake: Path, folder: Path, found: Found) -> None:
         row for row in past.get("lake.object_alias", []) if row["snapshot"] in manifests
     ]
     found.rows["ingest.batch"] += past.get("ingest.batch", [])
+    found.rows["quality.decision"] += past.get("quality.decision", [])
 
 
 def _manifests(

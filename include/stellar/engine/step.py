@@ -216,6 +216,9 @@ class Step:
         in too, and `rows_in` is at least the primary's rows.
     threads : bool
         Whether partitions are best built in threads: `run` spends its time where the GIL is released.
+    for_partition : callable or None
+        Parameters that decide one partition, of all of the step's: a parameter that concerns a few rows then changes
+        the keys of their partitions alone.
     """
 
     dataset: str
@@ -235,11 +238,16 @@ class Step:
     keeps_index: bool = False
     threads: bool = False
     adds_rows: bool = False
+    for_partition: Callable[[Partition, dict[str, Any]], dict[str, Any]] | None = None
 
     @property
     def id_columns(self) -> tuple[str, ...]:
         """The output's id as a tuple of columns."""
         return (self.id_column,) if isinstance(self.id_column, str) else self.id_column
+
+    def params_of(self, partition: Partition) -> dict[str, Any]:
+        """Parameters that `run` gets for one partition; they are in its key."""
+        return self.for_partition(partition, self.params) if self.for_partition else self.params
 
     def __post_init__(self) -> None:
         for dataset in (self.dataset, self.quarantine, *(one.dataset for one in self.inputs.values())):

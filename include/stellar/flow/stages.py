@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from stellar.flow.steps import stage_steps
 from stellar.ledger import snapshots
 
 ASSOCIATIONS = "curated.associations"
+RELEASED = "released"  # `stellar.catalog.released`, which is not imported for its name
 
 
 def pins(ctx: Context, keys: Iterable[str]) -> dict[str, str]:
@@ -108,12 +110,19 @@ def _keep_old_ids(ctx: Context, connection: sa.Connection, keys: Sequence[str]) 
     snapshots.record_aliases(connection, key, renamed(old, new))
 
 
+def _as_planned(ctx: Context, step: Step, key: str) -> Step:
+    """The step with the rows that were released when it was planned: decisions made since are for the next run."""
+    planned = snapshots.get(ctx.engine, key).params.get(RELEASED)
+    params = {name: value for name, value in step.params.items() if name != RELEASED}
+    return replace(step, params={**params, RELEASED: planned} if planned else params)
+
+
 def _step(ctx: Context, item: Mapping[str, Any]) -> Step:
     """The step of a planned item, with the model versions that it was planned with, whatever is current by now."""
     plan_inputs = engine.plan_inputs(ctx, item["key"])
     for step in stage_steps(ctx, item["stage"], plan_inputs):
         if step.dataset == item["dataset"] and dict(step.models) == dict(item["models"]):
-            return step
+            return _as_planned(ctx, step, item["key"])
     raise InputError(
         f"{item['dataset']}: its step is not what was planned ({item['key'][:16]}): a model or the profile changed "
         "since; plan again"

@@ -62,8 +62,10 @@ def _with_margin(step: Step, profile: Profile) -> Step:
 
 def _curate(ctx: Context, profile: Profile) -> list[Step]:
     from stellar.catalog.curate import curate_step
+    from stellar.ledger import decisions
 
-    return [curate_step(config) for config in profile.configs()]
+    released = decisions.released(ctx.engine)
+    return [curate_step(config, released.get(f"quarantine.{config.dataset}", ())) for config in profile.configs()]
 
 
 def _match(ctx: Context, profile: Profile) -> list[Step]:

@@ -2,8 +2,8 @@
 
 A manifest says what a snapshot is made of and from. These files say the rest, as rows of the ledger's own tables:
 
-- ``lake/<layer>/<subject>/history.json``: states, times, promotions, gates and old object ids of a dataset, and the
-  files that it was imported from;
+- ``lake/<layer>/<subject>/history.json``: states, times, promotions, gates and old object ids of a dataset, the files
+  that it was imported from, and what people decided about its rows in quarantine;
 - ``<batch>.origin.json`` beside a raw batch: the query that brought it, and its work unit;
 - ``artifacts/registry/<model>.json``: versions, figures, aliases and promotions of a model.
 
@@ -46,6 +46,7 @@ _OF_DATASET = {
         "    WHERE s.dataset = :name AND s.files_removed_at IS NULL GROUP BY g.snapshot)"
         " ORDER BY t.gate, t.number"
     ),
+    "quality.decision": "SELECT to_jsonb(t) FROM quality.decision t WHERE dataset = :name ORDER BY id",
     "lake.object_alias": (
         "SELECT to_jsonb(t) FROM lake.object_alias t JOIN lake.snapshot s ON s.key = t.snapshot"
         " WHERE s.dataset = :name ORDER BY t.old_id, t.new_id"

@@ -20,7 +20,7 @@ from stellar.ledger.migrate import Migration
 #: The ledger's schemas; dropping them drops the ledger.
 SCHEMAS = ("lake", "ingest", "quality", "registry", "lineage", "ledger", "optuna")
 _LIVES = ("lake.snapshot", "registry.version")
-_NUMBERED = ("lake.promotion", "quality.gate", "registry.promotion")
+_NUMBERED = ("lake.promotion", "quality.gate", "quality.decision", "registry.promotion")
 
 
 def drop_ledger(connection: sa.Connection) -> None:

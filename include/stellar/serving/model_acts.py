@@ -101,7 +101,7 @@ def _seen(engine: sa.Engine, model: str, instead_of: str | None) -> versions.Ver
 
 
 def _outcome(engine: sa.Engine, model: str, before: versions.Version | None, changed: bool) -> dict[str, Any]:
-    """``model, number, key`` of what is current now, ``before`` (key), ``changed``, and ``follows``: what is due."""
+    """What is current now (``model, number, key``), ``before`` (key), ``changed``, ``said``, ``follows`` (a DAG)."""
     current = versions.current(engine, model)
     if current is None:
         raise LedgerError(f"model {model}: nothing is current after the change; `stellar models show {model}`")

@@ -14,7 +14,7 @@ SHOWN_OF_LIST = 6
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it: times in ISO 8601, NaN and infinities null, sequences as lists, other things as text.
+    """A value as JSON can hold it: times in ISO 8601, NaN and infinities null, sequences as lists, the rest as text.
 
     Parameters
     ----------
