@@ -84,6 +84,11 @@ class Settings(BaseSettings):
         None, description="redis://:password@host:port/0, the broker of the Celery workers"
     )
     celery_workers: int = Field(2, ge=1, description="Celery workers that the supervisor keeps up on this machine")
+    notify: SecretStr | None = Field(
+        None,
+        description="Where the operator is told of failed and late runs: smtp://user@host:port/?to=address, smtps://…, "
+        "https://hook, or file:PATH of a file (mode 0600) that holds one of these; off when not set",
+    )
     seed: int = Field(20260101, description="Seed of everything random; recorded with every model")
 
     @field_validator("root", "home", "data")
@@ -120,7 +125,7 @@ class Settings(BaseSettings):
 
     def without_secrets(self) -> Settings:
         """These settings for a machine that builds files and asks no database."""
-        return self.model_copy(update={"postgres_url": None, "redis_url": None})
+        return self.model_copy(update={"postgres_url": None, "redis_url": None, "notify": None})
 
     @cached_property
     def lake(self) -> Path:

@@ -53,6 +53,7 @@ COMMANDS: dict[str, Entry] = {
     "train": Entry("Train one model, or all."),
     "predict": Entry("Predict for a file of objects."),
     "score": Entry("Score the catalogue with the current models."),
+    "notify": Entry("Where the operator is told of failed and late runs; send a trial message."),
     "archive": Entry("The embedded archive: build, serve."),
 }
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stellar.flow.again import sync_again
     from stellar.flow.choices import write_choices
     from stellar.flow.context import open_context
+    from stellar.flow.lateness import late
     from stellar.flow.local import run_stages, run_sync
     from stellar.flow.matching import crossmatch
     from stellar.flow.models import train, train_model, train_plan
@@ -33,6 +34,7 @@ _CALLS = {
     "choices": ["write_choices"],
     "previews": ["stages_text", "sync_text", "training_text"],
     "context": ["open_context"],
+    "lateness": ["late"],
     "local": ["run_stages", "run_sync"],
     "matching": ["crossmatch"],
     "models": ["train", "train_model", "train_plan"],
@@ -57,6 +59,7 @@ __all__ = [
     "gate",
     "import_model",
     "import_table",
+    "late",
     "maintain",
     "maintained_text",
     "open_context",

@@ -50,6 +50,7 @@ def examine(settings: Settings) -> list[Finding]:
         _broker,
         _object_store,
         _services,
+        _notifications,
     ):
         try:
             findings += look(settings)
@@ -187,6 +188,24 @@ def _object_store(settings: Settings) -> Iterator[Finding]:
         yield Finding("lake", "bad", str(error))
     else:
         yield Finding("lake", "ok", str(settings.lake))
+
+
+def _notifications(settings: Settings) -> Iterator[Finding]:
+    from stellar.notify.outbox import folder, waiting
+    from stellar.notify.target import target_of
+
+    try:
+        target = target_of(settings)
+    except StellarError as error:
+        yield Finding("notifications", "bad", str(error))
+        return
+    if target is None:
+        yield Finding("notifications", "off", "nobody is told of failed or late runs", "set STELLAR_NOTIFY")
+        return
+    left = len(waiting(settings))
+    says = f"to {target}" + (f", {left} not sent yet" if left else "")
+    todo = f"`stellar notify --test`; see {settings.logs}/notify.log and {folder(settings)}" if left else ""
+    yield Finding("notifications", "warn" if left else "ok", says, todo)
 
 
 def _services(settings: Settings) -> Iterator[Finding]:
