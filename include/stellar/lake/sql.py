@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from stellar.settings import Settings
 
 LEDGER_SCHEMAS = ("ingest", "lake", "lineage", "quality", "registry")
+#: Of the schema `scores`, whose other tables are copies of datasets.
+_PUBLISHING = ("published", "behind")
 _LEDGER_NAME = re.compile(r'\bledger"?\s*\.\s*"?(\w+)', re.IGNORECASE)
 _VIEW_NAME = re.compile(r'\bviews"?\s*\.\s*"?(\w+)', re.IGNORECASE)
 _EACH = re.compile(r"^--\s*each:\s*(\S+)(?:\s+with\s+(\w+))?\s*$", re.MULTILINE)
@@ -326,8 +328,12 @@ def _ledger_catalog(engine: sa.Engine) -> dict[str, tuple[str, list[tuple[str, s
 
     query = sa.text(
         "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns "
-        "WHERE table_schema IN :schemas ORDER BY table_schema, table_name, ordinal_position"
-    ).bindparams(sa.bindparam("schemas", LEDGER_SCHEMAS, expanding=True))
+        "WHERE table_schema IN :schemas OR (table_schema = 'scores' AND table_name IN :publishing) "
+        "ORDER BY table_schema, table_name, ordinal_position"
+    ).bindparams(
+        sa.bindparam("schemas", LEDGER_SCHEMAS, expanding=True),
+        sa.bindparam("publishing", _PUBLISHING, expanding=True),
+    )
     columns: dict[tuple[str, str], list[tuple[str, str]]] = {}
     with engine.connect() as connection:
         for schema, table, column, type_ in connection.execute(query):

@@ -13,6 +13,7 @@ from importlib import metadata
 import sqlalchemy as sa
 
 from stellar import store
+from stellar.engine.publish import behind
 from stellar.errors import StellarError
 from stellar.ledger.connect import ledger_url
 from stellar.ledger.server import Server, account, check_reachable
@@ -150,12 +151,21 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
             version = connection.scalar(sa.text("select current_setting('server_version')"))
             current = connection.scalar(sa.text("select count(*) from lake.current"))
         yield Finding("ledger", "ok", f"Postgres {version}, {current} datasets current")
+        yield _scores(engine)
     except sa.exc.DBAPIError as error:
         yield Finding(
             "ledger", "bad", str(error.orig).strip(), "check STELLAR_POSTGRES_URL, or run any command to migrate"
         )
     finally:
         engine.dispose()
+
+
+def _scores(engine: sa.Engine) -> Finding:
+    late = behind(engine)
+    if not late:
+        return Finding("scores", "ok", "Postgres holds what is current")
+    says = "; ".join(f"{one['dataset']}{': ' + one['fault'] if one['fault'] else ''}" for one in late)
+    return Finding("scores", "warn", f"Postgres is behind: {says}", "`stellar datasets publish` copies them")
 
 
 def _airflow(settings: Settings) -> Iterator[Finding]:
