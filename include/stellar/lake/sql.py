@@ -48,7 +48,13 @@ _ARROW_TYPES = {
 class LakeConnection:
     """A DuckDB connection that sees the lake and the ledger and changes nothing. Use it in a `with`."""
 
-    def __init__(self, settings: Settings, engine: sa.Engine, snapshots: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: sa.Engine,
+        snapshots: Mapping[str, str] | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
         self._engine = engine
         self._views = settings.root / "sql" / "views"
         self._loaded: set[str] = set()
@@ -59,7 +65,7 @@ class LakeConnection:
         self.catalogs = self._open_catalogs(settings.lake, paths)
         #: Datasets in an object store whose views have no rows yet: files are fetched when a statement names them.
         self._to_fetch = set(self.catalogs) if is_remote(settings.lake) else set()
-        self.duckdb = _locked_down(settings)
+        self.duckdb = _locked_down(settings, options or {})
         # DuckDB complains at the interpreter's exit about functions of connections that are still open.
         self._close = weakref.finalize(self, self.duckdb.close)
         self._create_views()
@@ -94,6 +100,17 @@ class LakeConnection:
         self._prepare(statement)
         # A cursor each: DuckDB runs nothing on a connection whose last result was not read to its end.
         return self.duckdb.cursor().execute(statement, parameters)
+
+    def cursor(self, statement: str) -> duckdb.DuckDBPyConnection:
+        """A connection of its own for one reading statement, which is not run yet: it can be interrupted.
+
+        Raises
+        ------
+        InputError
+            As `execute`.
+        """
+        self._prepare(statement)
+        return self.duckdb.cursor()
 
     def reader(self, statement: str, parameters: Sequence[Any] | None = None, *, rows: int = 50_000) -> Any:
         """Result of one reading statement as a pyarrow.RecordBatchReader with batches of at most `rows`."""
@@ -194,7 +211,12 @@ class LakeConnection:
         return self._ledger_columns
 
 
-def connect(settings: Settings, engine: sa.Engine, snapshots: Mapping[str, str] | None = None) -> LakeConnection:
+def connect(
+    settings: Settings,
+    engine: sa.Engine,
+    snapshots: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> LakeConnection:
     """Open the lake for SQL.
 
     Parameters
@@ -204,12 +226,14 @@ def connect(settings: Settings, engine: sa.Engine, snapshots: Mapping[str, str] 
         On the ledger; the role `reader` is enough.
     snapshots : mapping, optional
         Dataset -> key of a snapshot to show in place of (or beside) the current one.
+    options : mapping, optional
+        DuckDB's settings, such as `memory_limit`.
 
     Returns
     -------
     LakeConnection
     """
-    return LakeConnection(settings, engine, snapshots)
+    return LakeConnection(settings, engine, snapshots, options)
 
 
 def refuse_writing(statement: str) -> None:
@@ -244,12 +268,13 @@ def _keywords(statement: str) -> str:
     return " ".join(b" ".join(words).decode(errors="replace").lower().split())
 
 
-def _locked_down(settings: Settings) -> duckdb.DuckDBPyConnection:
+def _locked_down(settings: Settings, options: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
     """DuckDB that reads files of the lake and nothing else of the machine or the network."""
     spill = settings.cache / "duckdb"
     readable = settings.cache / "lake" if is_remote(settings.lake) else settings.lake
     connection = duckdb.connect(config={"python_enable_replacements": "false", "threads": str(settings.workers)})
     for statement in (
+        *(f"SET {name} = {literal(value)}" for name, value in options.items()),
         f"SET temp_directory = {literal(str(spill))}",
         f"SET allowed_directories = [{literal(f'{readable}/')}]",
         "SET enable_external_access = false",
