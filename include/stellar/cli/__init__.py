@@ -46,6 +46,7 @@ COMMANDS: dict[str, Entry] = {
     "restore": Entry("Make a home of a backup."),
     "ledger": Entry("The ledger: make it again from the lake."),
     "sql": Entry("Ask a question in SQL over the current datasets and the ledger."),
+    "tap": Entry("Serve the datasets to TOPCAT, STILTS, pyvo and astroquery (IVOA TAP)."),
     "lineage": Entry("Where a row, dataset or model came from, and what came of it."),
     "gates": Entry("Gate results and failing rows."),
     "quarantine": Entry("Refused rows: list, rows, release, discard, reopen."),

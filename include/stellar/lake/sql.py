@@ -105,6 +105,17 @@ class LakeConnection:
         # A cursor each: DuckDB runs nothing on a connection whose last result was not read to its end.
         return self.duckdb.cursor().execute(statement, parameters)
 
+    def cursor(self, statement: str) -> duckdb.DuckDBPyConnection:
+        """A connection of its own for one reading statement, which is not run yet: it can be interrupted.
+
+        Raises
+        ------
+        InputError
+            As `execute`.
+        """
+        self._prepare(statement)
+        return self.duckdb.cursor()
+
     def reader(
         self,
         statement: str,
