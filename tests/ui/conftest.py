@@ -20,11 +20,17 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Home]:
-    """The platform, up, on a home in which one whole run went through."""
+    """The platform, up, on a home in which one whole run went through on all of the sky but a cap around (0, -30).
+
+    One model has a second version, of another seed.
+    """
     folder = Path(tempfile.mkdtemp(prefix="stellar-ui-"))
     folder.chmod(0o755)  # Postgres' user must pass
     home = Home(folder / "home")
+    home.environment["STELLAR_REGIONS"] = "180,30,120"
     home.run()
+    trained = home.start("train", "lightcurve-class", "--seed", "7")
+    assert trained.wait(timeout=START_S) == 0, home.output.read_text()[-4000:]
     process = home.start("up")
     try:
         wait_for(lambda: home.is_healthy() or process.poll() is not None, START_S, "the platform")
