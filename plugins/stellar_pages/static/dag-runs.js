@@ -25,6 +25,13 @@ async function followersOf(run) {
   return events.flatMap((one) => one.created_dagruns.map((made) => ({ dag: made.dag_id, id: made.run_id, state: made.state })));
 }
 
+/** Runs that wait for their turn, or run, and may have come of ours: asset events tell a run only once it started. */
+async function othersSince(runs) {
+  const first = Math.min(...[...runs.values()].map((run) => Date.parse(run.started ?? new Date().toISOString())));
+  const found = (await airflow("dags/~/dagRuns?state=queued&state=running&limit=50&order_by=-run_after")).dag_runs;
+  return found.filter((one) => one.run_type === "asset_triggered" && Date.parse(one.run_after) >= first && !runs.has(`${one.dag_id}/${one.dag_run_id}`));
+}
+
 /**
  * Follow a run and what comes of it. `update(runs, moving)` is called after each look; `moving` is false at the end, when all
  * runs are over and no new one came for a while. Returns a function that stops it.
@@ -45,9 +52,11 @@ export function follow(dag, id, update) {
       }
     }
     const over = [...runs.values()].every((run) => OVER.has(run.state));
-    quietSince = over && !fault ? quietSince ?? Date.now() : null;
+    let others = [];
+    try { if (over) others = await othersSince(runs); } catch (error) { fault = error; }
+    quietSince = over && !fault && !others.length ? quietSince ?? Date.now() : null;
     const moving = !stopped && !(over && Date.now() - (quietSince ?? Date.now()) > QUIET_MS);
-    update([...runs.values()], moving, fault);
+    update([...runs.values(), ...others.map((one) => ({ dag: one.dag_id, id: one.dag_run_id, state: one.state, tasks: {} }))], moving, fault);
     if (moving) setTimeout(look, EVERY_MS);
   };
   look();

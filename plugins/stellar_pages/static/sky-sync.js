@@ -28,8 +28,9 @@ export function regionPanel(actions) {
   const sql = el("a", { class: "faint" }, "Ask for its rows in SQL");
   const show = () => {
     look.disabled = clear.disabled = !region;
-    sql.hidden = !region;
-    if (region) sql.setAttribute("href", actions.sql(region));
+    const url = region && actions.sql(region);
+    sql.hidden = !url;
+    if (url) sql.setAttribute("href", url);
   };
   const panel = {
     element: el("div", {}, el("div", { class: "bar" }, REGION.map((name) => el("label", { class: "short" }, el("span", {}, limits[name][0]), fields[name]))),

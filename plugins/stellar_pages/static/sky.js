@@ -37,7 +37,7 @@ const regions = regionPanel({
   draw: () => drawing(!map.drawing),
   changed: (region) => { map.setRegion(region); sync.useRegion(); },
   look: (region) => map.lookAt(region.ra, region.dec, region.radius),
-  sql: (region) => `catalogue?sql=${encodeURIComponent(`SELECT * FROM cone('${datasetOf.value}', ${region.ra}, ${region.dec}, ${region.radius})`)}`,
+  sql: (region) => datasetOf.value && `catalogue?sql=${encodeURIComponent(`SELECT * FROM cone('${datasetOf.value}', ${region.ra}, ${region.dec}, ${region.radius})`)}`,
 });
 const sync = syncPanel({ region: () => regions.region(), cell: () => (map.selected ? nameOf(map.selected) : null), ran: () => look() });
 
@@ -180,15 +180,16 @@ async function open(dataset, snapshot) {
   if (turn !== state.turn || !history) return;
   state.history = history;
   listSnapshots();
-  const found = history.snapshots.find((one) => snapshot && one.key.startsWith(snapshot)) ?? history.snapshots.find((one) => one.state === "current") ?? history.snapshots[0];
-  await show(found.key);
+  const chosen = history.snapshots.find((one) => snapshot && one.key.startsWith(snapshot)), now = history.snapshots.find((one) => one.state === "current");
+  await show((chosen ?? now ?? history.snapshots[0]).key, { follows: !chosen || chosen === now });
 }
 
-async function show(key) {
+/** `follows`: whether the next snapshot that becomes current is to replace it. */
+async function show(key, { follows }) {
   const turn = (state.turn += 1);
   state.snapshot = key;
   snapshotOf.value = key;
-  state.follows = isCurrent();
+  state.follows = follows;
   showTime();
   remember({ dataset: datasetOf.value, snapshot: state.follows ? null : key.slice(0, 16) });
   const coverage = await told(() => api(`sky/coverage?snapshot=${key}`));
@@ -249,25 +250,27 @@ function drawing(is) {
 }
 
 let looking = false;
-/** Whether another snapshot became current; then it is shown, with its new cells marked. */
+/** Whether another snapshot became current; then it is shown, with its new cells marked. A first dataset is waited for, too. */
 async function look() {
-  if (looking || document.hidden || !state.follows || !datasetOf.value) return;
+  if (looking || document.hidden || (datasetOf.value && !state.follows)) return;
   looking = true;
   try {
-    const now = (await api(`sky/now?dataset=${encodeURIComponent(datasetOf.value)}`)).snapshot;
-    if (now && now !== state.snapshot && state.follows) {
-      await open(datasetOf.value, now);
-      const many = (change) => state.coverage.cells.filter((one) => one.change === change).length;
-      message(`${datasetOf.value} has a new snapshot: ${many("new")} new cells, ${many("changed")} changed.`, "good");
-    }
+    const now = datasetOf.value ? (await api(`sky/now?dataset=${encodeURIComponent(datasetOf.value)}`)).snapshot : null;
+    if (datasetOf.value ? now === state.snapshot || !now : !(await api("sky/datasets")).some((one) => one.snapshot)) return;
+    await listAll(datasetOf.value || null);
+    await open(datasetOf.value);
+    const many = (change) => state.coverage.cells.filter((one) => one.change === change).length;
+    message(state.coverage.against ? `${datasetOf.value} has a new snapshot: ${many("new")} new cells, ${many("changed")} changed.`
+      : `${datasetOf.value} has its first snapshot: ${many("first")} cells.`, "good");
   } catch { /* the next look tells */ } finally { looking = false; }
 }
 
 surveyOf.addEventListener("change", () => { listDatasets(datasetOf.value); if (datasetOf.value) open(datasetOf.value); });
 layerOf.addEventListener("change", () => { listDatasets(datasetOf.value); if (datasetOf.value) open(datasetOf.value); });
 datasetOf.addEventListener("change", () => { remember({ cell: null }); map.select(null); open(datasetOf.value); });
-snapshotOf.addEventListener("change", () => show(snapshotOf.value));
-time.addEventListener("change", () => show(state.history.promotions[Number(time.value)].to_snapshot));
+const visit = (key) => show(key, { follows: state.history.snapshots.some((one) => one.key === key && one.state === "current") });
+snapshotOf.addEventListener("change", () => visit(snapshotOf.value));
+time.addEventListener("change", () => visit(state.history.promotions[Number(time.value)].to_snapshot));
 showOf.addEventListener("change", () => { remember({ show: showOf.value === "rows" ? null : showOf.value }); paint(); });
 orderOf.addEventListener("change", () => { remember({ order: orderOf.value }); paint(); });
 projectionOf.addEventListener("change", () => { remember({ projection: projectionOf.value }); shape(); map.set({ projection: projectionOf.value }); });
@@ -286,10 +289,16 @@ map.setFrame(frameOf.value);
 map.reset();
 
 sync.open();
-state.datasets = (await told(() => api("sky/datasets"))) ?? [];
-surveyOf.append(option("", "any"), ...[...new Set(state.datasets.flatMap((one) => one.surveys))].sort().map((name) => option(name, name)));
-layerOf.append(option("", "any"), ...[...new Set(state.datasets.map((one) => one.layer))].map((name) => option(name, name)));
-listDatasets(query.get("dataset") ?? ["scores.catalog", "curated.objects"].find((name) => state.datasets.some((one) => one.name === name)));
+/** The datasets that there are now, what is chosen of them kept. */
+async function listAll(chosen) {
+  const [survey, layer] = [surveyOf.value, layerOf.value];
+  state.datasets = (await told(() => api("sky/datasets"))) ?? [];
+  surveyOf.replaceChildren(option("", "any"), ...[...new Set(state.datasets.flatMap((one) => one.surveys))].sort().map((name) => option(name, name, name === survey)));
+  layerOf.replaceChildren(option("", "any"), ...[...new Set(state.datasets.map((one) => one.layer))].map((name) => option(name, name, name === layer)));
+  listDatasets(chosen ?? query.get("dataset") ?? ["scores.catalog", "curated.objects"].find((name) => state.datasets.some((one) => one.name === name)));
+}
+
+await listAll();
 if (datasetOf.value) await open(datasetOf.value, query.get("snapshot"));
 else summary.textContent = "No dataset lies on the sky yet: start a sync, or import a table with `stellar import`.";
 setInterval(look, LOOK_MS);
