@@ -11,6 +11,7 @@ from stellar.engine import ingest
 from stellar.engine.context import Context
 from stellar.errors import ServiceError, StellarError
 from stellar.flow.steps import profile_of
+from stellar.ledger import batches
 from stellar.surveys.base import Scope, Survey, open_survey
 
 
@@ -105,4 +106,6 @@ def sync_commit(ctx: Context, survey: str) -> list[dict[str, Any]]:
         result = ingest.commit_raw(ctx, f"raw.{dataset}")
         if result is not None:
             committed.append({"dataset": f"raw.{dataset}", "key": result.key, "changed": result.changed})
+    if not batches.open_units(ctx.engine, survey):  # a sync that brought nothing new leaves no other trace
+        batches.set_cursor(ctx.engine, survey, "synced", {"run": ctx.run_id})
     return committed
