@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run up test test-scale bench lint lock clean install-dev install-bench
+.PHONY: help install run up test test-scale test-ui bench lint lock clean install-dev install-bench
 
 # PROFILE=real DATA=/path/to/files  ->  which profile, and where the files of the profile `real` lie
 ifdef PROFILE
@@ -38,10 +38,13 @@ up: install  ## the platform and its UI on loopback, until Ctrl-C
 	@$(STELLAR) up
 
 test: install-dev  ## every test: unit, integration, end to end
-	@$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder tests --ignore=tests/benchmarks --ignore=tests/scale
+	@$(VENV)/bin/python -m pytest -n $(WORKERS) --no-loadscope-reorder tests --ignore=tests/benchmarks --ignore=tests/scale --ignore=tests/ui
 
 test-scale: install-dev  ## the same build on Celery workers and a Dask cluster, with workers killed (needs redis-server)
 	@$(VENV)/bin/python -m pytest tests/scale
+
+test-ui: install-dev  ## the pages in a browser, as an operator, an astronomer and an auditor use them (needs chromium)
+	@$(VENV)/bin/python -m pytest tests/ui
 
 bench: install-dev install-bench  ## the platform beside its peers, into docs/benchmarks.md (BENCH=full: all parts)
 	@$(VENV)/bin/python -m pytest tests/benchmarks -s -q

@@ -19,7 +19,8 @@ from operator import or_
 
 from airflow.sdk import dag
 
-from common.names import DAG_DEFAULTS, DRY_RUN, SYNC_DAGS, Tag, all_raw, curated
+from common.forms import DRY_RUN
+from common.names import DAG_DEFAULTS, SYNC_DAGS, Tag, all_raw, curated
 from common.tasks import sentence
 
 

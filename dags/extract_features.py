@@ -17,7 +17,8 @@ from operator import or_
 
 from airflow.sdk import dag
 
-from common.names import DAG_DEFAULTS, DRY_RUN, Tag, assets, curated, features
+from common.forms import DRY_RUN
+from common.names import DAG_DEFAULTS, Tag, assets, curated, features
 from common.tasks import sentence
 
 

@@ -15,31 +15,26 @@ outside their cell. Rows without an id or a place on the sky are in `quarantine.
 
 from typing import Any
 
-from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk import dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
 
-from common.names import DAG_DEFAULTS, DRY_RUN, Tag
-from common.own import NAME, PROMOTE, given, own_dataset
-from common.tasks import flow_context
-
-FILES = "Files or folders: Parquet, CSV, FITS, VOTable, ECSV, HATS"
-PARAMS = {
-    "files": Param(type="array", items={"type": "string"}, minItems=1, description=FILES),
-    "name": NAME,
-    "id_column": Param(type="string", minLength=1, description="Column that identifies a row: whole numbers or text"),
-    "ra": Param("ra", type="string", description="Column with the right ascension, degrees"),
-    "dec": Param("dec", type="string", description="Column with the declination, degrees"),
-    "margin_arcsec": Param(10, type="number", minimum=0, description="Width of the margins to keep, arcsec"),
-    "promote": PROMOTE,
-    "dry_run": DRY_RUN,
-}
+from common.names import DAG_DEFAULTS, Tag
+from common.own import given, own_dataset
+from common.own_forms import IMPORT
+from common.tasks import flow_context, tell
 
 
 @task
 def groups() -> list[dict[str, Any]]:
     from stellar.flow import own
 
+    asked, dry_run = given("promote", "dry_run"), get_current_context()["params"]["dry_run"]
     with flow_context() as ctx:
-        return own.import_groups(ctx, given("promote", "dry_run"))
+        found = own.import_groups(ctx, asked)
+        if not dry_run:
+            return found
+        tell(f"Dry run. {own.import_text(ctx, asked)}")
+    raise AirflowSkipException("dry run: nothing was changed")
 
 
 @task(map_index_template="{{ part }}")
@@ -51,7 +46,7 @@ def stage(group: dict[str, Any]) -> int:
         return own.import_stage(ctx, given("promote", "dry_run"), group)
 
 
-@dag(schedule=None, params=PARAMS, tags=[Tag.CATALOG], doc_md=__doc__, **DAG_DEFAULTS)
+@dag(schedule=None, params=IMPORT, tags=[Tag.CATALOG], doc_md=__doc__, **DAG_DEFAULTS)
 def import_catalog() -> None:
     own_dataset("import", after=stage.expand(group=groups()))
 

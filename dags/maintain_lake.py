@@ -13,28 +13,39 @@ do not add up. Nothing is deleted then. `stellar verify DATASET --repair` and a 
 raw files are put back from a copy.
 """
 
-from typing import Any
-
 from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
 
-from common.names import DAG_DEFAULTS, DRY_RUN, Tag
-from common.tasks import flow_context
+from common.forms import DRY_RUN
+from common.names import DAG_DEFAULTS, Tag
+from common.tasks import flow_context, tell
 
 
 @task
-def maintain() -> dict[str, Any]:
+def maintain() -> None:
     from stellar import flow
 
+    params = dict(get_current_context()["params"])
     with flow_context() as ctx:
-        return flow.maintain(ctx, dict(get_current_context()["params"]))
+        report = flow.maintain(ctx, params)
+    tell(flow.maintained_text(report))
+    if params["dry_run"]:
+        raise AirflowSkipException("dry run: nothing was changed")
+
+
+KEEP = Param(
+    2,
+    type="integer",
+    minimum=1,
+    title="Keep",
+    section="What",
+    description="Former snapshots to keep per dataset, for rollback",
+)
 
 
 @dag(
     schedule="30 3 1 * *",
-    params={
-        "keep": Param(2, type="integer", minimum=1, description="Former snapshots to keep per dataset, for rollback"),
-        "dry_run": DRY_RUN,
-    },
+    params={"keep": KEEP, "dry_run": DRY_RUN},
     tags=[Tag.MAINTENANCE],
     doc_md=__doc__,
     **DAG_DEFAULTS,

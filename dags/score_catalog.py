@@ -19,7 +19,8 @@ from operator import or_
 
 from airflow.sdk import dag
 
-from common.names import DAG_DEFAULTS, DRY_RUN, Tag, features, models, scores
+from common.forms import DRY_RUN
+from common.names import DAG_DEFAULTS, Tag, features, models, scores
 from common.tasks import sentence
 
 

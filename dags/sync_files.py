@@ -15,11 +15,18 @@ failed `gate` names the expectation; `stellar gates` shows the failing rows.
 
 from airflow.sdk import dag
 
-from common.names import DAG_DEFAULTS, DRY_RUN, Tag, raw, weekly
+from common.forms import DRY_RUN, unit_params
+from common.names import DAG_DEFAULTS, Tag, raw, weekly
 from common.sync import sync
 
 
-@dag(schedule=weekly("files"), params={"dry_run": DRY_RUN}, tags=[Tag.SYNC], doc_md=__doc__, **DAG_DEFAULTS)
+@dag(
+    schedule=weekly("files"),
+    params=unit_params() | {"dry_run": DRY_RUN},
+    tags=[Tag.SYNC],
+    doc_md=__doc__,
+    **DAG_DEFAULTS,
+)
 def sync_files() -> None:
     sync("files", outlets=raw("files"))
 

@@ -15,13 +15,14 @@ failing rows.
 
 from airflow.sdk import dag
 
+from common.forms import limit_params, region_params
 from common.names import DAG_DEFAULTS, Tag, raw, weekly
-from common.sync import limit_params, magnitude_param, region_params, sync
+from common.sync import sync
 
 
 @dag(
     schedule=weekly("gaia"),
-    params=region_params() | magnitude_param() | limit_params(),
+    params=region_params("gaia") | limit_params("gaia"),
     tags=[Tag.SYNC],
     doc_md=__doc__,
     **DAG_DEFAULTS,

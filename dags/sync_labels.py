@@ -14,13 +14,14 @@ list. A failed `gate` names the expectation; `stellar gates` shows the failing r
 
 from airflow.sdk import dag
 
+from common.forms import limit_params, region_params
 from common.names import DAG_DEFAULTS, Tag, raw, weekly
-from common.sync import limit_params, region_params, sync
+from common.sync import sync
 
 
 @dag(
     schedule=weekly("labels"),
-    params=region_params() | limit_params(),
+    params=region_params("labels") | limit_params("labels", magnitude=False),
     tags=[Tag.SYNC],
     doc_md=__doc__,
     **DAG_DEFAULTS,

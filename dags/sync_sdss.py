@@ -14,13 +14,14 @@ retrying fetches it anew. A failed `gate` names the expectation; `stellar gates`
 
 from airflow.sdk import dag
 
+from common.forms import limit_params, region_params
 from common.names import DAG_DEFAULTS, Tag, raw, weekly
-from common.sync import limit_params, magnitude_param, region_params, sync
+from common.sync import sync
 
 
 @dag(
     schedule=weekly("sdss"),
-    params=region_params() | magnitude_param() | limit_params(),
+    params=region_params("sdss") | limit_params("sdss"),
     tags=[Tag.SYNC],
     doc_md=__doc__,
     **DAG_DEFAULTS,

@@ -15,13 +15,14 @@ client calls it complete. A failed `gate` names the expectation; `stellar gates`
 
 from airflow.sdk import dag
 
+from common.forms import limit_params, region_params
 from common.names import DAG_DEFAULTS, Tag, raw, weekly
-from common.sync import limit_params, magnitude_param, region_params, sync
+from common.sync import sync
 
 
 @dag(
     schedule=weekly("tess"),
-    params=region_params() | magnitude_param() | limit_params(),
+    params=region_params("tess") | limit_params("tess"),
     tags=[Tag.SYNC],
     doc_md=__doc__,
     **DAG_DEFAULTS,

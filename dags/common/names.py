@@ -1,5 +1,6 @@
 """Tags, defaults and assets. Nothing here imports the package: it is read each time a DAG file is parsed."""
 
+import json
 import os
 from datetime import timedelta
 from enum import StrEnum
@@ -8,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from airflow.sdk import Asset, Param
+from airflow.sdk import Asset
 
-PROFILES = Path(__file__).resolve().parents[2] / "include" / "stellar" / "config" / "profiles"
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "include" / "stellar" / "config"
+PROFILES = CONFIG / "profiles"
 
 
 class Tag(StrEnum):
@@ -37,15 +40,18 @@ DAG_DEFAULTS: dict[str, Any] = {
     "default_args": TASK_DEFAULTS,
     "render_template_as_native_obj": True,
 }
-DRY_RUN = Param(
-    False, type="boolean", title="Dry run", description="Say what would be done in the plan's log, and stop."
-)
-
 SURVEY_DATASETS = {
     "gaia": ("gaia",),
     "sdss": ("sdss_photo", "sdss_spectra"),
     "tess": ("tess_lightcurves",),
     "labels": ("labels",),
+}
+# Releases that a survey's client knows, the configured one first (tests hold them to config/surveys and the clients).
+RELEASES = {
+    "gaia": ("gaiadr3",),
+    "sdss": ("dr17", "dr16"),
+    "tess": ("tess-spoc",),
+    "labels": ("simbad",),
 }
 SYNC_DAGS = ("sync_gaia", "sync_sdss", "sync_tess", "sync_labels", "sync_files")
 
@@ -54,6 +60,22 @@ SYNC_DAGS = ("sync_gaia", "sync_sdss", "sync_tess", "sync_labels", "sync_files")
 def profile() -> dict[str, Any]:
     """The profile of this home: which surveys, which curated datasets, which models."""
     return yaml.safe_load((PROFILES / f"{os.environ.get('STELLAR_PROFILE', 'simulated')}.yaml").read_bytes())
+
+
+@cache
+def choices() -> dict[str, Any]:
+    """What the forms offer of this home's data, as the last promotion that changed it wrote it down; may be empty."""
+    home = os.environ.get("STELLAR_HOME")
+    try:
+        return json.loads((Path(home or ROOT / ".stellar") / "cache" / "choices.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+@cache
+def model_configs() -> list[str]:
+    """Names of the models that the platform has a config of."""
+    return sorted(path.stem for path in (CONFIG / "models").glob("*.yaml"))
 
 
 def assets(layer: str, *subjects: str) -> list[Asset]:

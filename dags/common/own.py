@@ -2,37 +2,16 @@
 
 from typing import Any
 
-from airflow.sdk import Param, TriggerRule, get_current_context, task
+from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from common.tasks import flow_context
-
-NAME = Param(type="string", pattern=r"^[a-z][a-z0-9_]*$", description="Name of the result, own.NAME")
-PROMOTE = Param(True, type="boolean", description="Make the result current once its gate is passed")
+from common.tasks import flow_context, tell
 
 
 def given(*others: str) -> dict[str, Any]:
     """The run's parameters that were filled in, without some that are for the tasks alone."""
     params = dict(get_current_context()["params"])
     return {key: value for key, value in params.items() if key not in others and value not in (None, "", [])}
-
-
-def side_params() -> dict[str, Param]:
-    """What may be said of either catalogue of a cross-match."""
-    text = {"type": ["null", "string"]}
-    names = {"type": ["null", "array"], "items": {"type": "string"}}
-    options = {
-        "epoch": (text, "Julian year or column (MJD: mjd:COL); positions move where both sides have one"),
-        "id": (text, "Column that identifies a row; empty means the dataset's own"),
-        "columns": (names, "Columns to keep; empty means all"),
-        "sigma": (text, "Error of a position: arcsec, or column (mas:COL)"),
-        "pm": (names, "Columns PMRA, PMDEC, and PARALLAX, RV; empty means by their usual names"),
-    }
-    return {
-        f"{option}_{side}": Param(None, **kind, description=f"{what} ({side})")
-        for option, (kind, what) in options.items()
-        for side in ("left", "right")
-    }
 
 
 def own_dataset(kind: str, after: Any = None) -> None:
@@ -50,11 +29,13 @@ def own_dataset(kind: str, after: Any = None) -> None:
         from stellar.flow import own
 
         context = get_current_context()
+        if context["params"]["dry_run"]:
+            with flow_context() as ctx:
+                tell(f"Dry run. {own.own_text(ctx, asked)}")
+            raise AirflowSkipException("dry run: nothing was changed")
         with flow_context() as ctx:
             items = own.own_plan(ctx, asked)
         print({**items[0], "asked": asked["kind"]})
-        if context["params"]["dry_run"]:
-            raise AirflowSkipException("dry run")
         context["ti"].xcom_push(key="items", value=items)
         return [item for item in items if item["batch"] is not None]
 
@@ -93,7 +74,8 @@ def own_dataset(kind: str, after: Any = None) -> None:
         if not get_current_context()["params"]["promote"]:
             raise AirflowSkipException("the result stays a candidate, as asked")
         with flow_context() as ctx:
-            print(flow.promote(ctx, keys, who="airflow", reason=ctx.run_id))
+            changed = flow.promote(ctx, keys, who="airflow", reason=ctx.run_id)
+            tell(flow.account_text(flow.account(ctx, keys, changed)))
 
     asked, keys = request(), commit()
     if after is not None:

@@ -1,72 +1,32 @@
-"""The DAG of one survey's sync, and the parameters that syncs have in common."""
+"""The DAG of one survey's sync."""
 
 from typing import Any
 
-from airflow.sdk import Asset, Param, TriggerRule, get_current_context, task
+from airflow.sdk import Asset, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from common.names import DRY_RUN
-from common.tasks import announce, flow_context, promote
-
-
-def region_params() -> dict[str, Param]:
-    """Where to sync: a cone or HEALPix cells; empty means the survey's configured scope."""
-    return {
-        "ra_deg": Param(
-            None, type=["null", "number"], minimum=0, maximum=360, description="Centre, right ascension, degrees"
-        ),
-        "dec_deg": Param(
-            None, type=["null", "number"], minimum=-90, maximum=90, description="Centre, declination, degrees"
-        ),
-        "radius_deg": Param(
-            None,
-            type=["null", "number"],
-            exclusiveMinimum=0,
-            maximum=30,
-            description="Radius around the centre, degrees",
-        ),
-        "cells": Param(
-            None,
-            type=["null", "array"],
-            items={"type": "string", "pattern": r"^\d{1,2}/\d+$"},
-            description="HEALPix cells ORDER/PIXEL (nested), one per line, instead of a centre and radius",
-        ),
-    }
-
-
-def limit_params() -> dict[str, Param]:
-    """How much to sync."""
-    return {
-        "release": Param(None, type=["null", "string"], description="Data release; empty means the configured one"),
-        "row_cap": Param(
-            None, type=["null", "integer"], minimum=1, description="At most this many rows per dataset; for trials"
-        ),
-        "dry_run": DRY_RUN,
-    }
-
-
-def magnitude_param() -> dict[str, Param]:
-    """Faint limit."""
-    return {
-        "magnitude_limit": Param(
-            None,
-            type=["null", "number"],
-            minimum=0,
-            maximum=30,
-            description="Faintest magnitude, in the survey's main band",
-        )
-    }
+from common.forms import checked_cells
+from common.tasks import announce, flow_context, promote, tell
 
 
 def scope_of(params: dict[str, Any]) -> dict[str, Any]:
-    """The scope of a sync from what its form gives: a cone as a region, cells as (order, pixel), the rest as it is."""
+    """The scope of a sync from what its form gives: a cone as a region, cells as (order, pixel), the rest as it is.
+
+    Raises
+    ------
+    AirflowFailException
+        When a cone is given in part, or a cell does not exist.
+    """
     cone = {name: params.pop(f"{name}_deg", None) for name in ("ra", "dec", "radius")}
-    given = [value is not None for value in cone.values()]
-    if any(given) and not all(given):
-        raise AirflowFailException("a region needs all of ra_deg, dec_deg and radius_deg")
-    if all(given):
+    lacking = [f"{name}_deg" for name, value in cone.items() if value is None]
+    if lacking and len(lacking) < len(cone):
+        raise AirflowFailException(
+            f"a region needs all of ra_deg, dec_deg and radius_deg, or none of them; {', '.join(lacking)} is empty"
+        )
+    if not lacking:
         params["regions"] = [{"ra": cone["ra"], "dec": cone["dec"], "radius_deg": cone["radius"]}]
-    params["cells"] = [tuple(int(part) for part in cell.split("/")) for cell in params.pop("cells", None) or ()]
+    given = dict.fromkeys([*(params.pop("cells", None) or ()), *(params.pop("covered", None) or ())])
+    params["cells"] = checked_cells(list(given))
     return params
 
 
@@ -75,16 +35,23 @@ def sync(survey: str, outlets: list[Asset]) -> None:
 
     @task
     def plan() -> list[dict[str, Any]]:
+        params = dict(get_current_context()["params"])
+        dry_run, units = params.pop("dry_run"), params.pop("units", None)
+        scope = scope_of(params)  # before anything is opened
+        if units and any(value not in (None, [], "") for value in scope.values()):
+            raise AirflowFailException("`units` are fetched as they were before: leave where and how much empty")
         from stellar import flow
 
-        params = dict(get_current_context()["params"])
-        dry_run = params.pop("dry_run")
         with flow_context() as ctx:
-            batches = flow.sync_plan(ctx, survey, scope_of(params), dry_run=dry_run)
-        for batch in batches:
-            print(batch)
+            if units:
+                batches = flow.sync_again(ctx, survey, units, dry_run=dry_run)
+            else:
+                batches = flow.sync_plan(ctx, survey, scope, dry_run=dry_run)
+        said = flow.sync_text(survey, batches)
         if dry_run:
-            raise AirflowSkipException("dry run")
+            tell(f"Dry run. {said}")
+            raise AirflowSkipException("dry run: nothing was changed")
+        print(said)
         return batches
 
     @task(map_index_template="{{ part }}")
@@ -104,6 +71,8 @@ def sync(survey: str, outlets: list[Asset]) -> None:
             raise AirflowSkipException("dry run")
         with flow_context() as ctx:
             keys = [snapshot["key"] for snapshot in flow.sync_commit(ctx, survey) if snapshot["changed"]]
+            said = flow.fetched_text(ctx, survey)
+        tell(said)
         if not keys:
             raise AirflowSkipException(f"{survey}: nothing changed since the last sync")
         return keys

@@ -7,7 +7,7 @@ idempotent.
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from airflow.sdk import Asset, TriggerRule, get_current_context, task, task_group
@@ -16,11 +16,25 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 SETTLE_LIMIT_S = 1800
 SETTLE_POLL_S = 1.5
 ACTIVE = ["queued", "running"]
+# XComs that plugins/stellar_listener.py makes the run's note and the operator's message of
+NOTE, ERROR = "note", "error"
+# parameters that name what a run is to do, whether it is due or not
+NAMED = ("models", "files")
+LONGEST_SAID = 1500
+
+
+def tell(text: str) -> None:
+    """Say something of the run where people read it: in the task's log, and in the note of the run."""
+    print(text)
+    get_current_context()["ti"].xcom_push(key=NOTE, value=text[:LONGEST_SAID])
 
 
 @contextmanager
 def flow_context() -> Iterator[Any]:
-    """Open the platform for one task attempt; what trying again cannot mend fails at once, without retries."""
+    """Open the platform for one task attempt; what trying again cannot mend fails at once, without retries.
+
+    What went wrong is left for the note of the run and for the operator's message.
+    """
     from stellar import errors, flow
 
     context = get_current_context()
@@ -29,39 +43,67 @@ def flow_context() -> Iterator[Any]:
         with flow.open_context(run_id=f"{ti.dag_id}/{ti.run_id}") as ctx:
             yield ctx
     except (errors.GateFailed, errors.InputError, errors.IntegrityError) as error:
+        _leave(ti, str(error))
         raise AirflowFailException(str(error)) from error
+    except (AirflowSkipException, GeneratorExit):
+        raise
+    except BaseException as error:  # a task that ran out of time is not even an Exception
+        _leave(ti, str(error) if isinstance(error, errors.StellarError) else f"{type(error).__name__}: {error}")
+        raise
+
+
+def _leave(ti: Any, said: str) -> None:
+    with suppress(Exception):  # the error itself is what matters
+        ti.xcom_push(key=ERROR, value=said[:LONGEST_SAID])
 
 
 @task.short_circuit(pool="settle")
 def settle(upstream: Sequence[str]) -> bool:
-    """Wait until the DAGs that feed this one are idle, so that one run takes all they bring; skip if nothing is due."""
+    """Wait until the DAGs that feed this one are idle, so that one run takes all they bring; skip if nothing is due.
+
+    A dry run waits for nothing and says what would be built. What was asked for by name is due in any case.
+    """
     from stellar import flow
 
-    ti = get_current_context()["ti"]
+    context = get_current_context()
+    ti = context["ti"]
+    if context["params"].get("dry_run"):
+        with flow_context() as ctx:
+            tell(f"Dry run. {flow.stages_text(ctx, ti.dag_id)}")
+        return False
     give_up = time.monotonic() + SETTLE_LIMIT_S
     while any(ti.get_dr_count(dag_id=dag_id, states=ACTIVE) for dag_id in upstream) and time.monotonic() < give_up:
         time.sleep(SETTLE_POLL_S)
     with flow_context() as ctx:
-        return bool(flow.stale(ctx, only=ti.dag_id))
+        due = any(context["params"].get(name) for name in NAMED) or bool(flow.stale(ctx, only=ti.dag_id))
+    if not due:
+        tell("Nothing was due: all outputs follow from their inputs.")
+    return due
 
 
 @task
-def promote(keys: list[list[str]]) -> list[str]:
-    """Make the candidates of all stages current, all or none; returns the datasets whose content changed."""
+def promote(keys: list[list[str]]) -> list[dict[str, Any]]:
+    """Make the candidates of all stages current, all or none; returns what is told of the datasets that changed."""
     from stellar import flow
 
     with flow_context() as ctx:
         changed = flow.promote(ctx, flat(keys), who="airflow", reason=ctx.run_id)
-    return sorted(dataset for dataset, is_new in changed.items() if is_new)
+        made = flow.account(ctx, flat(keys), changed)
+    tell(flow.account_text(made))
+    return [one for one in made if one["changed"]]
 
 
 @task
-def announce(changed: list[str | None]) -> None:
-    """Send one asset event per dataset that changed; ends skipped, without an event, when none did."""
-    operator = get_current_context()["task"]
-    operator.outlets = [asset for asset in operator.outlets if asset.name in set(changed)]
+def announce(changed: list[dict[str, Any] | None]) -> None:
+    """Send an asset event per dataset that changed, with counts and links; ends skipped when none did."""
+    context = get_current_context()
+    operator = context["task"]
+    told = {one["dataset"]: one for one in changed if one}
+    operator.outlets = [asset for asset in operator.outlets if asset.name in told]
     if not operator.outlets:
         raise AirflowSkipException("nothing changed")
+    for asset in operator.outlets:
+        context["outlet_events"][asset].extra.update(told[asset.name])
 
 
 def flat(keys: Sequence[Sequence[str]]) -> list[str]:
@@ -85,8 +127,6 @@ def stage(name: str, before: list[Any]) -> Any:
             items = flow.stage_plan(ctx, name, dict(context["params"]), flat(before))
         for item in items:
             print(item)
-        if context["params"]["dry_run"]:
-            raise AirflowSkipException("dry run")
         context["ti"].xcom_push(key="items", value=items)
         return [item for item in items if item["batch"] is not None]
 
@@ -103,10 +143,7 @@ def stage(name: str, before: list[Any]) -> Any:
     def commit() -> list[str]:
         from stellar import flow
 
-        context = get_current_context()
-        if context["params"]["dry_run"]:
-            raise AirflowSkipException("dry run")
-        items = context["ti"].xcom_pull(task_ids=f"{name}.plan", key="items")
+        items = get_current_context()["ti"].xcom_pull(task_ids=f"{name}.plan", key="items")
         with flow_context() as ctx:
             return flow.stage_commit(ctx, items)
 

@@ -84,6 +84,19 @@ class Settings(BaseSettings):
         None, description="redis://:password@host:port/0, the broker of the Celery workers"
     )
     celery_workers: int = Field(2, ge=1, description="Celery workers that the supervisor keeps up on this machine")
+    notify: SecretStr | None = Field(
+        None,
+        description="Where the operator is told of failed and late runs: smtp://user@host:port/?to=address, smtps://…, "
+        "https://hook, or file:PATH of a file (mode 0600) that holds one of these; off when not set",
+    )
+    tap_rows: int = Field(100_000, ge=1, description="Rows of an answer of the TAP service when a query names none")
+    tap_rows_hard: int = Field(5_000_000, ge=1, description="Most rows that a query may ask of the TAP service")
+    tap_seconds: float = Field(120.0, gt=0, description="Longest that a synchronous TAP query may take, seconds")
+    tap_seconds_hard: float = Field(7200.0, gt=0, description="Longest that an asynchronous one may take, seconds")
+    tap_at_once: int = Field(2, ge=1, description="TAP queries of each kind that run at once; further ones wait")
+    tap_memory: str = Field("2GB", pattern=r"^\d+ ?[KMGT]i?B$", description="Memory of all TAP queries together")
+    tap_upload_mb: int = Field(32, ge=1, description="Largest upload of the TAP service, megabytes")
+    tap_keep_days: float = Field(7.0, gt=0, description="How long asynchronous TAP jobs are kept, days")
     seed: int = Field(20260101, description="Seed of everything random; recorded with every model")
 
     @field_validator("root", "home", "data")
@@ -120,7 +133,7 @@ class Settings(BaseSettings):
 
     def without_secrets(self) -> Settings:
         """These settings for a machine that builds files and asks no database."""
-        return self.model_copy(update={"postgres_url": None, "redis_url": None})
+        return self.model_copy(update={"postgres_url": None, "redis_url": None, "notify": None})
 
     @cached_property
     def lake(self) -> Path:

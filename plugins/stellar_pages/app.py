@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 
-from stellar.errors import StellarError
+from stellar.errors import IntegrityError, LedgerError, StellarError
 from stellar_pages import catalogue, lineage, models, quality, sky, stars
 from stellar_pages.access import Reader, may_act, reader
 from stellar_pages.shell import PageOf, document
@@ -60,8 +60,8 @@ async def secured(request: Request, call_next) -> Response:  # type: ignore[no-u
 
 @app.exception_handler(StellarError)
 async def refused(request: Request, error: StellarError) -> JSONResponse:
-    """What is wrong with a question, in the words of whoever refused it."""
-    return JSONResponse({"detail": str(error)}, status_code=400)
+    """What a person asked wrongly, or what is damaged, in the words that the command line would use."""
+    return JSONResponse({"detail": str(error)}, status_code=500 if isinstance(error, IntegrityError | LedgerError) else 400)
 
 
 @app.exception_handler(Exception)

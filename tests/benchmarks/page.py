@@ -286,6 +286,18 @@ LIGHTCURVE_TOOLS = {
 }
 
 
+def density(part: dict) -> list[str]:
+    """The map of the page Sky."""
+    lines = [[name, f"{median(took):,.0f} ms", f"{max(took):,.0f} ms"] for name, took in part["ms"].items()]
+    return [
+        f"Measured {part['date']}; {part['rows']:,} rows over the whole sky in {part['partitions']:,} partitions, in "
+        "one process, files in the page cache; times end with the answer as JSON, "
+        f"{part['bytes'] / 2**20:.1f} MiB for order 6. Each partition is counted once in its life; the counts of all "
+        f"and of one mean take {part['cache_bytes'] / 2**20:.0f} MiB of the home's cache.",
+        rows(["answer", "median", "slowest"], lines),
+    ]
+
+
 def faster(part: dict, name: str, than: str = "astropy") -> float:
     """Median over the rounds of how many times faster a tool is than another of the same round."""
     return median(theirs / ours for ours, theirs in zip(part["ms"][name], part["ms"][than], strict=True))
@@ -451,6 +463,10 @@ def requirements(figures: dict) -> list[str]:
     if part := figures.get("cones"):
         slow = part["tools"]["stellar"]["p95_ms"]
         found.append(_state(slow < 30, f"10 arcsec cones on 20 M rows: 95th percentile {slow:.1f} ms (under 30)"))
+    if part := figures.get("density"):
+        cells, counted = (median(part["ms"][name]) for name in ("cells", "counted before"))
+        met = max(cells, counted) < 1000
+        found.append(_state(met, f"map of 10 M rows: cells {cells:.0f} ms, density {counted:.0f} ms (under 1 s)"))
     return found
 
 
@@ -474,6 +490,7 @@ SECTIONS = {
     "scaling": ("From 1 M to 50 M rows: `python ops/bench.py scaling`", scaling),
     "increment": ("A change to 1% of 20 M rows: `python ops/bench.py increment`", increment),
     "cones": ("Cones: `python ops/bench.py cones`", cones),
+    "density": ("The map of 10 M rows: `python ops/bench.py density`", density),
     "lightcurves": ("Features of light curves: `python ops/bench.py lightcurves`", lightcurves),
     "spectra": ("Spectra: `python ops/bench.py spectra`", spectra),
     "photometry": ("Temperatures of eclipsing binaries: `python ops/bench.py photometry`", photometry),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks import cones, pairs, photometry, quality, table
+from benchmarks import cones, density, pairs, photometry, quality, table
 from benchmarks import sky as skies
 from benchmarks.measure import CommandFailedError, measure
 
@@ -145,6 +145,19 @@ def cone_searches(bench: Bench, former: dict) -> dict:
     }
 
 
+def densities(bench: Bench, former: dict) -> dict:
+    """The map of the page Sky over 10 M rows of the whole sky, as our import wrote them."""
+    data = skies.make(skies.growing(10), bench.folder)
+    with workplace(bench.folder / "work-density") as work:
+        env = {"STELLAR_HOME": str(work / "home")}
+        columns = ["--id", "id", "--ra", "ra", "--dec", "dec"]
+        measure([table.STELLAR, "import", *skies.files(data, "left"), "--name", "left", *columns, "--json"], env)
+        found = measure([sys.executable, HERE / "density.py", density.DATASET], env).json()
+    for name, took in found["ms"].items():
+        bench.say(f"  {name:20s} {median(took):8.1f} ms (slowest {max(took):.1f})")
+    return {"date": _now()} | found
+
+
 def linear_quality(bench: Bench, former: dict) -> dict:
     """Completeness and purity on LINEAR's true pairs; writes its own page."""
     from stellar.flow.context import open_context
@@ -198,6 +211,7 @@ PARTS: dict[str, Callable[[Bench, dict], dict]] = {
     "scaling": scaling,
     "increment": increment,
     "cones": cone_searches,
+    "density": densities,
     "quality": linear_quality,
     "lightcurves": lightcurve_features,
     "spectra": spectra,

@@ -57,7 +57,7 @@ def test_an_operator_may_trigger_and_a_viewer_may_look_at_pages_too(both):
     (_, home), _ = both
     viewer, operator = login(home, "viewer"), login(home, "operator")
     # Healthy is not yet parsed: the two DAG processors share a machine, and the files come in one after another.
-    wait_for(lambda: len(viewer.dags()) == 12, 120, "all DAGs")
+    wait_for(lambda: len(viewer.dags()) == 14, 120, "all DAGs")
     viewer.request("GET", "/plugins")
     with pytest.raises(ServiceError, match="403"):
         viewer.trigger("maintain_lake")

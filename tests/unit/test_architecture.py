@@ -20,6 +20,7 @@ FLOORS = {
     "profile": 0,
     "pages": 0,
     "licences": 0,
+    "notify": 1,
     "sky": 1,
     "models": 1,
     "evaluation": 1,

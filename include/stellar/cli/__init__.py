@@ -46,6 +46,7 @@ COMMANDS: dict[str, Entry] = {
     "restore": Entry("Make a home of a backup."),
     "ledger": Entry("The ledger: make it again from the lake."),
     "sql": Entry("Ask a question in SQL over the current datasets and the ledger."),
+    "tap": Entry("Serve the datasets to TOPCAT, STILTS, pyvo and astroquery (IVOA TAP)."),
     "lineage": Entry("Where a row, dataset or model came from, and what came of it."),
     "gates": Entry("Gate results and failing rows."),
     "quarantine": Entry("Refused rows: list, rows, release, discard, reopen."),
@@ -53,6 +54,7 @@ COMMANDS: dict[str, Entry] = {
     "train": Entry("Train one model, or all."),
     "predict": Entry("Predict for a file of objects."),
     "score": Entry("Score the catalogue with the current models."),
+    "notify": Entry("Where the operator is told of failed and late runs; send a trial message."),
     "archive": Entry("The embedded archive: build, serve."),
 }
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from stellar.cli import EXIT_FAILED
 from stellar.errors import InputError
 from stellar.ledger import lineage, snapshots
 from stellar.ledger.connect import ledger_session
@@ -100,6 +101,34 @@ def promote(
             raise InputError(f"{key[:16]} is a snapshot of {owner}, not of {name}")
         changed = engine.promote(ctx, [key], who=getpass.getuser(), reason=reason)
     typer.echo(f"{name}: {key[:16]} is current" + ("" if changed[name] else "; its content is what it was"))
+
+
+@app.command()
+def publish(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Datasets of scores; all that are behind when none")
+    ] = None,
+    whole: Annotated[bool, typer.Option("--whole", help="Copy all rows again, also where nothing changed")] = False,
+) -> None:
+    """Copy current scores into Postgres's tables `scores.…` where these are behind; a promotion does so by itself."""
+    from stellar.engine import publish as publisher
+    from stellar.flow.context import open_context
+
+    with open_context() as ctx:
+        known = {name for name in snapshots.current_keys(ctx.engine) if name.startswith("scores.")}
+        wanted = {name if name.startswith("scores.") else f"scores.{name}" for name in names or known}
+        if missing := sorted(wanted - known):
+            there = ", ".join(sorted(known)) or "none yet"
+            raise InputError(f"{', '.join(missing)}: no current scores of that name; there are: {there}")
+        late = {one["dataset"] for one in publisher.behind(ctx.engine)}
+        publisher.forget(ctx, wanted if whole else wanted & late)
+        done = publisher.publish_behind(ctx, wanted)
+    for one in done:
+        typer.echo(f"{one.dataset}: {one.fault or f'{one.rows} rows of {one.snapshot[:16]}, {one.copied} copied'}")
+    if not done:
+        typer.echo("Postgres holds what is current")
+    if any(one.fault for one in done):
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()

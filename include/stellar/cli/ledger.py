@@ -29,8 +29,10 @@ def rebuild(
     For a home whose database was lost. Ends with exit code 1 when something could not be restored, and names it.
     Afterwards `stellar verify` compares the files with it, and a run finds what was made before.
     """
+    from stellar.engine.publish import publish_behind
     from stellar.engine.rebuild import keep_dump
     from stellar.engine.rebuild import rebuild as restore
+    from stellar.flow.context import open_context
     from stellar.ledger.connect import lost_ledger
     from stellar.settings import load_settings
 
@@ -38,6 +40,8 @@ def rebuild(
     with lost_ledger(settings) as owner:
         kept = keep_dump(settings, owner) if replace else None
         report = restore(settings, owner, replace=replace)
+    with open_context(settings=settings) as ctx:
+        publish_behind(ctx)
     if as_json:
         typer.echo(json.dumps({**report, "dump": str(kept) if kept else None}, indent=1))
     else:

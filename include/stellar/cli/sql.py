@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import duckdb
 import typer
 
 from stellar.errors import InputError, StellarError
-from stellar.lake.sql import LakeConnection, connect, refuse_writing
+from stellar.lake.sql import LakeConnection, connect
+from stellar.lake.sql_answers import batches_of, split_statements, told, write_csv, write_json
 from stellar.ledger.connect import ledger_session
 from stellar.settings import load_settings
 
@@ -25,7 +24,6 @@ app = typer.Typer()
 #: Rows of the table that is shown on a terminal; files, --csv and --json have all.
 WIDEST = 100_000
 SHOWN_ROWS = 50
-BATCH_ROWS = 50_000
 WORDS = """
 SELECT FROM WHERE GROUP BY ORDER LIMIT JOIN LEFT USING ON AND OR NOT IN IS NULL AS WITH HAVING DISTINCT QUALIFY UNION
 ALL CASE WHEN THEN ELSE END BETWEEN LIKE DESCRIBE SUMMARIZE SHOW TABLES EXPLAIN
@@ -65,51 +63,13 @@ def command(
         for number, one in enumerate(statements):
             if as_csv:
                 sys.stdout.write("\n" if number else "")
-                write_csv(_batches(connection, one), sys.stdout)
+                write_csv(batches_of(connection, one), sys.stdout)
             elif as_json:
-                write_json(_batches(connection, one), sys.stdout)
+                write_json(batches_of(connection, one), sys.stdout)
             elif parquet is not None:
-                typer.echo(f"{_write_parquet(_batches(connection, one), parquet)} rows to {parquet}", err=True)
+                typer.echo(f"{_write_parquet(batches_of(connection, one), parquet)} rows to {parquet}", err=True)
             else:
                 _show(connection, one)
-
-
-def split_statements(text: str) -> list[str]:
-    """The statements of a text, parted by `;`; all are looked at before the first is run.
-
-    Raises
-    ------
-    InputError
-        When one does not only read, or there is none.
-    """
-    try:
-        found = [statement.query for statement in duckdb.extract_statements(text)]
-    except duckdb.Error as error:
-        raise InputError(str(error)) from None
-    statements = found if len(found) > 1 else [text]
-    for statement in statements:
-        refuse_writing(statement)
-    return statements
-
-
-def write_csv(batches: Iterator[pa.RecordBatch], stream: TextIO) -> None:
-    """Header and rows, LF, null as an empty field, lists as JSON."""
-    writer = csv.writer(stream, lineterminator="\n")
-    for number, batch in enumerate(batches):
-        if number == 0:
-            writer.writerow(batch.schema.names)
-        columns = [[_csv_value(value) for value in column.to_pylist()] for column in batch.columns]
-        writer.writerows(zip(*columns, strict=True))
-
-
-def write_json(batches: Iterator[pa.RecordBatch], stream: TextIO) -> None:
-    """A list of objects, one per row and line; NaN and infinities are null, as JSON has no others."""
-    separator = "["
-    for batch in batches:
-        for row in batch.to_pylist():
-            stream.write(f"{separator}\n{json.dumps({name: _json_value(value) for name, value in row.items()})}")
-            separator = ","
-    stream.write("[]\n" if separator == "[" else "\n]\n")
 
 
 def _text(statement: str | None, file: Path | None) -> str | None:
@@ -124,33 +84,6 @@ def _text(statement: str | None, file: Path | None) -> str | None:
     if statement is None and not sys.stdin.isatty():
         return sys.stdin.read()
     return statement
-
-
-def _told(connection: LakeConnection, error: duckdb.Error) -> str:
-    """DuckDB's message, with the names that there are where one is not known."""
-    message = str(error).replace("Python exception occurred while executing the UDF: ", "")
-    if isinstance(error, duckdb.CatalogException) and "Table" in message:
-        there = ", ".join(connection.catalogs) or "none, nothing has been synced into this home yet"
-        message += f"\nDatasets here: {there}; ledger tables are ledger.<name>"
-    return message
-
-
-def _batches(connection: LakeConnection, text: str) -> Iterator[pa.RecordBatch]:
-    """The result in parts; at least one, so that the columns are known without rows too."""
-    import pyarrow as pa
-
-    empty = True
-    try:
-        reader = connection.reader(text, rows=BATCH_ROWS)
-        for batch in reader:
-            empty = False
-            yield batch
-    except duckdb.Error as error:
-        raise InputError(_told(connection, error)) from None
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(str(error)) from None
-    if empty:
-        yield from reader.schema.empty_table().to_batches() or [pa.RecordBatch.from_pylist([], schema=reader.schema)]
 
 
 def _write_parquet(batches: Iterator[pa.RecordBatch], path: Path) -> int:
@@ -174,7 +107,7 @@ def _show(connection: LakeConnection, text: str) -> None:
         result = connection.execute(text)
         rows = result.fetchmany(SHOWN_ROWS + 1)
     except duckdb.Error as error:
-        raise InputError(_told(connection, error)) from None
+        raise InputError(told(connection, error)) from None
     names = [column[0] for column in result.description]
     if names == ["explain_key", "explain_value"]:
         typer.echo("\n".join(row[1] for row in rows))
@@ -206,26 +139,6 @@ def _cell(value: Any) -> str:
         return f"{value:.8g}" if abs(value) < 1e5 else f"{value:.12g}"
     text = str(value)
     return text if len(text) <= 120 else f"{text[:117]}…"
-
-
-def _csv_value(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | dict):
-        return json.dumps(_json_value(value))
-    return value.isoformat() if hasattr(value, "isoformat") else value
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    if isinstance(value, list):
-        return [_json_value(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _json_value(item) for key, item in value.items()}
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 def _prompt(connection: LakeConnection, history: Path) -> None:

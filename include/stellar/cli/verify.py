@@ -38,6 +38,7 @@ def command(
     datasets rollback` to the snapshot before. Raw data can only be put back from a copy.
     """
     from stellar.engine.maintain import set_aside
+    from stellar.engine.publish import behind
     from stellar.engine.verify import verify_datasets
     from stellar.flow.context import open_context
     from stellar.lake.names import full_name
@@ -62,6 +63,7 @@ def command(
             for fault in one.faults
         ]
         moved = set_aside(ctx, faults) if repair else {}
+        late = [one for one in behind(ctx.engine) if not wanted or one["dataset"] in wanted]
     if as_json:
         typer.echo(json.dumps(faults, indent=1))
     else:
@@ -69,6 +71,9 @@ def command(
         for fault in faults:
             typer.echo(f"{fault['dataset']} {fault['snapshot'][:16]}  {fault['file']}: {fault['what']}")
         typer.echo(f"{len(faults)} faults" if faults else "all files are as they were committed")
+    for one in late:
+        why = f" ({one['fault']})" if one["fault"] else ""
+        typer.echo(f"{one['dataset']}: Postgres is behind{why}; `stellar datasets publish` copies it", err=True)
     for dataset, folder in moved.items():
         by = "the same import or cross-match" if dataset.startswith("own.") else "`stellar run`"
         typer.echo(f"{dataset}: moved to {folder}; {by} makes it again", err=True)

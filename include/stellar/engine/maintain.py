@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from stellar.engine.context import Context, read_manifest
 from stellar.engine.plan import load_staged, snapshot_folder
+from stellar.engine.publish import publish_behind
 from stellar.engine.recall import MANIFESTS
 from stellar.engine.verify import verify
 from stellar.errors import InputError
@@ -26,7 +27,7 @@ from stellar.store import is_remote, remove
 STALE_S = 24 * 3600.0
 STAGED = "staged"
 #: Folders of the cache with what was taken from partitions: `<two hex digits>/<SHA-256 of the file>.…`.
-OF_PARTITIONS = ("edges", "gate")
+OF_PARTITIONS = ("edges", "gate", "sky")
 _SNAPSHOT_FOLDER = re.compile(r"[0-9a-f]{16}")
 
 
@@ -53,6 +54,7 @@ def maintain(ctx: Context, *, keep: int = 2, dry_run: bool = False) -> dict[str,
     cleared = clear(ctx, dry_run=dry_run)
     if not dry_run:  # whatever a crash has kept from being noted
         history.write_all(ctx.engine, ctx.settings.lake, ctx.settings.artifacts)
+        publish_behind(ctx)
     return {
         "faults": faults,
         "retired": retired,

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from stellar.engine.context import Context, read_manifest
 from stellar.engine.keys import digest
+from stellar.engine.publish import publish
 from stellar.errors import InputError, LedgerError
 from stellar.lake.read import Catalog
 from stellar.ledger import gates, history, snapshots
@@ -165,9 +166,10 @@ def promote(
 ) -> dict[str, bool]:
     """Make snapshots current, all in one transaction; dataset -> whether its content changed.
 
-    Their quarantine snapshots go with them. What is current already is left alone. A run promotes a snapshot once:
-    where `reason` is the context's run, a late attempt does not bring back what the same run had promoted and
-    something newer has replaced since. Another run that finds the snapshot again may.
+    Their quarantine snapshots go with them, and the rows of scores into Postgres (`stellar.engine.publish`). What is
+    current already is left alone. A run promotes a snapshot once: where `reason` is the context's run, a late attempt
+    does not bring back what the same run had promoted and something newer has replaced since. Another run that finds
+    the snapshot again may.
 
     Parameters
     ----------
@@ -194,6 +196,7 @@ def promote(
             also(connection, [row.key for row in wanted if row.key in rising])
         for row in wanted:
             changed[row.dataset] = row.key in rising and _make_current(ctx, connection, row, who, reason)
+        publish(ctx, connection, changed)
     _keep(ctx, wanted)
     return changed
 
@@ -267,5 +270,6 @@ def rollback(ctx: Context, dataset: str, *, who: str, reason: str, to: str | Non
         snapshots.lock_datasets(connection, [one.dataset for one in companions])
         for one in (row, *companions):
             _make_current(ctx, connection, one, who, reason)
+        publish(ctx, connection, [dataset])
     _keep(ctx, (row, *companions))
     return row.key

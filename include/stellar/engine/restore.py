@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from stellar import __version__
 from stellar.engine.backup import ABOUT, AIRFLOW, END, FORMAT, LEDGER, Progress
 from stellar.engine.context import Context
+from stellar.engine.publish import publish_behind
 from stellar.engine.verify import verify
 from stellar.errors import InputError
 from stellar.lake.write import file_sha256
@@ -65,9 +66,9 @@ def restore(settings: Settings, file: Path, *, rows: bool = True, progress: Prog
         own = load_settings(home=settings.home, postgres_url=settings.postgres_url, lake_url=settings.lake_url)
         _fill_databases(own, about)
         with ledger_session(own) as engine:
-            faults = verify(
-                Context(own, engine), rows=rows, progress=lambda dataset, done, total: tell("verifying", done, total)
-            )
+            ctx = Context(own, engine)
+            faults = verify(ctx, rows=rows, progress=lambda dataset, done, total: tell("verifying", done, total))
+            publish_behind(ctx)
     except BaseException:
         for part in settings.home.iterdir() if settings.home.is_dir() else []:
             shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink()

@@ -10,11 +10,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stellar.flow.accounts import account, account_text, fetched_text, maintained_text, trained_text
+    from stellar.flow.again import sync_again
+    from stellar.flow.choices import write_choices
     from stellar.flow.context import open_context
+    from stellar.flow.lateness import late
     from stellar.flow.local import run_stages, run_sync
     from stellar.flow.matching import crossmatch
     from stellar.flow.models import train, train_model, train_plan
     from stellar.flow.prediction import predict
+    from stellar.flow.previews import stages_text, sync_text, training_text
     from stellar.flow.publishing import export_model, import_model
     from stellar.flow.stages import gate, promote, stage_build, stage_commit, stage_plan
     from stellar.flow.staleness import stale
@@ -24,7 +29,12 @@ if TYPE_CHECKING:
     from stellar.flow.upkeep import maintain
 
 _CALLS = {
+    "accounts": ["account", "account_text", "fetched_text", "maintained_text", "trained_text"],
+    "again": ["sync_again"],
+    "choices": ["write_choices"],
+    "previews": ["stages_text", "sync_text", "training_text"],
     "context": ["open_context"],
+    "lateness": ["late"],
     "local": ["run_stages", "run_sync"],
     "matching": ["crossmatch"],
     "models": ["train", "train_model", "train_plan"],
@@ -41,12 +51,17 @@ _MODULE_OF = {call: module for module, calls in _CALLS.items() for call in calls
 
 __all__ = [
     "STAGES",
+    "account",
+    "account_text",
     "crossmatch",
     "export_model",
+    "fetched_text",
     "gate",
     "import_model",
     "import_table",
+    "late",
     "maintain",
+    "maintained_text",
     "open_context",
     "predict",
     "promote",
@@ -56,13 +71,19 @@ __all__ = [
     "stage_commit",
     "stage_plan",
     "stage_steps",
+    "stages_text",
     "stale",
+    "sync_again",
     "sync_commit",
     "sync_fetch",
     "sync_plan",
+    "sync_text",
     "train",
     "train_model",
     "train_plan",
+    "trained_text",
+    "training_text",
+    "write_choices",
 ]
 
 

@@ -11,13 +11,15 @@ from typing import Any
 from stellar.catalog.tables import STAGED, import_step
 from stellar.engine import engine
 from stellar.engine.context import Context
+from stellar.engine.staging import find_staged
 from stellar.engine.step import Step
 from stellar.flow.matching import renewed, request
 from stellar.flow.matching import step_of as crossmatch_step
-from stellar.flow.tables import sources_of, stage_source, stage_table
+from stellar.flow.tables import check_maker, sources_of, stage_source, stage_table
 from stellar.lake.names import own_name
 
 IMPORT, CROSSMATCH = "import", "crossmatch"
+SHOWN = 20  # tables that a text names
 
 
 def step_of(asked: Mapping[str, Any]) -> Step:
@@ -104,3 +106,33 @@ def own_commit(ctx: Context, items: Sequence[Mapping[str, Any]]) -> list[str]:
     if not whole["found"]:
         engine.commit(ctx, step_of(whole["asked"]), engine.load_plan(ctx, whole["key"]))
     return [whole["key"]]
+
+
+def own_text(ctx: Context, asked: Mapping[str, Any]) -> str:
+    """What making the dataset of a request would build, for people; nothing is noted."""
+    from stellar.flow.plans import own_dry_plan, told
+
+    if asked["kind"] == CROSSMATCH:
+        asked = renewed(ctx, asked)
+    return "\n".join(told(own_dry_plan(ctx, step_of(asked), asked.get("snapshots"))))
+
+
+def import_text(ctx: Context, params: Mapping[str, Any]) -> str:
+    """What an import would read, for people: tables, rows where a file says how many, columns; nothing is staged."""
+    from stellar.surveys.readers.chunks import count_rows
+
+    dataset, options = own_name(params["name"]), _options(params)
+    check_maker(ctx, dataset, IMPORT)
+    sources, schema = sources_of(params["files"], options)
+    counts = [count_rows(source) for source in sources]
+    known = sum(count for count in counts if count is not None)
+    unknown = sum(count is None for count in counts)
+    rows = f"{known:,} rows" + (f" and those of {unknown} tables that do not say" if unknown else "")
+    before = [find_staged(ctx.settings.workspace, dataset, source, schema, options) for source in sources]
+    size = sum(source.path.stat().st_size for source in sources) / 1e6
+    lines = [
+        f"{dataset}: {len(sources)} tables, {rows}, {size:,.1f} MB; {sum(map(bool, before))} staged already.",
+        f"- columns: {', '.join(schema.names)}",
+        *(f"- {source}" for source in sources[:SHOWN]),
+    ]
+    return "\n".join([*lines, *([f"- and {len(sources) - SHOWN} more"] if len(sources) > SHOWN else [])])

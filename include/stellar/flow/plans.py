@@ -19,6 +19,9 @@ from stellar.lake.names import OWN, full_name
 from stellar.ledger import snapshots
 from stellar.sky.healpix import Cell, overlapping
 
+#: Partitions that a text names of each dataset.
+SHOWN = 20
+
 
 @dataclass
 class Pending:
@@ -57,10 +60,23 @@ def dry_plan(ctx: Context, name: str | None = None) -> list[dict[str, Any]]:
         When there is no such stage or dataset.
     """
     pending: dict[str, Pending] = {}
-    return [_plan_one(ctx, stage, step, pending) for stage, step in _wanted(ctx, name)]
+    return [_plan_one(ctx, stage, step, pending) for stage, step in planned_steps(ctx, name)]
 
 
-def _wanted(ctx: Context, name: str | None) -> list[tuple[str, Step]]:
+def dag_plan(ctx: Context, dag: str) -> list[dict[str, Any]]:
+    """What the stages of one DAG would rebuild on what is current now; items as of `dry_plan`."""
+    pending: dict[str, Pending] = {}
+    stages = [stage for stage, owner in STAGES.items() if owner == dag]
+    return [_plan_one(ctx, stage, step, pending) for stage in stages for step in stage_steps(ctx, stage)]
+
+
+def own_dry_plan(ctx: Context, step: Step, on: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What making one of the users' own datasets would build; an item as of `dry_plan`."""
+    return _plan_one(ctx, OWN, step, {}, on)
+
+
+def planned_steps(ctx: Context, name: str | None = None) -> list[tuple[str, Step]]:
+    """Stage and step of a stage, of a dataset and what it is made from, or of everything; sources come first."""
     if name in STAGES:
         return [(str(name), step) for step in stage_steps(ctx, str(name))]
     made = {step.dataset: (stage, step) for stage in STAGES for step in stage_steps(ctx, stage)}
@@ -146,10 +162,13 @@ def _as_of_today(ctx: Context, step: Step) -> tuple[Step, dict[str, str] | None]
     return step_of(asked), asked["snapshots"]
 
 
-def _plan_one(ctx: Context, stage: str, step: Step, pending: dict[str, Pending]) -> dict[str, Any]:
+def _plan_one(
+    ctx: Context, stage: str, step: Step, pending: dict[str, Pending], on: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     item: dict[str, Any] = {"stage": stage, "dataset": step.dataset, "models": dict(step.models), "batch": None}
     try:
-        step, on = _as_of_today(ctx, step)
+        if on is None:
+            step, on = _as_of_today(ctx, step)
         plan = draft(ctx, step, on)
         reasons = plan_reasons(ctx, step, plan)
         notes = _touched_files(ctx, step)
@@ -198,14 +217,15 @@ def _follows(
         after = {
             step.inputs[role].dataset
             for role, one in sources.items()
-            if _reads_some(name, reads.get(name, {}).get(role, {}), one, step.inputs[role].margin_arcsec)
+            if reads_some(name, reads.get(name, {}).get(role, {}), one, step.inputs[role].margin_arcsec)
         }
         if after:
             found[name] = sorted(after)
     return found
 
 
-def _reads_some(name: str, reads: Mapping[str, str], pending: Pending, margin_arcsec: float) -> bool:
+def reads_some(name: str, reads: Mapping[str, str], pending: Pending, margin_arcsec: float) -> bool:
+    """Whether a partition reads some of those that are to be made anew, by its cell or by what it read before."""
     cell = Partition(name).cell
     if cell is not None and pending.cells:
         return bool(overlapping(pending.cells, cell, margin_arcsec))
@@ -240,3 +260,38 @@ def _in_short(why: Mapping[str, Any]) -> str:
     if why["kind"] in ("input", "margin"):
         return f"{why['dataset']}: {'a margin' if why['kind'] == 'margin' else 'a partition'} that they read changed"
     return why["what"].partition(":")[0] if why["kind"] == "cell" else why["what"]
+
+
+def told(item: Mapping[str, Any]) -> list[str]:
+    """The lines on one dataset."""
+    head = f"{item['stage']:10} {item['dataset']:32} "
+    if "error" in item:
+        return [f"{head}cannot be planned yet: {item['error']}"]
+    if item["found"]:
+        state = "up to date" if item["key"] == item["current"] else f"made already ({item['state']})"
+        lines = [f"{head}{state}: {item['partitions']} partitions"]
+    else:
+        lines = [f"{head}{item['build']} of {item['partitions']} partitions to build, {item['carried']} carried over"]
+    lines += [f"  every partition: {one['what']}" for one in item["every"]]
+    lines += _partitions(item)
+    if item["removed"]:
+        lines.append(f"  {len(item['removed'])} partitions go: {_some(item['removed'], 4)}")
+    if item["follows"]:
+        after = sorted({dataset for one in item["follows"] for dataset in one["after"]})
+        lines.append(f"  {len(item['follows'])} more may be rebuilt once {', '.join(after)} is")
+    return [*lines, *(f"  {note}" for note in item["notes"])]
+
+
+def _partitions(item: Mapping[str, Any]) -> list[str]:
+    # what holds for every partition is said above
+    rebuilt = [one for one in item["rebuilt"] if one["why"] and one["why"] != item["every"]]
+    lines = [f"  {one['partition']}: {_some([why['what'] for why in one['why']], 4, '; ')}" for one in rebuilt[:SHOWN]]
+    if len(rebuilt) > SHOWN:
+        lines.append(f"  and {len(rebuilt) - SHOWN} more; --json names them. In all:")
+        lines += [f"    {count} partitions: {what}" for what, count in summary(item)]
+    return lines
+
+
+def _some(names: list[str], count: int, between: str = ", ") -> str:
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return between.join(names[:count]) + more

@@ -13,6 +13,7 @@ from stellar.engine import engine
 from stellar.engine.context import Context
 from stellar.engine.step import Step
 from stellar.errors import GateFailed, InputError
+from stellar.flow.choices import write_choices
 from stellar.flow.steps import stage_steps
 from stellar.ledger import snapshots
 
@@ -87,7 +88,9 @@ def gate(ctx: Context, keys: Sequence[str], upstream: Sequence[str] = ()) -> lis
 
 def promote(ctx: Context, keys: Sequence[str], *, who: str, reason: str) -> dict[str, bool]:
     """Make gated snapshots current, all in one transaction; dataset -> whether its content changed."""
-    return engine.promote(ctx, keys, who=who, reason=reason, also=partial(_keep_old_ids, ctx))
+    changed = engine.promote(ctx, keys, who=who, reason=reason, also=partial(_keep_old_ids, ctx))
+    write_choices(ctx)
+    return changed
 
 
 def _keep_old_ids(ctx: Context, connection: sa.Connection, keys: Sequence[str]) -> None:

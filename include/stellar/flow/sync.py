@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.exc import OperationalError
@@ -13,6 +13,9 @@ from stellar.errors import ServiceError, StellarError
 from stellar.flow.steps import profile_of
 from stellar.ledger import batches
 from stellar.surveys.base import Scope, Survey, open_survey
+
+#: Cursor of a survey that is set anew whenever a sync of it came to its end.
+SYNCED = "synced"
 
 
 def survey_of(ctx: Context, name: str) -> Survey:
@@ -49,9 +52,18 @@ def sync_plan(
             f"{survey}: the service names nothing to fetch in this scope, and nothing was ever fetched; "
             "check the regions and limits of the run, or `stellar doctor` for the service"
         )
+    return dealt(ctx, survey, [(unit.dataset, unit.unit, unit.expected_rows) for unit in units])
+
+
+def dealt(ctx: Context, survey: str, units: Sequence[tuple[str, str, int | None]]) -> list[dict[str, Any]]:
+    """Units (dataset, name, rows expected) as at most two batches a core: ``survey, units`` and ``rows`` by unit."""
     count = min(len(units), 2 * ctx.settings.workers)
     return [
-        {"survey": survey, "units": [[unit.dataset, unit.unit] for unit in units[start::count]]}
+        {
+            "survey": survey,
+            "units": [[dataset, unit] for dataset, unit, _ in units[start::count]],
+            "rows": {f"{dataset}/{unit}": rows for dataset, unit, rows in units[start::count]},
+        }
         for start in range(count)
     ]
 
@@ -75,6 +87,8 @@ def sync_fetch(ctx: Context, batch: Mapping[str, Any]) -> dict[str, int]:
     survey = batch["survey"]
     wanted = {(dataset, unit) for dataset, unit in batch["units"]}
     source = survey_of(ctx, survey)
+    if batch.get("again") and hasattr(source, "transport"):
+        source.transport.cache = None  # an answer from the cache would be the same as before
     counts, failures = {"units": 0, "rows": 0}, []
     for unit in ingest.pending_units(ctx, survey):
         if (unit.dataset, unit.unit) not in wanted:
@@ -100,12 +114,14 @@ def sync_fetch(ctx: Context, batch: Mapping[str, Any]) -> dict[str, int]:
 
 
 def sync_commit(ctx: Context, survey: str) -> list[dict[str, Any]]:
-    """Candidate snapshots of the survey's raw datasets; `changed` says whether content differs from the current one."""
+    """Candidate snapshots of the survey's raw datasets; `changed` says whether content differs from the current one.
+
+    It is called when all that was asked for was fetched, so the time is noted: `stellar.flow.lateness` looks at it.
+    """
     committed = []
     for dataset in survey_of(ctx, survey).datasets:
         result = ingest.commit_raw(ctx, f"raw.{dataset}")
         if result is not None:
             committed.append({"dataset": f"raw.{dataset}", "key": result.key, "changed": result.changed})
-    if not batches.open_units(ctx.engine, survey):  # a sync that brought nothing new leaves no other trace
-        batches.set_cursor(ctx.engine, survey, "synced", {"run": ctx.run_id})
+    batches.set_cursor(ctx.engine, survey, SYNCED, {"run": ctx.run_id})
     return committed

@@ -21,6 +21,7 @@ from stellar.engine.run import build_all
 from stellar.engine.staging import Staged, find_staged, stage
 from stellar.engine.step import Step
 from stellar.errors import GateFailed, InputError
+from stellar.flow.choices import write_choices
 from stellar.lake.names import own_name
 from stellar.lake.read import HIVE_COLUMNS as TAKEN
 from stellar.ledger import batches, snapshots
@@ -271,6 +272,7 @@ def make(
         with clock("promote"):
             who, reason = "stellar", f"{step.name} {ctx.run_id or 'by command'}"
             changed = engine.promote(ctx, [planned.key], who=who, reason=reason)[step.dataset]
+            write_choices(ctx)
     row = snapshots.get(ctx.engine, planned.key)
     accounting = snapshots.accounting_of(ctx.engine, planned.key) or {}
     carried = sum(one.carried for one in planned.partitions)

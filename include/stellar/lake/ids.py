@@ -75,6 +75,22 @@ def by_id(
     return pa.concat_tables(parts).take(to_arrow(order))
 
 
+def groups_of(
+    where: Where, ids: Iterable[int | str] | pa.Array, *, id_column: str, cache: Path
+) -> list[tuple[str | Path, int]]:
+    """(file, row group) of all row groups that may hold rows of given ids; those of strings may be of numbers.
+
+    Raises
+    ------
+    InputError
+        When the ids are of another type than the column.
+    """
+    opened = searchable(where)
+    asked = _asked(ids, opened.chosen([id_column]).field(0))
+    groups = _groups(Source(opened, id_column, cache), asked) if len(asked) else []
+    return [(opened.files[number], group) for number, group in groups]
+
+
 @lru_cache(maxsize=64)
 def id_column_of(opened: Searchable) -> str:
     """The column that identifies a catalogue's rows: as its manifest, its columns' UCDs or their names tell.

@@ -2,7 +2,7 @@
 
 Every dataset is a view of its name (`curated.gaia`), the ledger's tables are `ledger.<table>` (loaded when a statement
 first names one), and `cone('curated.gaia', ra, dec, radius_deg)`, `box` and `polygon` read only the partitions and row
-groups that they touch.
+groups that they touch; so does `by_id('curated.gaia', ['id', …])`, by the index of ids.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from stellar.errors import InputError, StellarError
 from stellar.store import is_remote
 
 from .read import Catalog
+from .sql_ids import create_id_macro
 from .sql_regions import create_macros
 from .sql_text import dotted, literal, quoted, scan
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from stellar.settings import Settings
 
 LEDGER_SCHEMAS = ("ingest", "lake", "lineage", "quality", "registry")
+#: Of the schema `scores`, whose other tables are copies of datasets.
+_PUBLISHING = ("published", "behind")
 _LEDGER_NAME = re.compile(r'\bledger"?\s*\.\s*"?(\w+)', re.IGNORECASE)
 _VIEW_NAME = re.compile(r'\bviews"?\s*\.\s*"?(\w+)', re.IGNORECASE)
 _EACH = re.compile(r"^--\s*each:\s*(\S+)(?:\s+with\s+(\w+))?\s*$", re.MULTILINE)
@@ -48,7 +51,13 @@ _ARROW_TYPES = {
 class LakeConnection:
     """A DuckDB connection that sees the lake and the ledger and changes nothing. Use it in a `with`."""
 
-    def __init__(self, settings: Settings, engine: sa.Engine, snapshots: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: sa.Engine,
+        snapshots: Mapping[str, str] | None = None,
+        limits: Mapping[str, str] | None = None,
+    ) -> None:
         self._engine = engine
         self._views = settings.root / "sql" / "views"
         self._loaded: set[str] = set()
@@ -59,11 +68,12 @@ class LakeConnection:
         self.catalogs = self._open_catalogs(settings.lake, paths)
         #: Datasets in an object store whose views have no rows yet: files are fetched when a statement names them.
         self._to_fetch = set(self.catalogs) if is_remote(settings.lake) else set()
-        self.duckdb = _locked_down(settings)
+        self.duckdb = _locked_down(settings, limits or {})
         # DuckDB complains at the interpreter's exit about functions of connections that are still open.
         self._close = weakref.finalize(self, self.duckdb.close)
         self._create_views()
         create_macros(self.duckdb, self.catalogs)
+        create_id_macro(self.duckdb, self.catalogs, settings.cache / "ids")
         self.duckdb.execute("SET lock_configuration = true")
 
     def __enter__(self) -> Self:
@@ -95,11 +105,41 @@ class LakeConnection:
         # A cursor each: DuckDB runs nothing on a connection whose last result was not read to its end.
         return self.duckdb.cursor().execute(statement, parameters)
 
-    def reader(self, statement: str, parameters: Sequence[Any] | None = None, *, rows: int = 50_000) -> Any:
-        """Result of one reading statement as a pyarrow.RecordBatchReader with batches of at most `rows`."""
+    def cursor(self, statement: str) -> duckdb.DuckDBPyConnection:
+        """A connection of its own for one reading statement, which is not run yet: it can be interrupted.
+
+        Raises
+        ------
+        InputError
+            As `execute`.
+        """
+        self._prepare(statement)
+        return self.duckdb.cursor()
+
+    def reader(
+        self,
+        statement: str,
+        parameters: Sequence[Any] | None = None,
+        *,
+        rows: int = 50_000,
+        cursor: duckdb.DuckDBPyConnection | None = None,
+    ) -> Any:
+        """Result of one reading statement as a pyarrow.RecordBatchReader with batches of at most `rows`.
+
+        With a `cursor` of `duckdb` of one's own, another thread may interrupt it.
+        """
         self._prepare(statement)
         # Through a relation, since the cursor that `execute` returns would copy the rows once more.
-        return self.duckdb.cursor().sql(statement, params=parameters).to_arrow_reader(rows)
+        return (cursor or self.duckdb.cursor()).sql(statement, params=parameters).to_arrow_reader(rows)
+
+    def forget_ledger(self) -> None:
+        """Load the ledger's tables anew when a statement next names them: they change while the lake does not."""
+        for name in self._loaded - set(self._ledger_columns or ()):
+            self.duckdb.execute(f"DROP VIEW IF EXISTS views.{quoted(name)}")
+        for name in self._loaded & set(self._ledger_columns or ()):
+            self.duckdb.execute(f"DROP TABLE IF EXISTS ledger.{quoted(name)}")
+            self.duckdb.execute(f"DROP VIEW IF EXISTS views.{quoted(name)}")
+        self._loaded.clear()
 
     def arrow(self, statement: str, parameters: Sequence[Any] | None = None) -> pa.Table:
         """Result of one reading statement as an Arrow table."""
@@ -108,6 +148,10 @@ class LakeConnection:
     def ledger_tables(self) -> list[str]:
         """Names of the ledger's tables and views, each to be used as `ledger.<name>`."""
         return sorted(self._ledger())
+
+    def ledger_columns(self) -> dict[str, list[tuple[str, str]]]:
+        """Columns of the ledger's tables, each with its type in Postgres."""
+        return {name: list(columns) for name, (_, columns) in sorted(self._ledger().items())}
 
     def columns(self) -> dict[str, list[str]]:
         """Columns of every dataset."""
@@ -194,7 +238,12 @@ class LakeConnection:
         return self._ledger_columns
 
 
-def connect(settings: Settings, engine: sa.Engine, snapshots: Mapping[str, str] | None = None) -> LakeConnection:
+def connect(
+    settings: Settings,
+    engine: sa.Engine,
+    snapshots: Mapping[str, str] | None = None,
+    limits: Mapping[str, str] | None = None,
+) -> LakeConnection:
     """Open the lake for SQL.
 
     Parameters
@@ -204,12 +253,15 @@ def connect(settings: Settings, engine: sa.Engine, snapshots: Mapping[str, str] 
         On the ledger; the role `reader` is enough.
     snapshots : mapping, optional
         Dataset -> key of a snapshot to show in place of (or beside) the current one.
+    limits : mapping, optional
+        DuckDB's settings that bound what a statement may take: `memory_limit`, `threads`, `temp_directory`,
+        `max_temp_directory_size`.
 
     Returns
     -------
     LakeConnection
     """
-    return LakeConnection(settings, engine, snapshots)
+    return LakeConnection(settings, engine, snapshots, limits)
 
 
 def refuse_writing(statement: str) -> None:
@@ -231,7 +283,7 @@ def refuse_writing(statement: str) -> None:
         raise InputError("PIVOT must name its values here: PIVOT … ON column IN (value, …) USING …")
     # A SELECT may hold a WITH part that writes.
     if kind != "SELECT" or _WRITES.search(_keywords(statement)):
-        raise InputError(f"{kind}: `stellar sql` only reads; use SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN")
+        raise InputError(f"{kind}: SQL here only reads; use SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN")
 
 
 def _keywords(statement: str) -> str:
@@ -244,13 +296,14 @@ def _keywords(statement: str) -> str:
     return " ".join(b" ".join(words).decode(errors="replace").lower().split())
 
 
-def _locked_down(settings: Settings) -> duckdb.DuckDBPyConnection:
+def _locked_down(settings: Settings, limits: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
     """DuckDB that reads files of the lake and nothing else of the machine or the network."""
     spill = settings.cache / "duckdb"
     readable = settings.cache / "lake" if is_remote(settings.lake) else settings.lake
     connection = duckdb.connect(config={"python_enable_replacements": "false", "threads": str(settings.workers)})
     for statement in (
         f"SET temp_directory = {literal(str(spill))}",
+        *(f"SET {name} = {literal(value)}" for name, value in limits.items()),
         f"SET allowed_directories = [{literal(f'{readable}/')}]",
         "SET enable_external_access = false",
         "SET TimeZone = 'UTC'",
@@ -286,8 +339,12 @@ def _ledger_catalog(engine: sa.Engine) -> dict[str, tuple[str, list[tuple[str, s
 
     query = sa.text(
         "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns "
-        "WHERE table_schema IN :schemas ORDER BY table_schema, table_name, ordinal_position"
-    ).bindparams(sa.bindparam("schemas", LEDGER_SCHEMAS, expanding=True))
+        "WHERE table_schema IN :schemas OR (table_schema = 'scores' AND table_name IN :publishing) "
+        "ORDER BY table_schema, table_name, ordinal_position"
+    ).bindparams(
+        sa.bindparam("schemas", LEDGER_SCHEMAS, expanding=True),
+        sa.bindparam("publishing", _PUBLISHING, expanding=True),
+    )
     columns: dict[tuple[str, str], list[tuple[str, str]]] = {}
     with engine.connect() as connection:
         for schema, table, column, type_ in connection.execute(query):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -76,6 +77,38 @@ def open_units(engine: sa.Engine, survey: str) -> list[dict[str, Any]]:
     )
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(sa.text(sql), {"survey": survey}).mappings()]
+
+
+def known_units(engine: sa.Engine, survey: str) -> list[dict[str, Any]]:
+    """Units of a survey that were fetched and count today: dataset, release, unit, sign, rows, when, in what batch."""
+    sql = (
+        "SELECT w.survey, w.dataset, w.release, w.unit, w.sign, w.expected_rows, b.row_count, b.fetched_at, b.batch_id"
+        " FROM ingest.work_unit w JOIN ingest.batch b USING (batch_id)"
+        " WHERE w.survey = :survey AND b.superseded_by IS NULL ORDER BY w.dataset, w.unit"
+    )
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(sa.text(sql), {"survey": survey}).mappings()]
+
+
+def reopen(engine: sa.Engine, units: Iterable[Mapping[str, Any]]) -> None:
+    """Plan units once more as they were planned; their batches count until others take their place."""
+    sql = sa.text(
+        "UPDATE ingest.work_unit SET state = 'planned', error = NULL, planned_at = now(), state_at = now()"
+        " WHERE survey = :survey AND dataset = :dataset AND release = :release AND unit = :unit AND state = 'done'"
+    )
+    keys = ("survey", "dataset", "release", "unit")
+    if rows := [{key: unit[key] for key in keys} for unit in units]:
+        with engine.begin() as connection:
+            connection.execute(sql, rows)
+
+
+def synced_at(engine: sa.Engine, name: str) -> dict[str, datetime]:
+    """Survey -> when its cursor `name` was last set."""
+    with engine.connect() as connection:
+        rows = connection.execute(
+            sa.text("SELECT survey, updated_at FROM ingest.cursor WHERE name = :name"), {"name": name}
+        )
+        return {row.survey: row.updated_at for row in rows}
 
 
 _FAIL_UNIT = sa.text("""

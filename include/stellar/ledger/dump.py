@@ -9,11 +9,14 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from stellar.errors import LedgerError
+from stellar.ledger.refill import MADE_AGAIN
 from stellar.ledger.server import binaries
 
 
 def dump(url: sa.URL, file: Path, *, snapshot: str | None = None) -> None:
     """Write a database to a file in Postgres's own format, without owners and rights.
+
+    Schemas that are made again from the lake (`refill.MADE_AGAIN`) are left out.
 
     Parameters
     ----------
@@ -29,6 +32,7 @@ def dump(url: sa.URL, file: Path, *, snapshot: str | None = None) -> None:
         With what `pg_dump` says.
     """
     options = ["--format=custom", "--no-owner", "--no-acl", f"--file={file}"]
+    options += [f"--exclude-schema={name}" for name in MADE_AGAIN]
     _run("pg_dump", url, [*options, *([f"--snapshot={snapshot}"] if snapshot else [])])
 
 

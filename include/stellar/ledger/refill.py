@@ -17,8 +17,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from stellar.errors import LedgerError
 from stellar.ledger.migrate import Migration
 
+#: Schemas with nothing in them that is not made again from the lake, by the migration that makes them and `publish`.
+MADE_AGAIN = ("scores", "scores_rows", "stellar_sky")
 #: The ledger's schemas; dropping them drops the ledger.
-SCHEMAS = ("lake", "ingest", "quality", "registry", "lineage", "ledger", "optuna")
+SCHEMAS = ("lake", "ingest", "quality", "registry", "lineage", "ledger", "optuna", *MADE_AGAIN)
 _LIVES = ("lake.snapshot", "registry.version")
 _NUMBERED = ("lake.promotion", "quality.gate", "quality.decision", "registry.promotion")
 
@@ -89,7 +91,10 @@ def known(connection: sa.Connection, table: str, column: str) -> set[str]:
 
 
 def grant_again(connection: sa.Connection, migrations: Sequence[Migration]) -> None:
-    """Give the roles their rights on tables that came back without them: the migration that does so may be repeated."""
+    """Give the roles their rights on tables that came back without them, and make the schemas that are not dumped.
+
+    The migrations that do so may be repeated.
+    """
     for one in migrations:
-        if one.name.endswith("_roles.sql"):
+        if one.name.endswith(("_roles.sql", "_scores.sql")):
             connection.connection.cursor().execute(one.sql)

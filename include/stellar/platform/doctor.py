@@ -13,6 +13,7 @@ from importlib import metadata
 import sqlalchemy as sa
 
 from stellar import store
+from stellar.engine.publish import behind
 from stellar.errors import StellarError
 from stellar.ledger.connect import ledger_url
 from stellar.ledger.server import Server, account, check_reachable
@@ -50,6 +51,7 @@ def examine(settings: Settings) -> list[Finding]:
         _broker,
         _object_store,
         _services,
+        _notifications,
     ):
         try:
             findings += look(settings)
@@ -149,12 +151,21 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
             version = connection.scalar(sa.text("select current_setting('server_version')"))
             current = connection.scalar(sa.text("select count(*) from lake.current"))
         yield Finding("ledger", "ok", f"Postgres {version}, {current} datasets current")
+        yield _scores(engine)
     except sa.exc.DBAPIError as error:
         yield Finding(
             "ledger", "bad", str(error.orig).strip(), "check STELLAR_POSTGRES_URL, or run any command to migrate"
         )
     finally:
         engine.dispose()
+
+
+def _scores(engine: sa.Engine) -> Finding:
+    late = behind(engine)
+    if not late:
+        return Finding("scores", "ok", "Postgres holds what is current")
+    says = "; ".join(f"{one['dataset']}{': ' + one['fault'] if one['fault'] else ''}" for one in late)
+    return Finding("scores", "warn", f"Postgres is behind: {says}", "`stellar datasets publish` copies them")
 
 
 def _airflow(settings: Settings) -> Iterator[Finding]:
@@ -187,6 +198,24 @@ def _object_store(settings: Settings) -> Iterator[Finding]:
         yield Finding("lake", "bad", str(error))
     else:
         yield Finding("lake", "ok", str(settings.lake))
+
+
+def _notifications(settings: Settings) -> Iterator[Finding]:
+    from stellar.notify.outbox import folder, waiting
+    from stellar.notify.target import target_of
+
+    try:
+        target = target_of(settings)
+    except StellarError as error:
+        yield Finding("notifications", "bad", str(error))
+        return
+    if target is None:
+        yield Finding("notifications", "off", "nobody is told of failed or late runs", "set STELLAR_NOTIFY")
+        return
+    left = len(waiting(settings))
+    says = f"to {target}" + (f", {left} not sent yet" if left else "")
+    todo = f"`stellar notify --test`; see {settings.logs}/notify.log and {folder(settings)}" if left else ""
+    yield Finding("notifications", "warn" if left else "ok", says, todo)
 
 
 def _services(settings: Settings) -> Iterator[Finding]:

@@ -125,15 +125,29 @@ def train(
 
 def is_trained(ctx: Context, model: str | Path | ModelConfig) -> bool:
     """Whether `train` would find its version on the current snapshots, or has too little to train one."""
+    return foresee(ctx, model)[0] != "to train"
+
+
+def foresee(ctx: Context, model: str | Path | ModelConfig) -> tuple[str, str]:
+    """What `train` would do on the current snapshots, without fitting anything.
+
+    Returns
+    -------
+    outcome : str
+        ``found`` (its version exists), ``not trainable`` or ``to train``.
+    why : str
+        Which version, what is missing, or on how many examples.
+    """
     config = model if isinstance(model, ModelConfig) else load_config(model, profile=ctx.settings.profile)
     try:
         frame = build_frame(ctx, config, _pin(ctx, config, {}))
-        if find_version(ctx.engine, version_key(config, frame, ctx.settings.seed)) is not None:
-            return True
+        version = find_version(ctx.engine, version_key(config, frame, ctx.settings.seed))
+        if version is not None:
+            return "found", f"version {version.number} {version.key[:16]}, {version.state}"
         split(config, frame.table, ctx.settings.seed)
-    except NotTrainableError:
-        return True
-    return False
+    except NotTrainableError as fault:
+        return "not trainable", str(fault)
+    return "to train", f"{frame.table.num_rows:,} examples"
 
 
 def version_key(config: ModelConfig, frame: Frame, seed: int) -> str:

@@ -5,21 +5,29 @@ export const canAct = document.documentElement.dataset.canAct === "yes";
 export const main = document.getElementById("main");
 
 /** Ask the API; `body` makes it a POST. Throws an Error with the server's own words. */
-export async function api(path, { body, method, signal } = {}) {
+export const api = (path, options) => request(`../api/${path}`, options);
+
+/** Ask Airflow's own REST API, `airflow("dags/x/dagRuns", {body})`, as the user who is logged in; errors as with `api`. */
+export const airflow = (path, options) => request(`../../api/v2/${path}`, options);
+
+async function request(url, { body, method, signal } = {}) {
   const options = { method: method ?? (body === undefined ? "GET" : "POST"), signal, credentials: "same-origin", headers: {} };
   if (options.method !== "GET") options.headers["X-Stellar-Action"] = "1";
   if (body !== undefined) {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
   }
-  const answer = await fetch(`../api/${path}`, options);
+  const answer = await fetch(url, options);
   if (answer.ok) return answer.headers.get("content-type")?.includes("json") ? answer.json() : answer;
   let detail = answer.statusText;
   try {
     const said = (await answer.json()).detail;
-    detail = typeof said === "string" ? said : said.map((one) => `${one.loc?.slice(1).join(".")}: ${one.msg}`).join("; ");
+    detail = typeof said === "string" ? said
+      : Array.isArray(said) ? said.map((one) => `${one.loc?.slice(1).join(".")}: ${one.msg}`).join("; ") : JSON.stringify(said);
   } catch { /* no JSON: the status says it */ }
-  throw new Error(answer.status === 401 ? "You are logged out: log in to Airflow again." : detail);
+  const error = new Error(answer.status === 401 ? "You are logged out: log in to Airflow again." : detail);
+  error.status = answer.status;
+  throw error;
 }
 
 /** An element: `el("a", {href: "x", onclick: f}, "text", child, …)`; attributes that are null or false are left out. */

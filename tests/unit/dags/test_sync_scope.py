@@ -27,3 +27,12 @@ def test_an_empty_form_is_the_configured_scope():
 def test_half_a_cone_fails_at_once():
     with pytest.raises(AirflowFailException, match="ra_deg, dec_deg and radius_deg"):
         scope(ra_deg=10.0, dec_deg=None, radius_deg=0.5)
+
+
+def test_cells_that_were_covered_are_added_once():
+    assert scope(cells=["3/1", "3/2"], covered=["3/2", "3/9"]).cells == ((3, 1), (3, 2), (3, 9))
+
+
+def test_a_cell_that_does_not_exist_fails_with_how_many_there_are():
+    with pytest.raises(AirflowFailException, match="cell 1/48: order 1 has the pixels 0 to 47"):
+        scope(cells=["1/48"])

@@ -1,0 +1,352 @@
+"""A process that answers the console's questions: `python -m stellar.serving.console_worker LIMITS`.
+
+It reads tasks as JSON lines from its standard input and writes frames to its standard output: a letter, the length as
+four bytes, the content. `H` (JSON) begins a download, `B` is a part of it, and each task ends with one `E` (JSON).
+It ends itself when its input ends, which it does when the process that started it has gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import resource
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from stellar.lake.sql import LakeConnection
+
+    from .console_columns import Columns
+    from .console_guard import Node
+
+Task = dict[str, Any]
+SCREEN_BATCH = 1000
+FILE_BATCH = 20_000
+_GIB = 1 << 30
+
+
+class Stopped(Exception):  # noqa: N818 - what was asked for, no error
+    """The task was stopped from outside."""
+
+
+class Inbox:
+    """Tasks as they come in; those that are to stop are interrupted at once, by the thread that reads."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._tasks: queue.Queue[Task] = queue.Queue()
+        self._lock = threading.Lock()
+        self._task: int | None = None
+        self._cursor: duckdb.DuckDBPyConnection | None = None
+        self._stopped: set[int] = set()
+        threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def next(self, idle_s: float) -> Task:
+        """The next task; the process ends after waiting so long."""
+        try:
+            return self._tasks.get(timeout=idle_s)
+        except queue.Empty:
+            os._exit(0)
+
+    def begin(self, task: int, cursor: duckdb.DuckDBPyConnection) -> None:
+        """From now on a stop interrupts the cursor."""
+        with self._lock:
+            self._task, self._cursor = task, cursor
+            if task in self._stopped:
+                raise Stopped
+
+    def end(self) -> None:
+        """No task is under way any more."""
+        with self._lock:
+            self._task = self._cursor = None
+
+    def is_stopped(self, task: int) -> bool:
+        """Whether a task was to stop."""
+        return task in self._stopped
+
+    def _read(self, stream: BinaryIO) -> None:
+        for line in iter(stream.readline, b""):
+            said = json.loads(line)
+            if said["op"] != "stop":
+                self._tasks.put(said)
+                continue
+            with self._lock:
+                self._stopped.add(said["id"])
+                if self._task == said["id"] and self._cursor is not None:
+                    self._cursor.interrupt()
+        os._exit(0)
+
+
+class Desk:
+    """The lake as it is current, and what a task needs of it."""
+
+    def __init__(self, limits: dict[str, Any]) -> None:
+        from stellar.ledger.connect import open_ledger
+        from stellar.settings import load_settings
+
+        self.settings = load_settings()
+        self.engine = open_ledger(self.settings, "reader")
+        self._limits = {
+            "memory_limit": f"{limits['memory_mb']}MB",
+            "max_temp_directory_size": f"{limits['spill_mb']}MB",
+            "temp_directory": limits["spill"],
+            "threads": str(limits["threads"]),
+            "preserve_insertion_order": "true",
+        }
+        self._lake: LakeConnection | None = None
+        self.current: dict[str, str] = {}
+        self._known: dict[str, Columns | None] = {}
+        self._ids: dict[str, tuple[str, bool] | None] = {}
+
+    def lake(self) -> LakeConnection:
+        """SQL over what is current now: opened anew when a promotion changed it."""
+        import sqlalchemy as sa
+
+        from stellar.lake.sql import connect
+
+        with self.engine.connect() as connection:
+            current = {
+                name: key for name, key in connection.execute(sa.text("SELECT dataset, snapshot FROM lake.current"))
+            }
+        if self._lake is None or current != self.current:
+            if self._lake is not None:
+                self._lake.close()
+            self._known, self._ids = {}, {}
+            self._lake, self.current = connect(self.settings, self.engine, limits=self._limits), current
+        else:
+            self._lake.forget_ledger()
+        return self._lake
+
+    def columns(self, dataset: str) -> Columns | None:
+        """What is known of a dataset's columns."""
+        if dataset not in self._known:
+            catalog = self.lake_now.catalogs.get(dataset)
+            self._known[dataset] = None if catalog is None else _columns(catalog.schema)
+        return self._known[dataset]
+
+    def id_column(self, dataset: str) -> tuple[str, bool] | None:
+        """The column that identifies a dataset's rows, and whether it holds integers."""
+        if dataset not in self._ids:
+            self._ids[dataset] = _id_column(self.lake_now, dataset)
+        return self._ids[dataset]
+
+    @property
+    def lake_now(self) -> LakeConnection:
+        """The lake as it was opened for this task."""
+        assert self._lake is not None
+        return self._lake
+
+
+def _columns(schema: pa.Schema) -> Columns:
+    return {
+        one.name: {key.decode(): value.decode() for key, value in (one.metadata or {}).items()
+                   if key in (b"unit", b"ucd", b"description")}
+        for one in schema
+    }  # fmt: skip
+
+
+def _id_column(lake: LakeConnection, dataset: str) -> tuple[str, bool] | None:
+    import pyarrow as pa
+
+    from stellar.errors import StellarError
+    from stellar.lake.ids import id_column_of
+    from stellar.lake.search import searchable
+
+    catalog = lake.catalogs.get(dataset)
+    if catalog is None or dataset.startswith(("raw.", "quarantine.")):
+        return None
+    with suppress(StellarError):
+        name = id_column_of(searchable(catalog))
+        type_ = catalog.schema.field(name).type
+        if pa.types.is_integer(type_) or pa.types.is_string(type_):
+            return name, pa.types.is_integer(type_)
+    return None
+
+
+class Answerer:
+    """Does the tasks, one after another."""
+
+    def __init__(self, desk: Desk, inbox: Inbox, out: BinaryIO) -> None:
+        self.desk, self.inbox, self._out = desk, inbox, out
+
+    def frame(self, letter: bytes, content: bytes) -> None:
+        """Write one frame."""
+        self._out.write(letter + struct.pack(">I", len(content)) + content)
+        self._out.flush()
+
+    def answer(self, task: Task) -> None:
+        """Do one task; whatever happens, its last frame is an `E`."""
+        import duckdb
+        import pyarrow as pa
+
+        from stellar.errors import StellarError
+        from stellar.lake.sql_answers import told
+
+        try:
+            found = {"query": self._query, "download": self._download, "names": self._names}[task["op"]](task)
+        except (Stopped, duckdb.InterruptException):
+            found = {"stopped": True}
+        except StellarError as error:
+            found = {"error": str(error)}
+        except duckdb.Error as error:
+            found = {"error": _plain(told(self.desk.lake_now, error))}
+        except (pa.ArrowException, OSError) as error:
+            stopped = self.inbox.is_stopped(task["id"]) or "INTERRUPT" in str(error)
+            found = {"stopped": True} if stopped else {"error": _plain(str(error))}
+        except MemoryError:
+            found = {"error": "Out of Memory: this needs more memory than a question may take"}
+        except Exception as error:
+            print(f"console: {type(error).__name__}: {error}", file=sys.stderr)
+            found = {"error": f"{type(error).__name__}: {error}"}
+        finally:
+            self.inbox.end()
+        self.frame(b"E", json.dumps(found).encode())
+
+    def _query(self, task: Task) -> dict[str, Any]:
+        from .console_answers import screen
+
+        started = time.perf_counter()
+        node, reader, schema = self._asked(task, SCREEN_BATCH)
+        found = screen(reader, schema, int(task["rows"]))
+        return found | {"ms": round(1000 * (time.perf_counter() - started), 1), "snapshots": self._read_from(node)}
+
+    def _download(self, task: Task) -> dict[str, Any]:
+        from .console_answers import write
+
+        _, reader, schema = self._asked(task, FILE_BATCH)
+        first = next(reader, None)  # what is wrong with a question shows before anything was sent
+        self.frame(b"H", b"{}")
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            if first is not None:
+                yield first
+                yield from reader
+
+        rows, more = write(task["form"], batches(), schema, self._parts(task["id"]), int(task["rows"]))
+        return {"rows": rows, "more": more}
+
+    def _parts(self, task: int) -> Any:
+        def sink(part: bytes) -> None:
+            if self.inbox.is_stopped(task):
+                raise Stopped
+            self.frame(b"B", part)
+
+        return sink
+
+    def _names(self, task: Task) -> dict[str, Any]:
+        from .console_guard import TABLE_FUNCTIONS
+
+        lake = self.desk.lake()
+        datasets = {}
+        for name, catalog in lake.catalogs.items():
+            known = self.desk.columns(name) or {}
+            datasets[name] = {
+                "columns": [
+                    {"name": one.name, "type": str(one.type)} | known.get(one.name, {}) for one in catalog.schema
+                ],
+                "id": (self.desk.id_column(name) or ("",))[0],
+            }
+        functions = lake.duckdb.cursor().execute(
+            "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type IN ('scalar', 'aggregate')"
+            " AND regexp_matches(function_name, '^[a-z][a-z0-9_]*$') ORDER BY 1"
+        )
+        return {
+            "datasets": datasets,
+            "ledger": {name: [column for column, _ in fields] for name, fields in lake.ledger_columns().items()},
+            "macros": sorted(TABLE_FUNCTIONS),
+            "functions": [row[0] for row in functions.fetchall()],
+            "faults": lake.faults,
+        }
+
+    def _asked(self, task: Task, rows: int) -> tuple[Node, Any, pa.Schema]:
+        """A question looked at and begun: its node, the reader of its result, and the result's columns."""
+        import duckdb
+
+        from .console_answers import described
+        from .console_columns import columns_of
+        from .console_guard import looked_at
+        from .console_ids import by_index
+
+        statement = str(task["statement"])
+        node = looked_at(statement)
+        lake = self.desk.lake()
+        cursor = lake.duckdb.cursor()
+        self.inbox.begin(int(task["id"]), cursor)
+        faster = None
+        if statement.lstrip()[:7].lower() != "explain":
+            faster = by_index(node, self.desk.id_column, lake.duckdb.cursor())
+        try:
+            reader = lake.reader(faster or statement, rows=rows, cursor=cursor)
+        except duckdb.InterruptException:
+            raise
+        except duckdb.Error:
+            # Once more as it was written, by the call whose messages mark the place.
+            reader = cursor.execute(statement).to_arrow_reader(rows)
+        try:
+            about = columns_of(node, self.desk.columns)
+        except RecursionError:
+            about = {}
+        schema = described(reader.schema, about)
+        return node, iter(reader), schema
+
+    def _read_from(self, node: Node) -> dict[str, str]:
+        from .console_guard import datasets_named
+
+        return {name: self.desk.current[name] for name in sorted(datasets_named(node)) if name in self.desk.current}
+
+
+def _plain(message: str) -> str:
+    """DuckDB's words without advice on settings, which a question cannot change."""
+    kept = message.split("\n\nPossible solutions:")[0].replace(" (allocate)", "")
+    return kept.strip() or message
+
+
+def _bound(limits: dict[str, Any]) -> None:
+    """Bound what the process may take: the kernel ends it first when memory is short, others go before it."""
+    os.nice(5)
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
+        file.write("1000")
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
+        mapped = int(file.read().split()[0]) * resource.getpagesize()
+    most = mapped + int(limits["memory_mb"] * 2.5) * (1 << 20) + _GIB
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _warm_up(desk: Desk) -> None:
+    """Ask once for what takes long the first time: imports, and where rows of the largest score lie."""
+    import duckdb
+
+    lake = desk.lake()
+    on_sky = sorted((name for name, one in lake.catalogs.items() if one.is_hats and one.cells), reverse=True)
+    for name in on_sky[:1]:
+        with suppress(duckdb.Error):
+            lake.execute(f"SELECT count(*) FROM cone('{name}', 0.0, 0.0, 0.001)").fetchall()  # noqa: S608
+    desk.lake().execute("SELECT json_serialize_sql('SELECT 1')").fetchall()
+
+
+def main() -> None:
+    """Answer tasks until the input ends."""
+    limits = json.loads(sys.argv[1])
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is not for the frames
+    inbox = Inbox(sys.stdin.buffer)
+    desk = Desk(limits)
+    answerer = Answerer(desk, inbox, out)
+    _warm_up(desk)
+    _bound(limits)
+    answerer.frame(b"E", json.dumps({"ready": True}).encode())
+    while True:
+        answerer.answer(inbox.next(float(limits["idle_s"])))
+
+
+if __name__ == "__main__":
+    main()

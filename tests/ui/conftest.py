@@ -1,0 +1,104 @@
+"""A home with data, the platform up on it, and browsers logged in: what a person sees, driven as a person would."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from platform_home import Home, wait_for
+from stellar.platform import bootstrap
+
+START_S = 300
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def home() -> Iterator[Home]:
+    """The platform, up, on a home in which one whole run went through on all of the sky but a cap around (0, -30).
+
+    One model has a second version, of another seed.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="stellar-ui-"))
+    folder.chmod(0o755)  # Postgres' user must pass
+    home = Home(folder / "home")
+    home.environment["STELLAR_REGIONS"] = "180,30,120"
+    home.run()
+    trained = home.start("train", "lightcurve-class", "--seed", "7")
+    assert trained.wait(timeout=START_S) == 0, home.output.read_text()[-4000:]
+    process = home.start("up")
+    try:
+        wait_for(lambda: home.is_healthy() or process.poll() is not None, START_S, "the platform")
+        assert process.poll() is None, home.output.read_text()[-4000:]
+        yield home
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(timeout=60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    found = shutil.which("chromium")
+    if found is None:
+        pytest.fail("no chromium here; `apt-get install chromium` (as root)")
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=found, args=["--no-sandbox"])  # tests may run as root
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def log_in(home: Home, browser: Browser) -> Iterator[Open]:
+    """A function: a page of Airflow's UI as one of its users, with the width and theme that are asked for.
+
+    A test fails at its end when a script of ours failed or a file of ours was not there.
+    """
+    contexts, faults = [], []
+
+    def note(what: str) -> None:
+        if "/stellar/" in what:
+            faults.append(what)
+
+    def open_(user: str, *, width: int = 1280, dark: bool = False) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 800}, color_scheme="dark" if dark else "light", accept_downloads=True
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: note(f"{error} {error.stack}"))
+        page.on("response", lambda answer: note(f"{answer.status} {answer.url}") if answer.status >= 500 else None)
+        page.goto(f"{home.status()['url']}/auth/login/?next=/")
+        page.fill("input[name=username]", user)
+        page.fill("input[name=password]", bootstrap.password(home.settings, user))
+        page.click("input[type=submit], button[type=submit]")
+        expect(page.get_by_role("link", name="Dags").first).to_be_visible()
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert not faults, faults
+
+
+@pytest.fixture
+def picture(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
+    """A function: keep a picture of the page for the README, when asked for by STELLAR_IMAGES=1; else only take it."""
+    import os
+
+    def take(page: Page, name: str) -> None:
+        image = page.screenshot()
+        assert len(image) > 10_000, f"{name}: the page is blank"
+        if os.environ.get("STELLAR_IMAGES"):
+            IMAGES.mkdir(exist_ok=True)
+            (IMAGES / f"{name}.png").write_bytes(image)
+
+    return take
