@@ -1,11 +1,85 @@
-import { api, badge, count, main, table, told, when } from "./base.js";
+// The page Quality: what is fresh, what passed its gate, what is in quarantine, where rows went; or one gate, or one quarantine.
+import { api, badge, count, el, main, number, query, remember, table, told, when } from "./base.js";
+import { strip } from "./quality-plots.js";
+import { showGate } from "./quality-gate.js";
+import { quarantineTable, showQuarantine } from "./quality-quarantine.js";
 
-const rows = await told(() => api("quality/gates"));
-main.append(table([
-  { key: "checked_at", title: "Checked", show: when },
-  { key: "dataset", title: "Dataset" },
-  { key: "passed", title: "Gate", show: (passed) => badge(passed ? "passed" : "failed") },
-  { key: "failed", title: "Failed", numeric: true },
-  { key: "expectations", title: "Expectations", numeric: true },
-  { key: "rows_checked", title: "Rows", numeric: true, show: count },
-], rows ?? [], { caption: "Newest gate reports" }));
+const section = (title, ...content) => el("section", {}, el("h2", { id: title.toLowerCase().replace(/\W+/g, "-") }, title), content);
+
+function freshness(rows) {
+  return section("Fresh", table([
+    { key: "name", title: "What", show: (name, row) => (row.kind === "sync" ? `sync of ${name}` : name) },
+    { key: "state", title: "State", show: badge },
+    { key: "at", title: "Last", show: when },
+    { key: "hours", title: "Waits", numeric: true, show: (hours, row) => (hours === null ? "–" : `${number(hours, 3)} h${row.kind === "sync" ? " ago" : " behind"}`) },
+    { key: "limit_hours", title: "At most", numeric: true, show: (hours) => `${hours} h` },
+  ], rows, { caption: "A survey is synced every 8 days; scores follow within 24 hours of what they are made from" }));
+}
+
+function gates(rows) {
+  const failed = rows.filter((row) => !row.passed);
+  const shown = rows.filter((row) => !row.follows);
+  const parts = [strip(shown)];
+  if (failed.length) {
+    parts.push(table([
+      { key: "checked_at", title: "Checked", show: when },
+      { key: "dataset", title: "Dataset", show: (name, row) => el("a", { href: `?gate=${row.id}` }, name) },
+      { key: "passed", title: "Gate", show: () => badge("failed") },
+      { key: "failed", title: "Failed", numeric: true, show: (n, row) => `${n} of ${row.expectations}` },
+      { key: "rows_checked", title: "Rows", numeric: true, show: count },
+      { key: "state", title: "Snapshot", show: badge },
+    ], failed, { caption: "Gates that failed" }));
+  } else if (shown.length) parts.push(el("p", { class: "faint" }, `All of the newest ${shown.length} gates passed.`));
+  return section("Gates", ...parts);
+}
+
+const PARTS = [["rows_out", "out"], ["merged", "merged"], ["filtered", "filtered"], ["quarantined", "quarantined"]];
+
+function bar(row) {
+  const rules = Object.entries(row.filtered_by).map(([rule, n]) => `${rule} ${count(n)}`).join(", ");
+  const title = PARTS.map(([key, name]) => `${name} ${count(row[key])}`).join(", ") + (rules ? ` (filtered: ${rules})` : "");
+  return el("span", { class: "account", title, role: "img", "aria-label": title }, row.rows_in
+    ? PARTS.filter(([key]) => row[key]).map(([key, name]) => el("i", { class: name, style: `flex-grow:${row[key]}` })) : null);
+}
+
+function accounting(found) {
+  const body = el("div", {});
+  const draw = async () => {
+    const values = { run: query.get("run") ?? "", every: query.get("every") ?? "" };
+    const got = await told(() => api(`quality/accounting?every=${values.every === "yes"}${values.run ? `&run=${encodeURIComponent(values.run)}` : ""}`));
+    if (got) body.replaceChildren(view(got));
+  };
+  const view = ({ rows, runs }) => el("div", {},
+    el("div", { class: "bar" },
+      el("label", {}, el("span", {}, "Run"), el("select", { onchange: (event) => { remember({ run: event.target.value }); draw(); } }, el("option", { value: "" }, "whatever is current"), runs.map((one) => el("option", { value: one, selected: one === query.get("run") }, one)))),
+      el("label", { class: "tick" }, el("input", { type: "checkbox", checked: query.get("every") === "yes", onchange: (event) => { remember({ every: event.target.checked ? "yes" : null }); draw(); } }), "former snapshots too")),
+    el("p", { class: "legend" }, PARTS.map(([, name]) => el("span", {}, el("i", { class: `account-${name}` }), name))),
+    table([
+      { key: "dataset", title: "Dataset", show: (name, row) => el("a", { href: `lineage?ref=${row.snapshot}` }, name) },
+      { key: "state", title: "Snapshot", show: badge },
+      { key: "rows_in", title: "Rows in", numeric: true, show: count },
+      { key: "rows_in", title: "went", show: (n, row) => bar(row) },
+      ...PARTS.map(([key, name]) => ({ key, title: name, numeric: true, show: count })),
+      { key: "committed_at", title: "Committed", show: when },
+      { key: "step", title: "Step" },
+    ], rows, { caption: "Rows in = out + merged + filtered + quarantined; the database refuses what does not add up", empty: "No snapshot of this run." }));
+  body.append(view(found));
+  return section("Rows", body);
+}
+
+async function overview() {
+  const asked = query.get("run") ? `?run=${encodeURIComponent(query.get("run"))}` : `?every=${query.get("every") === "yes"}`;
+  const [fresh, reports, refused, account] = await Promise.all([
+    told(() => api("quality/freshness")), told(() => api("quality/gates?limit=1000")),
+    told(() => api("quality/quarantine")), told(() => api(`quality/accounting${asked}`)),
+  ]);
+  main.append(...[
+    fresh && freshness(fresh), refused && section("Quarantine", quarantineTable(refused)),
+    reports && gates(reports), account && accounting(account),
+  ].filter(Boolean));
+  if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+}
+
+if (query.get("gate")) await showGate(query.get("gate"));
+else if (query.get("quarantine")) await showQuarantine(query.get("quarantine"));
+else await overview();
