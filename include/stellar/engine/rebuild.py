@@ -42,6 +42,7 @@ _TABLES = (
     "quality.expectation",
     "lake.promotion",
     "lake.object_alias",
+    "lineage.column_edge",
     "lineage.edge",
 )
 
