@@ -84,6 +84,17 @@ class Settings(BaseSettings):
         None, description="redis://:password@host:port/0, the broker of the Celery workers"
     )
     celery_workers: int = Field(2, ge=1, description="Celery workers that the supervisor keeps up on this machine")
+    openlineage_url: str | None = Field(
+        None,
+        description="http(s)://host:port of a receiver of OpenLineage events (Marquez, DataHub, …), or the address of"
+        " its endpoint; off when not set",
+    )
+    openlineage_key_file: Path | None = Field(
+        None, description="File of mode 0600 that holds the receiver's API key, sent as a bearer token"
+    )
+    openlineage_timeout_s: float = Field(
+        2.0, gt=0, le=60, description="Longest that one command or task spends on sending, seconds"
+    )
     seed: int = Field(20260101, description="Seed of everything random; recorded with every model")
 
     @field_validator("root", "home", "data")
