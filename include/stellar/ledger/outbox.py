@@ -87,6 +87,9 @@ def send(engine: sa.Engine, settings: Settings, seconds: float = 30.0, *, pause_
                 rows = connection.execute(_OPEN, {"give_up": GIVE_UP, "at_once": AT_ONCE, "after": after}).all()
                 if not rows:
                     return sent
+                if not after:  # should no answer come while anybody waits, the next command is not to wait as well
+                    connection.execute(_FAILED, {"event": rows[0].event, "error": "no answer yet", "refused": False})
+                    connection.commit()
                 for number, body in rows:
                     after = number
                     went = _send_one(connection, post, number, body, deadline)

@@ -152,7 +152,9 @@ def test_a_command_waits_for_a_slow_receiver_only_so_long(at, ledger, receiver):
     threading.Thread(target=command, daemon=True).start()
     assert ended.wait(60), "the answer takes 200 s"
     assert receiver.asked
-    assert state(ledger)["a"][0] is False
+    assert state(ledger)["a"] == (False, 0, "no answer yet")
+    with ledger.connect() as connection:
+        assert connection.scalar(outbox._WAIT, {"pause": outbox.PAUSE_S}), "the next command does not wait again"
 
 
 def test_without_a_receiver_nothing_is_sent(settings, ledger, receiver):
