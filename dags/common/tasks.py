@@ -5,6 +5,7 @@ may run twice at once (a killed scheduler's task goes on while its second try st
 idempotent.
 """
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -40,7 +41,7 @@ def flow_context() -> Iterator[Any]:
     context = get_current_context()
     ti = context["ti"]
     try:
-        with flow.open_context(run_id=f"{ti.dag_id}/{ti.run_id}") as ctx:
+        with flow.open_context(run_id=f"{ti.dag_id}/{ti.run_id}", ol_parent=_openlineage_run(ti)) as ctx:
             yield ctx
     except (errors.GateFailed, errors.InputError, errors.IntegrityError) as error:
         _leave(ti, str(error))
@@ -55,6 +56,15 @@ def flow_context() -> Iterator[Any]:
 def _leave(ti: Any, said: str) -> None:
     with suppress(Exception):  # the error itself is what matters
         ti.xcom_push(key=ERROR, value=said[:LONGEST_SAID])
+
+
+def _openlineage_run(ti: Any) -> tuple[str, str] | None:
+    """Run and job of this task in Airflow's own OpenLineage events; None where it sends none."""
+    if "AIRFLOW__OPENLINEAGE__TRANSPORT" not in os.environ:
+        return None
+    from airflow.providers.openlineage.plugins.macros import lineage_job_name, lineage_run_id
+
+    return lineage_run_id(ti), lineage_job_name(ti)
 
 
 @task.short_circuit(pool="settle")

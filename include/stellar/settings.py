@@ -97,6 +97,17 @@ class Settings(BaseSettings):
     tap_memory: str = Field("2GB", pattern=r"^\d+ ?[KMGT]i?B$", description="Memory of all TAP queries together")
     tap_upload_mb: int = Field(32, ge=1, description="Largest upload of the TAP service, megabytes")
     tap_keep_days: float = Field(7.0, gt=0, description="How long asynchronous TAP jobs are kept, days")
+    openlineage_url: str | None = Field(
+        None,
+        description="http(s)://host:port of a receiver of OpenLineage events (Marquez, DataHub, …), or the address of"
+        " its endpoint; off when not set",
+    )
+    openlineage_key_file: Path | None = Field(
+        None, description="File of mode 0600 that holds the receiver's API key, sent as a bearer token"
+    )
+    openlineage_timeout_s: float = Field(
+        2.0, gt=0, le=60, description="Longest that one command or task spends on sending, seconds"
+    )
     seed: int = Field(20260101, description="Seed of everything random; recorded with every model")
 
     @field_validator("root", "home", "data")

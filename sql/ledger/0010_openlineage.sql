@@ -22,16 +22,23 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON lineage.event
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON lineage.event
     FOR EACH STATEMENT EXECUTE FUNCTION lake.refuse_change();
 
--- The outbox: what is still to be sent to the endpoint that was configured when the event was kept. An event without a
--- row here is for the ledger alone.
+-- The outbox: what is still to be sent, should a receiver be configured; one that comes later gets all from the beginning.
 CREATE TABLE lineage.outbox (
     event    bigint PRIMARY KEY REFERENCES lineage.event (id),
     sent_at  timestamptz,
-    attempts integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    attempts integer NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- refusals of this very event
     tried_at timestamptz,
-    error    text
+    error    text,
+    refused  boolean NOT NULL DEFAULT false      -- whether the last error was one of the event, not of the receiver
 );
 CREATE INDEX outbox_open ON lineage.outbox (event) WHERE sent_at IS NULL;
+
+CREATE FUNCTION lineage.to_send() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO lineage.outbox (event) VALUES (NEW.id);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER to_send AFTER INSERT ON lineage.event FOR EACH ROW EXECUTE FUNCTION lineage.to_send();
 
 CREATE TABLE lineage.column_edge (
     snapshot       text NOT NULL REFERENCES lake.snapshot (key),

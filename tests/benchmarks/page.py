@@ -370,6 +370,31 @@ def photometry(part: dict) -> list[str]:
     ]
 
 
+LINEAGE_WAYS = {
+    "ours": "`stellar.ledger.lineage_graph.subgraph`: the walk and every node's facts",
+    "page": "what the page Lineage asks for: the same, found by name and written as JSON",
+    "networkx, in memory": "networkx `ancestors`, the whole ledger's edges already in memory, no facts",
+    "networkx, edges loaded first": "networkx, with loading the edges from the ledger",
+    "one query a node": "the parents of each node asked for in turn",
+}
+
+
+def lineage(part: dict) -> list[str]:
+    """The section on the lineage of a score."""
+    lines = [
+        [label, f"{part['ms'][name]:,.1f} ms",
+         f"{part['spread_ms'][name][0]:,.1f} to {part['spread_ms'][name][1]:,.1f} ms",
+         times(part["ms"][name] / part["ms"]["ours"])]
+        for name, label in LINEAGE_WAYS.items()
+    ]  # fmt: skip
+    return [
+        f"Measured {part['date']}; a score with {part['ancestors']:,} ancestors over {part['edges']:,} edges, in a "
+        f"ledger of {part['ledger_edges']:,} edges made by SQL. All ways find the same ancestors; medians, the fastest "
+        "and the slowest of nine rounds in turns (the last way once).",
+        rows(["ancestors of a score", "median", "from, to", "of ours"], lines),
+    ]
+
+
 def speeds(part: dict) -> dict[str, float]:
     """Seconds of the forest at its published size, and our speed beside that of our own estimator."""
     ours, forest = part["ours"]["seconds"], part["forest"]
@@ -467,6 +492,9 @@ def requirements(figures: dict) -> list[str]:
         cells, counted = (median(part["ms"][name]) for name in ("cells", "counted before"))
         met = max(cells, counted) < 1000
         found.append(_state(met, f"map of 10 M rows: cells {cells:.0f} ms, density {counted:.0f} ms (under 1 s)"))
+    if part := figures.get("lineage"):
+        took, many = part["ms"]["page"] / 1e3, part["ancestors"]
+        found.append(_state(took < 1, f"lineage of a score with {many:,} ancestors: {took:.2f} s (under 1)"))
     return found
 
 
@@ -493,6 +521,7 @@ SECTIONS = {
     "density": ("The map of 10 M rows: `python ops/bench.py density`", density),
     "lightcurves": ("Features of light curves: `python ops/bench.py lightcurves`", lightcurves),
     "spectra": ("Spectra: `python ops/bench.py spectra`", spectra),
+    "lineage": ("Lineage of a score: `python ops/bench.py lineage`", lineage),
     "photometry": ("Temperatures of eclipsing binaries: `python ops/bench.py photometry`", photometry),
 }
 

@@ -14,6 +14,7 @@ from benchmarks import cones, density, pairs, photometry, quality, table
 from benchmarks import sky as skies
 from benchmarks.measure import CommandFailedError, measure
 
+LINEAGE = (5_000, 200_000)  # batches behind the score; edges of other lineage in the same ledger
 SCALING_MILLIONS = (1, 5, 20, 50)
 HERE = Path(__file__).parent
 
@@ -205,6 +206,15 @@ def temperatures(bench: Bench, former: dict) -> dict:
     return {"date": _now()} | found
 
 
+def score_lineage(bench: Bench, former: dict) -> dict:
+    """Ancestors of a score with thousands of batches behind it, beside networkx and a walk node by node."""
+    found = measure([sys.executable, HERE / "lineage.py", *map(str, LINEAGE)]).json()
+    for name, took in found["ms"].items():
+        low, high = found["spread_ms"][name]
+        bench.say(f"  {name:32s} {took:10,.2f} ms ({low:,.2f} to {high:,.2f})")
+    return {"date": _now()} | found
+
+
 PARTS: dict[str, Callable[[Bench, dict], dict]] = {
     "table": small,
     "big": big,
@@ -216,4 +226,5 @@ PARTS: dict[str, Callable[[Bench, dict], dict]] = {
     "lightcurves": lightcurve_features,
     "spectra": spectra,
     "photometry": temperatures,
+    "lineage": score_lineage,
 }

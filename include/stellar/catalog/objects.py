@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from stellar.checked_yaml import Section, load_yaml
-from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
+from stellar.engine.step import Accounting, ColumnSource, Input, Partition, PartitionInput, Step, StepResult
 from stellar.errors import InputError
 from stellar.expressions import evaluate, words
 from stellar.lake.schema import field
@@ -182,6 +182,29 @@ def run(partition: Partition, inputs: dict[str, PartitionInput], params: dict[st
     return StepResult(*unify(inputs["associations"].rows, tables, curated, config))
 
 
+def column_sources(curated: list[Curated], objects: ObjectsConfig) -> dict[str, list[ColumnSource]]:
+    """What each column of `curated.objects` is made of, by the expressions of `config/objects.yaml`."""
+    found = {name: [ColumnSource("associations", name)] for name in ("object_id", "ra", "dec")}
+    members = ColumnSource("associations", "survey", "of the object's members")
+    found["n_sources"] = [ColumnSource("associations", "object_id", "count")]
+    found["best_survey"] = [members]
+    found["epoch_yr"] = [ColumnSource(one.dataset, "epoch_yr", "of the best survey") for one in curated]
+    by_name = {one.dataset: one for one in curated}
+    for name, sources in {"class": objects.classes, **{one.name: one.sources for one in objects.values}}.items():
+        found[name] = [
+            ColumnSource(source.survey, column.name, "" if source.expr == column.name else source.expr)
+            for source in sources
+            if source.survey in by_name
+            for column in by_name[source.survey].columns
+            if column.keep and column.name in words([source.expr])
+        ]
+    for one in curated:
+        nearest = ColumnSource("associations", "survey_id", "of the nearest member")
+        found[f"{one.dataset}_id"] = [nearest, ColumnSource(one.dataset, one.id, "as text")]
+        found[f"n_{one.dataset}"] = [ColumnSource("associations", "survey", "count")]
+    return found
+
+
 def objects_step(profile: Profile) -> Step:
     """The step that makes `curated.objects` from the associations and the curated datasets."""
     config, curated = load_objects(), profile.on_sky()
@@ -215,4 +238,5 @@ def objects_step(profile: Profile) -> Step:
         layout="inherit",
         primary="associations",
         description="One row per source on the sky, with the ids of every survey",
+        columns=column_sources(curated, config),
     )

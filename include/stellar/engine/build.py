@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from stellar.engine import events
 from stellar.engine.context import Context
 from stellar.engine.inputs import Reader
 from stellar.engine.margins import edge_file, keep_edge
@@ -36,7 +37,8 @@ def build(ctx: Context, step: Step, plan: Plan, batch_no: int) -> None:
         When the step is not the planned one, or its rows do not add up; names partition and numbers.
     """
     if not plan.found:
-        build_batch(ctx.settings, step, plan, batch_no)
+        with events.telling_failure(ctx, step, plan.key):
+            build_batch(ctx.settings, step, plan, batch_no)
 
 
 def build_batch(settings: Settings, step: Step, plan: Plan, batch_no: int) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from stellar import store
-from stellar.engine import margins
+from stellar.engine import columns, events, margins
 from stellar.engine.build import expected_in, read_note
 from stellar.engine.context import Context
 from stellar.engine.keys import content_hash
@@ -86,6 +86,11 @@ def commit(ctx: Context, step: Step, plan: Plan) -> str:
     """
     if not plan.found and key_of(step, plan.inputs) != plan.key:
         raise LedgerError(f"{step.dataset}: this is not the step that {plan.key[:16]} was planned with; plan it again")
+    with events.telling_failure(ctx, step, plan.key):
+        return _commit(ctx, step, plan)
+
+
+def _commit(ctx: Context, step: Step, plan: Plan) -> str:
     _check_outside(ctx.settings, step, plan)
     outputs = [step.dataset, *([step.quarantine] if step.quarantine else [])]
     with ctx.engine.begin() as connection:
@@ -96,20 +101,14 @@ def commit(ctx: Context, step: Step, plan: Plan) -> str:
         begin_snapshots(connection, step, plan.key, ctx.run_id)
         made, refused = _collect(connection, ctx.settings, plan, bool(step.margin_arcsec))
         totals = _add_up(step, plan, made, refused)
-        about = _about(step, plan)
+        about, told = _about(step, plan), []
         if step.quarantine:
             count = sum(one.rows for one in refused)
-            _store(
-                ctx,
-                connection,
-                companion_key(plan.key),
-                step.quarantine,
-                refused,
-                Accounting(count, count),
-                {**about, "companion_of": plan.key},
-                plan,
-            )
-        _store(ctx, connection, plan.key, step.dataset, made, totals, about, plan, step)
+            key, counted = companion_key(plan.key), Accounting(count, count)
+            beside = {**about, "companion_of": plan.key}
+            told.append(_store(ctx, connection, key, step.quarantine, refused, counted, beside, plan))
+        told.insert(0, _store(ctx, connection, plan.key, step.dataset, made, totals, about, plan, step))
+        events.committed(ctx, connection, step, plan.key, plan.inputs, told, totals.to_dict())
     # a candidate that no gate has seen must not be taken for the current one when the ledger is made again
     new = [dataset for dataset in outputs if not history.history_file(ctx.settings.lake, dataset).exists()]
     history.write_datasets(ctx.engine, ctx.settings.lake, new)
@@ -241,13 +240,18 @@ def _store(
     about: Mapping[str, Any],
     plan: Plan,
     step: Step | None = None,
-) -> None:
-    """Files in place, then their rows in the ledger, of one output; `step` where it may lie on the sky."""
+) -> dict[str, Any]:
+    """Files in place, then their rows in the ledger, of one output, `step` where it has columns to tell of."""
     before = snapshots.find(connection, key)
     aside = staging(ctx.settings, plan.key)
     edges = _margins(ctx, connection, step, made, aside) if step and step.margin_arcsec else None
     position = step.position if step else ("ra", "dec")
-    found = store_snapshot(ctx.settings, key, dataset, made, totals, about, aside, position=position, edges=edges)
+    schema = _schema(made)
+    sources = columns.sources_of(step, schema.names) if step else {}
+    about = {**about, "columns": sources} if sources else about
+    found = store_snapshot(
+        ctx.settings, key, dataset, made, totals, about, aside, schema, position=position, edges=edges
+    )
     if before is not None and before.content_hash not in (None, found):
         raise IntegrityError(
             f"{dataset}: made again from the same inputs, {key[:16]} has other content than before, so step "
@@ -260,6 +264,17 @@ def _store(
     record_snapshot(connection, key, dataset, made, totals, found, str(about["step"]), parents)
     if edges is not None and step:
         ledger_margins.record(connection, key, step.margin_arcsec, [one.to_dict() for one in edges])
+    columns.record(connection, key, sources)
+    return told_of(key, dataset, made, schema, sources)
+
+
+def told_of(
+    key: str, dataset: str, made: Sequence[Made], schema: pa.Schema, sources: columns.Sources | None = None
+) -> dict[str, Any]:
+    """A stored snapshot as an event tells it."""
+    files = [one.bytes for one in made if one.file]
+    rows = sum(one.rows for one in made)
+    return events.output_of(dataset, key, schema, rows=rows, size=sum(files), files=len(files), sources=sources)
 
 
 def _margins(

@@ -19,6 +19,8 @@ class Context:
     settings: Settings
     engine: sa.Engine
     run_id: str | None = None
+    #: Run (UUID) and job that Airflow's own OpenLineage events have for the task that asks, where there are any.
+    ol_parent: tuple[str, str] | None = None
 
 
 def read_manifest(ctx: Context, row: snapshots.Snapshot) -> dict[str, Any] | None:

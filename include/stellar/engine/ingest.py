@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import sqlalchemy as sa
 
 from stellar import store
-from stellar.engine.commit import Made, record_snapshot, store_snapshot
+from stellar.engine import events
+from stellar.engine.commit import Made, record_snapshot, store_snapshot, told_of
 from stellar.engine.context import Context
 from stellar.engine.keys import content_hash, digest
 from stellar.engine.plan import is_whole, staging
@@ -20,7 +22,7 @@ from stellar.engine.rows import rows_hash
 from stellar.engine.step import Accounting
 from stellar.errors import InputError, ServiceError
 from stellar.lake.write import canonical, file_sha256, write_partition
-from stellar.ledger import batches, history, snapshots
+from stellar.ledger import batches, history, openlineage, snapshots
 
 if TYPE_CHECKING:
     from stellar.surveys.base import Fetched, WorkUnit
@@ -175,8 +177,23 @@ def commit_raw(ctx: Context, dataset: str) -> RawCommit | None:
             aside.rmdir()
             parents = [(one.batch_id, "batch", "batch") for one in active]
             record_snapshot(connection, key, dataset, made, totals, found, STEP, parents)
+            _tell(ctx, connection, key, [one.batch_id for one in active], told_of(key, dataset, made, schema))
     changed = raw_key(ctx, dataset)
     return RawCommit(key, changed is None or changed.changed)
+
+
+def _tell(ctx: Context, connection: sa.Connection, key: str, ids: Sequence[str], output: dict[str, Any]) -> None:
+    """Tell of a raw snapshot: the services that its batches came from, and what they came to."""
+    job = events.job_of(output["name"])
+
+    def make(kind: str, run: str) -> dict[str, Any]:
+        about = events.facets_of(ctx, snapshot=key, step=STEP, stepVersion=VERSION)
+        outputs = [output if kind == "COMPLETE" else openlineage.dataset(output["name"], key)]
+        return openlineage.event(kind, run, job, job_type="SYNC", run_facets=about, inputs=inputs, outputs=outputs)
+
+    with openlineage.quietly(connection):
+        inputs = events.batch_inputs(connection, ids)
+        events.tell(ctx, connection, "COMPLETE", job, key, make)
 
 
 def _made(lake: Path, dataset: str, one: batches.ActiveBatch) -> Made:

@@ -13,6 +13,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from stellar import store
+from stellar.engine import events
 from stellar.engine.batches import deal
 from stellar.engine.context import Context
 from stellar.engine.inputs import MARGIN, UNPLACED, InputPlan, Reader, resolve_inputs, round_bytes
@@ -144,7 +145,7 @@ def plan(ctx: Context, step: Step, snapshots: Mapping[str, str] | None = None) -
     key = key_of(step, inputs)
     if (found := _found(ctx, key, step.dataset, inputs)) is not None:
         return found
-    _begin(ctx, step, key)
+    _begin(ctx, step, key, inputs)
     if (staged := _staged(ctx, key)) is not None and staged.inputs == inputs:
         return staged
     shutil.rmtree(staging(ctx.settings, key), ignore_errors=True)
@@ -208,9 +209,10 @@ def is_whole(settings: Settings, connection: sa.Connection, row: snapshots.Snaps
     return all(files.has(path, size) for path, size in snapshots.files_of(connection, row.key).items())
 
 
-def _begin(ctx: Context, step: Step, key: str) -> None:
+def _begin(ctx: Context, step: Step, key: str, inputs: Mapping[str, InputPlan]) -> None:
     with ctx.engine.begin() as connection:
         begin_snapshots(connection, step, key, ctx.run_id)
+        events.started(ctx, connection, step, key, inputs)
 
 
 def begin_snapshots(connection: Any, step: Step, key: str, run_id: str | None) -> None:

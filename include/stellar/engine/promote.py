@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from stellar.engine import events
 from stellar.engine.context import Context, read_manifest
 from stellar.engine.keys import digest
 from stellar.engine.publish import publish
@@ -148,6 +149,7 @@ def _record(ctx: Context, row: snapshots.Snapshot, result: GateResult, suite_has
                 snapshots.set_state(connection, now.key, "rejected", "; ".join(result.reasons())[:2000])
             elif now is not None and now.state == "rejected" and result.passed:
                 snapshots.set_state(connection, now.key, "candidate", None)
+        events.gated(ctx, connection, row, result.passed, result.rows, result.expectations, result.reasons())
     _keep(ctx, (row, *companions))
 
 
@@ -234,7 +236,10 @@ def _make_current(ctx: Context, connection: sa.Connection, row: snapshots.Snapsh
     told = (read_manifest(ctx, row) or {}).get("id_columns")
     if told:
         snapshots.set_id_column(connection, row.dataset, told[0])
-    return snapshots.make_current(connection, row.key, who=who, reason=reason)
+    changed = snapshots.make_current(connection, row.key, who=who, reason=reason)
+    if row.companion_of is None:
+        events.promoted(ctx, connection, row, who=who, reason=reason)
+    return changed
 
 
 def reject(ctx: Context, key: str, *, who: str, reason: str) -> None:

@@ -43,6 +43,7 @@ _TABLES = (
     "quality.decision",
     "lake.promotion",
     "lake.object_alias",
+    "lineage.column_edge",
     "lineage.edge",
 )
 

@@ -242,6 +242,17 @@ def _add_snapshot(found: Found, dataset: str, manifest: Row, row: Row) -> None:
         {"child": key, "child_kind": "snapshot", "parent": parent, "parent_kind": kind, "role": role}
         for parent, kind, role in parents_of(manifest)
     ]
+    found.rows["lineage.column_edge"] += [
+        {
+            "snapshot": key,
+            "column_name": name,
+            "input_dataset": one[0],
+            "input_column": one[1],
+            "transformation": one[2],
+        }
+        for name, given in manifest.get("columns", {}).items()
+        for one in given
+    ]
 
 
 def _file(one: Row) -> Row:

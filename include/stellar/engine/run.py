@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from stellar.engine import events
 from stellar.engine.build import build_batch
 from stellar.engine.commit import commit
 from stellar.engine.context import Context
@@ -84,7 +85,9 @@ def build_all(ctx: Context, step: Step, planned: Plan, progress: Progress | None
         work = partial(_build_staged, settings.without_secrets(), step, planned.key)
     else:
         work = partial(build_batch, settings, step, planned)
-    map_unordered(settings, work, range(len(planned.batches)), threads=getattr(step, "threads", False), progress=tell)
+    with events.telling_failure(ctx, step, planned.key):
+        batches, threads = range(len(planned.batches)), getattr(step, "threads", False)
+        map_unordered(settings, work, batches, threads=threads, progress=tell)
 
 
 def _build_staged(settings: Settings, step: Step, key: str, number: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import pyarrow as pa
 
@@ -173,6 +173,17 @@ class StepResult:
         return cls(table, accounting, quarantine)
 
 
+class ColumnSource(NamedTuple):
+    """A column that an output column is made of: the input's role, the column in it, and what is done ('' for nothing).
+
+    A column `*` stands for what the star of the output column's pattern stood for.
+    """
+
+    role: str
+    column: str
+    how: str = ""
+
+
 StepFunction = Callable[[Partition, dict[str, PartitionInput], dict[str, Any]], StepResult]
 
 
@@ -219,6 +230,9 @@ class Step:
     for_partition : callable or None
         Parameters that decide one partition, of all of the step's: a parameter that concerns a few rows then changes
         the keys of their partitions alone.
+    columns : dict
+        Output column, or a pattern with one `*` for those not named, -> what it is made of. It is told, not used, so
+        it does not enter the key.
     """
 
     dataset: str
@@ -239,6 +253,7 @@ class Step:
     threads: bool = False
     adds_rows: bool = False
     for_partition: Callable[[Partition, dict[str, Any]], dict[str, Any]] | None = None
+    columns: Mapping[str, Sequence[ColumnSource]] = field(default_factory=dict)
 
     @property
     def id_columns(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import httpx
 import sqlalchemy as sa
 
 from stellar.errors import StellarError
+from stellar.ledger import openlineage
 from stellar.ledger.connect import airflow_url, ledger_url
 from stellar.platform import bootstrap, processes, workers
 from stellar.platform.ports import LOOPBACK
@@ -90,6 +91,28 @@ def environment(settings: Settings, ports: dict[str, int]) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",
         **workers.environment(settings, database, at_once + 4),
+        **_openlineage(settings),
+    }
+
+
+def _openlineage(settings: Settings) -> dict[str, str]:
+    """Airflow's own events, into the ledger as the engine's are; only where somebody receives them.
+
+    The provider costs each task the better part of a second, and the engine's events tell what was made without it.
+    """
+    if settings.openlineage_url is None:
+        return {"AIRFLOW__OPENLINEAGE__DISABLED": "True"}
+    transport = {"type": "stellar.ledger.openlineage_airflow.LedgerTransport"}
+    return {
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
+        "AIRFLOW__OPENLINEAGE__NAMESPACE": openlineage.namespace(),
+        "AIRFLOW__OPENLINEAGE__DISABLE_SOURCE_CODE": "True",
+        "STELLAR_OPENLINEAGE_URL": settings.openlineage_url,
+        **(
+            {"STELLAR_OPENLINEAGE_KEY_FILE": str(settings.openlineage_key_file)}
+            if settings.openlineage_key_file
+            else {}
+        ),
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from stellar.errors import LedgerError
+from stellar.ledger import openlineage as ol
 from stellar.registry import versions
 from stellar.registry.policy import Decision
 from stellar.registry.versions import (
@@ -158,7 +159,21 @@ def _promote(engine: sa.Engine, model: str, key: str, *, who: str, reason: str, 
         if current == key:
             return False
         _move(connection, model, CURRENT, current, key, who, reason, evidence)
+        _tell(connection, model, key, who, reason)
     return True
+
+
+def _tell(connection: sa.Connection, model: str, key: str, who: str, reason: str) -> None:
+    """Tell of a promotion by hand; what a training promotes, the training tells of."""
+
+    def make(kind: str, run: str) -> ol.Event:
+        change = ol.facet("LifecycleStateChangeDatasetFacet", lifecycleStateChange="OVERWRITE")
+        output = ol.dataset(ol.model_name(model), key, {"lifecycleStateChange": change})
+        about = {"stellar": ol.own_facet("RunFacet", version=key, who=who, reason=reason)}
+        return ol.event(kind, run, f"promote/{model}", job_type="PROMOTION", run_facets=about, outputs=[output])
+
+    with ol.quietly(connection):
+        ol.keep(connection, ol.start_and_end("COMPLETE", make), run_id=None, key=key)
 
 
 def _stack(log: list[Promotion]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
+from stellar.engine.step import Accounting, ColumnSource, Input, Partition, PartitionInput, Step, StepResult
 from stellar.ledger.lineage import MERGED
 
 STEP_VERSION = 1
@@ -100,4 +100,8 @@ def merged_step(scores: Sequence[str], margin_arcsec: float) -> Step:
         layout="inherit",
         primary="objects",
         description="One row per object with what every current model says of it",
+        columns={
+            **{column_of(one, "*"): [ColumnSource(one, "*", "the surest of the object's rows")] for one in scores},
+            "*": [ColumnSource("objects", "*")],
+        },
     )

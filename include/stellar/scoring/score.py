@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
+from stellar.engine.step import Accounting, ColumnSource, Input, Partition, PartitionInput, Step, StepResult
 from stellar.lake.schema import field
 from stellar.registry.bundle import Bundle
 from stellar.registry.store import ArtifactStore
@@ -74,6 +74,8 @@ def score_step(config: ScoredModel, version: Version, artifacts: Path | None = N
     kept = [name for name in _KEPT if name != "object_id" or trained["features"].startswith("features.")]
     read = trained.get("reads") or [*trained["columns"], *trained["watch"]]
     wanted = dict.fromkeys([example, *kept, *read])
+    same = {name: [ColumnSource("features", name)] for name in [example, *kept]}
+    predicted = [ColumnSource("features", name, f"predicted by {version.model} {version.number}") for name in read]
     return Step(
         dataset=config.scores,
         name=f"score {version.model}",
@@ -86,6 +88,7 @@ def score_step(config: ScoredModel, version: Version, artifacts: Path | None = N
         primary="features",
         models={"model": version.key},
         description=f"Scores of {version.model}: {trained['description'].strip()}",
+        columns={**same, "model": [], "model_version": [], "*": predicted},
     )
 
 

@@ -39,6 +39,7 @@ from stellar.training.figures import Evaluation
 from stellar.training.fit import Fitted, fit, fit_by_cell, new_model, split
 from stellar.training.frame import Frame, NotTrainableError, build_frame
 from stellar.training.report import write_report
+from stellar.training.told import told
 from stellar.training.trials import TrialStore
 
 CODE_VERSION = "5"  # raise it whenever training, a model or an evaluation may give another result
@@ -90,14 +91,25 @@ def train(
     config = model if isinstance(model, ModelConfig) else load_config(model, profile=ctx.settings.profile)
     check_parameters(config)
     seed = ctx.settings.seed if seed is None else seed
-    by_cell = None
     try:
         pinned = _pin(ctx, config, snapshots or {})
         frame = build_frame(ctx, config, pinned)
         key = version_key(config, frame, seed)
         if (known := find_version(ctx.engine, key)) is not None:
             return _found(ctx, known, frame)
-        started = time.monotonic()
+    except NotTrainableError as fault:
+        return TrainingResult(config.name, "not_trainable", reasons=(str(fault),))
+    with told(ctx, config, frame) as end:
+        result = _train(ctx, config, key, frame, seed, who)
+        end(result)
+    return result
+
+
+def _train(ctx: Context, config: ModelConfig, key: str, frame: Frame, seed: int, who: str) -> TrainingResult:
+    """Fit, evaluate, register and judge a version that is not there yet."""
+    by_cell = None
+    started = time.monotonic()
+    try:
         kept = ctx.settings.cache / "training" / CODE_VERSION
         fitted = fit(config, frame.table, seed, checkpoints=kept, trials=TrialStore(ctx, key))
     except NotTrainableError as fault:

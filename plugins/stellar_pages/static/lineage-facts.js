@@ -39,7 +39,7 @@ export async function factsOf(node, on) {
   ].filter(Boolean);
 }
 
-const section = (title, ...content) => el("section", {}, el("h3", {}, title), content);
+const section = (title, ...content) => el("section", {}, el("h3", {}, title), content.flat());
 const folded = (title, ...content) => el("details", {}, el("summary", {}, title), content);
 const link = (href, text) => el("a", { href }, text);
 
@@ -169,7 +169,7 @@ function planned(plan) {
   if (plan.note) return el("p", {}, `Nothing: ${plan.note}.`);
   if (!plan.steps.length && !plan.models.length) return el("p", {}, "Nothing: no current dataset and no model was made from it.");
   const built = plan.steps.reduce((sum, one) => sum + one.anew, 0);
-  return el("div", {}, el("p", {}, `At most ${count(built)} partitions of ${count(plan.steps.length)} datasets, and ${count(plan.models.length)} models trained anew. Where rows come out as before, the change stops.`),
+  return el("div", {}, el("p", {}, `At most ${count(built)} partitions of ${count(plan.steps.length)} datasets; models trained anew: ${count(plan.models.length)}. Where rows come out as before, the change stops.`),
     el("ol", { class: "rebuilt" },
       plan.steps.filter((one) => !["scores", "merge", "own"].includes(one.stage)).map(stepOf),
       plan.models.map((one) => el("li", {}, el("b", {}, `model ${one.model}`), ` trained anew: ${one.why}`)),
