@@ -147,6 +147,13 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
+def batches(engine: sa.Engine, ids: list[str]) -> dict[str, Node]:
+    """What the ledger knows of some batches: service, query, when each was fetched."""
+    with engine.connect() as connection:
+        facts = _facts(connection, dict.fromkeys(ids, "batch"))
+    return {one: {name: _plain(value) for name, value in known.items()} for one, known in facts.items()}
+
+
 def batches_of(tree: Node) -> list[Node]:
     """The batches of a tree that `upstream` gave, each once."""
     found = {tree["id"]: tree} if tree["kind"] == "batch" else {}
