@@ -2,7 +2,8 @@
 ### Maintain the lake
 
 Checks stored files against the ledger's hashes, retires snapshots that nothing needs any more, and clears what was
-never committed. Monthly, at a quiet hour; it holds no lock and disturbs no other run.
+never committed. What current scores and model versions came from always stays. Monthly, at a quiet hour; it holds no
+lock and disturbs no other run.
 
 **By hand**: after a crash or a copy of the lake; `verify` alone is `stellar verify`.
 
@@ -33,6 +34,9 @@ def maintain() -> dict[str, Any]:
     schedule="30 3 1 * *",
     params={
         "keep": Param(2, type="integer", minimum=1, description="Former snapshots to keep per dataset, for rollback"),
+        "keep_days": Param(
+            30, type="integer", minimum=0, description="Keep what was current within so many days, for --as-of"
+        ),
         "dry_run": DRY_RUN,
     },
     tags=[Tag.MAINTENANCE],
