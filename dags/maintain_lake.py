@@ -2,7 +2,8 @@
 ### Maintain the lake
 
 Checks stored files against the ledger's hashes, retires snapshots that nothing needs any more, and clears what was
-never committed. Monthly, at a quiet hour; it holds no lock and disturbs no other run.
+never committed. What current scores and model versions came from always stays. Monthly, at a quiet hour; it holds no
+lock and disturbs no other run.
 
 **By hand**: after a crash or a copy of the lake; `verify` alone is `stellar verify`.
 
@@ -42,10 +43,19 @@ KEEP = Param(
     description="Former snapshots to keep per dataset, for rollback",
 )
 
+KEEP_DAYS = Param(
+    30,
+    type="integer",
+    minimum=0,
+    title="Keep days",
+    section="What",
+    description="Keep what was current within so many days, for `stellar sql --as-of`",
+)
+
 
 @dag(
     schedule="30 3 1 * *",
-    params={"keep": KEEP, "dry_run": DRY_RUN},
+    params={"keep": KEEP, "keep_days": KEEP_DAYS, "dry_run": DRY_RUN},
     tags=[Tag.MAINTENANCE],
     doc_md=__doc__,
     **DAG_DEFAULTS,

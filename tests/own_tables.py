@@ -37,10 +37,12 @@ def sql_over(home: Settings, datasets: Mapping[str, str]) -> Iterator[LakeConnec
         for statement in (
             "ATTACH ':memory:' AS lake",
             "CREATE TABLE lake.dataset (name, id_column)",
-            "CREATE TABLE lake.current (dataset, path)",
+            "CREATE TABLE lake.current (dataset, snapshot, path, since)",
         ):
             connection.exec_driver_sql(statement)
         for name, path in datasets.items():
-            connection.execute(sa.text("INSERT INTO lake.current VALUES (:n, :p)"), {"n": name, "p": path})
+            connection.execute(
+                sa.text("INSERT INTO lake.current (dataset, path) VALUES (:n, :p)"), {"n": name, "p": path}
+            )
     with connect(home, engine) as connection:
         yield connection

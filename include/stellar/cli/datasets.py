@@ -132,6 +132,66 @@ def publish(
 
 
 @app.command()
+def diff(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="NAME means own.NAME")],
+    first: Annotated[
+        str, typer.Argument(metavar="[FROM]", help="The beginning of a snapshot's key, a time, current or former")
+    ] = "former",
+    second: Annotated[str, typer.Argument(metavar="[TO]", help="As FROM")] = "current",
+    rows: Annotated[int, typer.Option(min=0, help="Show so many changes of rows")] = 0,
+    as_csv: Annotated[bool, typer.Option("--csv", help="All changes of rows as CSV")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The counts as JSON")] = False,
+) -> None:
+    """What changed from one snapshot of a dataset to another: rows added, removed and changed, column by column.
+
+    Without FROM and TO, from the snapshot that the current one replaced. Rows are told apart by the dataset's id, and
+    values are the same when their bits are. Only partitions that are not the same file in both are read.
+    """
+    import sys
+
+    from stellar.cli.sql import show, write_csv
+    from stellar.lake.changes import changed_columns
+    from stellar.lake.names import full_name
+    from stellar.lake.sql import connect
+    from stellar.lake.sql_text import quoted
+
+    name, settings = full_name(dataset), load_settings()
+    with ledger_session(settings, role="reader") as engine, connect(settings, engine) as connection:
+        sides = [connection.history.find(name, one) for one in (first, second)]
+        changes = connection.history.changes_sql(*sides)
+        if as_csv:
+            write_csv(iter(connection.arrow(changes).to_batches()), sys.stdout)
+            return
+        key = quoted(str(connection.history.id_column(name)))
+        counts = connection.arrow(
+            f"SELECT change, column_name, grouping(column_name) AS whole, count(*) AS n, count(DISTINCT {key}) AS ids"  # noqa: S608
+            f" FROM ({changes}) GROUP BY GROUPING SETS ((change), (change, column_name))"
+        ).to_pylist()
+        columns = changed_columns(*(connection.history.catalog(one).schema for one in sides))
+        rows_of = {one["change"]: one["ids" if one["change"] == "changed" else "n"] for one in counts if one["whole"]}
+        report = {
+            "dataset": name,
+            "from": sides[0].key,
+            "to": sides[1].key,
+            "rows": {what: rows_of.get(what, 0) for what in ("added", "removed", "changed")},
+            "values": {one["column_name"]: one["n"] for one in counts if one["column_name"] is not None},
+            "columns": columns,
+        }
+        if as_json:
+            typer.echo(json.dumps(report, indent=1))
+            return
+        typer.echo(f"{name}  {sides[0].key[:16]} -> {sides[1].key[:16]}")
+        typer.echo("rows: " + ", ".join(f"{count:,} {what}" for what, count in report["rows"].items()))
+        for what, names in columns.items():
+            if names:
+                typer.echo(f"columns {what}: {', '.join(names)}")
+        for column, count in sorted(report["values"].items(), key=lambda one: -one[1]):
+            typer.echo(f"  {column}: {count:,} changed")
+        if rows:
+            show(connection, f"SELECT * FROM ({changes}) ORDER BY ALL LIMIT {rows}")  # noqa: S608
+
+
+@app.command()
 def profile(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="NAME means own.NAME")],
     out: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 from stellar.errors import InputError, StellarError
 from stellar.lake.sql import LakeConnection, connect
 from stellar.lake.sql_answers import batches_of, split_statements, told, write_csv, write_json
+from stellar.lake.sql_history import moment_of
 from stellar.ledger.connect import ledger_session
 from stellar.settings import load_settings
 
@@ -40,12 +42,25 @@ def command(
     as_csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV: header and rows only")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All rows as a JSON list of objects")] = False,
     parquet: Annotated[Path | None, typer.Option("--parquet", help="Write all rows to a Parquet file")] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Datasets as they were then: 2026-11-01 (its end), 2026-11-01T12:00, 3 days ago"
+        ),
+    ] = None,
+    show_snapshots: Annotated[
+        bool, typer.Option("--show-snapshots", help="Say (to stderr) which snapshots all statements read")
+    ] = False,
 ) -> None:
     r"""Ask a question in SQL (DuckDB's) over the current datasets and the ledger. Nothing can be changed.
 
     Datasets are views of their names (curated.gaia), the ledger's tables are ledger.<table>, and these read only what a
     region touches: cone('curated.gaia', ra, dec, radius_deg), box('curated.gaia', ra_min, ra_max, dec_min, dec_max),
-    polygon('curated.gaia', \[ra, …], \[dec, …]). Questions to start from: sql/queries/.
+    polygon('curated.gaia', \[ra, …], \[dec, …]). as_of('curated.objects', '2026-11-01T12:00') and
+    snapshot('curated.objects', 'beginning of its key') give the rows of former snapshots, and
+    changes('curated.objects', 'former', 'current') what differs, by keys or times. All statements read the same
+    snapshots; --as-of takes those of an earlier time (the ledger's tables are always those of now). Questions to start
+    from: sql/queries/.
     """
     if as_csv + as_json + (parquet is not None) > 1:
         raise InputError("choose one of --csv, --json and --parquet")
@@ -54,9 +69,12 @@ def command(
     if parquet is not None and statements is not None and len(statements) != 1:
         raise InputError(f"--parquet takes the rows of one statement; these are {len(statements)}")
     settings = load_settings()
-    with ledger_session(settings, role="reader") as engine, connect(settings, engine) as connection:
-        for dataset, why in connection.faults.items():
+    moment = moment_of(as_of) if as_of is not None else None
+    with ledger_session(settings, role="reader") as engine, connect(settings, engine, as_of=moment) as connection:
+        for dataset, why in {**connection.faults, **connection.gone}.items():
             typer.echo(f"warning: {dataset} cannot be shown: {why}", err=True)
+        if show_snapshots:
+            typer.echo(snapshots_text(connection), err=True)
         if statements is None:
             _prompt(connection, settings.cache / "sql_history")
             return
@@ -69,7 +87,18 @@ def command(
             elif parquet is not None:
                 typer.echo(f"{_write_parquet(batches_of(connection, one), parquet)} rows to {parquet}", err=True)
             else:
-                _show(connection, one)
+                show(connection, one)
+
+
+def snapshots_text(connection: LakeConnection) -> str:
+    """A line for each dataset: the snapshot that is read, and since when it was current."""
+    width = max(map(len, connection.snapshots), default=0)
+    lines = [
+        f"{name:{width}}  {one.key[:16]}"
+        + (f"  since {one.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if one.since else "")
+        for name, one in sorted(connection.snapshots.items())
+    ]
+    return "\n".join(lines) or "no datasets"
 
 
 def _text(statement: str | None, file: Path | None) -> str | None:
@@ -101,7 +130,7 @@ def _write_parquet(batches: Iterator[pa.RecordBatch], path: Path) -> int:
     return rows
 
 
-def _show(connection: LakeConnection, text: str) -> None:
+def show(connection: LakeConnection, text: str) -> None:
     """The first rows as a table for people."""
     try:
         result = connection.execute(text)
@@ -175,6 +204,6 @@ def _prompt(connection: LakeConnection, history: Path) -> None:
             lines = []
             try:
                 for one in split_statements(text):
-                    _show(connection, one)
+                    show(connection, one)
             except StellarError as error:
                 typer.echo(f"error: {error}", err=True)

@@ -31,7 +31,7 @@ OF_PARTITIONS = ("edges", "gate", "sky")
 _SNAPSHOT_FOLDER = re.compile(r"[0-9a-f]{16}")
 
 
-def maintain(ctx: Context, *, keep: int = 2, dry_run: bool = False) -> dict[str, Any]:
+def maintain(ctx: Context, *, keep: int = 2, keep_days: float = 0, dry_run: bool = False) -> dict[str, Any]:
     """Verify what is current, then retire and clear. Nothing is deleted while something current is damaged.
 
     Parameters
@@ -39,6 +39,8 @@ def maintain(ctx: Context, *, keep: int = 2, dry_run: bool = False) -> dict[str,
     keep : int
         Former snapshots whose files are kept per dataset, beside the current one, to roll back to; of rejected ones
         as many.
+    keep_days : float
+        Former snapshots that were current within so many days stay too, so that `as_of` can show them.
     dry_run : bool
         Only say what would be done.
 
@@ -50,7 +52,7 @@ def maintain(ctx: Context, *, keep: int = 2, dry_run: bool = False) -> dict[str,
     faults = verify(ctx)
     if faults and not dry_run:
         return {"faults": faults, "retired": [], "cleared": [], "freed_bytes": 0}
-    retired = retire(ctx, keep=keep, dry_run=dry_run)
+    retired = retire(ctx, keep=keep, keep_days=keep_days, dry_run=dry_run)
     cleared = clear(ctx, dry_run=dry_run)
     if not dry_run:  # whatever a crash has kept from being noted
         history.write_all(ctx.engine, ctx.settings.lake, ctx.settings.artifacts)
@@ -98,31 +100,49 @@ def set_aside(ctx: Context, faults: Iterable[dict[str, str]]) -> dict[str, Path]
     return moved
 
 
+# What was current within the last days, or is cited by what counts today (current scores, and model versions that are
+# current or that somebody gave an alias), is left, whatever its place.
 _OLD = sa.text("""
+    WITH RECURSIVE cited (node) AS (
+        SELECT snapshot FROM lake.current WHERE dataset LIKE 'scores.%'
+        UNION SELECT key FROM registry.version WHERE state = 'current'
+        UNION SELECT version FROM registry.alias
+        UNION SELECT e.parent FROM cited c JOIN lineage.edge e ON e.child = c.node WHERE e.parent_kind <> 'batch'
+    )
     SELECT key, dataset, path, bytes FROM (
         SELECT s.*, row_number() OVER (PARTITION BY dataset, state ORDER BY state_at DESC, key) AS place
           FROM lake.snapshot s
          WHERE s.files_removed_at IS NULL AND s.state IN ('retired', 'rejected')) ranked
-     WHERE place > :keep ORDER BY dataset, state, place""")
+     WHERE place > :keep AND key NOT IN (SELECT node FROM cited)
+       AND coalesce(companion_of, key) NOT IN (SELECT node FROM cited)
+       AND NOT (state = 'retired' AND state_at > now() - make_interval(secs => :age)
+                AND EXISTS (SELECT FROM lake.promotion p WHERE p.to_snapshot = key))
+     ORDER BY dataset, state, place""")
 _FORGOTTEN = sa.text("""
     SELECT s.key, s.dataset FROM lake.snapshot s JOIN lake.current c USING (dataset)
      WHERE s.state = 'candidate' AND s.committed_at < c.since
        AND s.committed_at < now() - make_interval(secs => :age)""")
 
 
-def retire(ctx: Context, *, keep: int = 2, dry_run: bool = False, stale_s: float = STALE_S) -> list[dict[str, Any]]:
+def retire(
+    ctx: Context, *, keep: int = 2, keep_days: float = 0, dry_run: bool = False, stale_s: float = STALE_S
+) -> list[dict[str, Any]]:
     """Remove the files of former snapshots beyond the newest `keep` of each dataset; the ledger keeps their rows.
 
     Rejected snapshots are counted apart, so they push no former one out. The current snapshot always stays, and so
-    does what a live plan reads. Candidates that were overtaken long ago are retired first.
+    does what a live plan reads, what was current in the last `keep_days`, and what current scores and model versions
+    came from. Candidates that were overtaken long ago are retired first.
     """
     if keep < 1:
         raise InputError(f"keep must be at least 1, not {keep}")
+    if not 0 <= keep_days < 1e5:
+        raise InputError(f"keep_days must be a number of days, 0 or more, not {keep_days}")
     if not dry_run:
         _retire_forgotten(ctx, stale_s)
     in_use = _in_use(ctx)
+    values = {"keep": keep, "age": keep_days * 24 * 3600.0}
     with ctx.engine.connect() as connection:
-        old = [dict(row) for row in connection.execute(_OLD, {"keep": keep}).mappings()]
+        old = [dict(row) for row in connection.execute(_OLD, values).mappings()]
     old = [one for one in old if one["key"] not in in_use]
     for one in [] if dry_run else old:
         _keep_manifest(ctx, one["path"])

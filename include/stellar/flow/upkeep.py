@@ -16,8 +16,9 @@ def maintain(ctx: Context, params: Mapping[str, Any] | None = None) -> dict[str,
     Parameters
     ----------
     params
-        ``keep`` (former snapshots kept per dataset beside the current one, default 2) and ``dry_run`` (only say what
-        would be done, faults included).
+        ``keep`` (former snapshots kept per dataset beside the current one, default 2), ``keep_days`` (those that were
+        current within so many days are kept too, default 0) and ``dry_run`` (only say what would be done, faults
+        included).
 
     Raises
     ------
@@ -26,7 +27,9 @@ def maintain(ctx: Context, params: Mapping[str, Any] | None = None) -> dict[str,
     """
     params = params or {}
     dry_run = bool(params.get("dry_run", False))
-    report = keeper.maintain(ctx, keep=int(params.get("keep", 2)), dry_run=dry_run)
+    report = keeper.maintain(
+        ctx, keep=int(params.get("keep", 2)), keep_days=float(params.get("keep_days", 0)), dry_run=dry_run
+    )
     if report["faults"] and not dry_run:
         said = "\n".join(
             f"{one['dataset']} {one['snapshot'][:16]}  {one['file']}: {one['what']}" for one in report["faults"]

@@ -2,7 +2,9 @@
 
 Every dataset is a view of its name (`curated.gaia`), the ledger's tables are `ledger.<table>` (loaded when a statement
 first names one), and `cone('curated.gaia', ra, dec, radius_deg)`, `box` and `polygon` read only the partitions and row
-groups that they touch; so does `by_id('curated.gaia', ['id', …])`, by the index of ids.
+groups that they touch; so does `by_id('curated.gaia', ['id', …])`, by the index of ids. `as_of`, `snapshot` and
+`changes` look back (`sql_history`). Which snapshots the views show is decided when the connection is opened: all its
+statements read the same ones, whatever is promoted meanwhile.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 import re
 import weakref
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +25,7 @@ from stellar.errors import InputError, StellarError
 from stellar.store import is_remote
 
 from .read import Catalog
+from .sql_history import Chosen, History, create_history_macros, current_at
 from .sql_ids import create_id_macro
 from .sql_regions import create_macros
 from .sql_text import dotted, literal, quoted, scan
@@ -57,15 +61,25 @@ class LakeConnection:
         engine: sa.Engine,
         snapshots: Mapping[str, str] | None = None,
         limits: Mapping[str, str] | None = None,
+        *,
+        as_of: datetime | None = None,
     ) -> None:
         self._engine = engine
+        self.history = History(settings, engine)
         self._views = settings.root / "sql" / "views"
         self._loaded: set[str] = set()
         self._ledger_columns: dict[str, tuple[str, list[tuple[str, str]]]] | None = None
         #: What could not be shown: dataset -> why.
         self.faults: dict[str, str] = {}
-        paths, self._ids = _snapshot_paths(engine, snapshots or {})
-        self.catalogs = self._open_catalogs(settings.lake, paths)
+        #: The snapshots that every statement reads: they are chosen here, once.
+        self.snapshots: dict[str, Chosen]
+        #: Datasets whose files of the time asked for were removed: dataset -> what to do; and that did not exist yet.
+        self.gone: dict[str, str]
+        self.absent: dict[str, str]
+        self.snapshots, self.gone, self.absent = _chosen_snapshots(engine, snapshots or {}, as_of)
+        with engine.connect() as connection:
+            self._ids = _id_columns(connection)
+        self.catalogs = self._open_catalogs(settings.lake, {name: one.path for name, one in self.snapshots.items()})
         #: Datasets in an object store whose views have no rows yet: files are fetched when a statement names them.
         self._to_fetch = set(self.catalogs) if is_remote(settings.lake) else set()
         self.duckdb = _locked_down(settings, limits or {})
@@ -74,6 +88,7 @@ class LakeConnection:
         self._create_views()
         create_macros(self.duckdb, self.catalogs)
         create_id_macro(self.duckdb, self.catalogs, settings.cache / "ids")
+        create_history_macros(self.duckdb, self.history)
         self.duckdb.execute("SET lock_configuration = true")
 
     def __enter__(self) -> Self:
@@ -243,6 +258,8 @@ def connect(
     engine: sa.Engine,
     snapshots: Mapping[str, str] | None = None,
     limits: Mapping[str, str] | None = None,
+    *,
+    as_of: datetime | None = None,
 ) -> LakeConnection:
     """Open the lake for SQL.
 
@@ -256,12 +273,14 @@ def connect(
     limits : mapping, optional
         DuckDB's settings that bound what a statement may take: `memory_limit`, `threads`, `temp_directory`,
         `max_temp_directory_size`.
+    as_of : datetime, optional
+        Show each dataset as it was current then, not now; with its zone. The ledger's tables are those of now.
 
     Returns
     -------
     LakeConnection
     """
-    return LakeConnection(settings, engine, snapshots, limits)
+    return LakeConnection(settings, engine, snapshots, limits, as_of=as_of)
 
 
 def refuse_writing(statement: str) -> None:
@@ -312,13 +331,26 @@ def _locked_down(settings: Settings, limits: Mapping[str, str]) -> duckdb.DuckDB
     return connection
 
 
-def _snapshot_paths(engine: sa.Engine, chosen: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str | None]]:
-    """Folder (below the lake) of each dataset's current snapshot or of the one asked for, and its id column."""
+def _id_columns(connection: sa.Connection) -> dict[str, str | None]:
     import sqlalchemy as sa
 
+    return {name: column for name, column in connection.execute(sa.text("SELECT name, id_column FROM lake.dataset"))}
+
+
+def _chosen_snapshots(
+    engine: sa.Engine, chosen: Mapping[str, str], as_of: datetime | None
+) -> tuple[dict[str, Chosen], dict[str, str], dict[str, str]]:
+    """The snapshot of each dataset: current, or so at a time, or asked for; and why others have none to show."""
+    import sqlalchemy as sa
+
+    gone: dict[str, str] = {}
+    absent: dict[str, str] = {}
+    if as_of is not None:
+        found, gone, absent = current_at(engine, as_of)
     with engine.connect() as connection:
-        ids = {name: column for name, column in connection.execute(sa.text("SELECT name, id_column FROM lake.dataset"))}
-        paths = {name: path for name, path in connection.execute(sa.text("SELECT dataset, path FROM lake.current"))}
+        if as_of is None:
+            rows = connection.execute(sa.text("SELECT dataset, snapshot, path, since FROM lake.current"))
+            found = {row.dataset: Chosen(*row) for row in rows}
         for dataset, key in chosen.items():
             row = connection.execute(
                 sa.text("SELECT path FROM lake.snapshot WHERE dataset = :dataset AND key = :key AND path IS NOT NULL"),
@@ -326,8 +358,8 @@ def _snapshot_paths(engine: sa.Engine, chosen: Mapping[str, str]) -> tuple[dict[
             ).one_or_none()
             if row is None:
                 raise InputError(f"no committed snapshot {key} of {dataset}")
-            paths[dataset] = row.path
-    return paths, ids
+            found[dataset] = Chosen(dataset, key, row.path)
+    return found, gone, absent
 
 
 def _ledger_catalog(engine: sa.Engine) -> dict[str, tuple[str, list[tuple[str, str]]]]:

@@ -62,6 +62,9 @@ def told(connection: LakeConnection, error: duckdb.Error) -> str:
     """DuckDB's message, with the names that there are where one is not known."""
     message = str(error).replace("Python exception occurred while executing the UDF: ", "")
     if isinstance(error, duckdb.CatalogException) and "Table" in message:
+        for name, why in {**connection.gone, **connection.absent}.items():
+            if name in str(error):
+                message += f"\n{name}: {why}"
         there = ", ".join(connection.catalogs) or "none, nothing has been synced into this home yet"
         message += f"\nDatasets here: {there}; ledger tables are ledger.<name>"
     return message

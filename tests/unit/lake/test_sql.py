@@ -41,9 +41,10 @@ def lake(tmp_path_factory):
         for statement in (
             "ATTACH ':memory:' AS lake",
             "CREATE TABLE lake.dataset (name, id_column)",
-            "CREATE TABLE lake.current (dataset, path)",
+            "CREATE TABLE lake.current (dataset, snapshot, path, since)",
             "CREATE TABLE lake.snapshot (dataset, key, path)",
-            "INSERT INTO lake.current VALUES ('curated.stars', 'curated/stars/0001'), ('raw.stars', 'raw/stars/0001'),"
+            "INSERT INTO lake.current (dataset, path) VALUES"
+            " ('curated.stars', 'curated/stars/0001'), ('raw.stars', 'raw/stars/0001'),"
             " ('raw.partial', 'raw/partial/0001'),"
             " ('curated.empty', 'curated/empty/0001'), ('curated.gone', 'curated/gone/0001')",
             "INSERT INTO lake.snapshot VALUES ('curated.stars', 'old', 'curated/stars/0002')",
