@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
 COMMANDS: dict[str, Entry] = {
     "run": Entry("Run the whole flow once: syncs to scores, summary, stop."),
-    "up": Entry("Start the platform and keep it: database, archive, Airflow and its UI."),
+    "up": Entry("Start the platform and keep it: database, archive, Airflow and its UI, TAP service."),
     "doctor": Entry("What is installed, running, reachable and healthy, and what to do about what is not."),
     "sync": Entry("Bring what is new from the surveys."),
     "import": Entry("Make a dataset of tables on disk.", "stellar.cli.import_"),

@@ -12,7 +12,9 @@ app = typer.Typer()
 @app.command()
 def command(
     port: Annotated[int, typer.Option(help="Port on loopback; the kernel names a free one unless given")] = 0,
-    host: Annotated[str, typer.Option(help="Address to listen at; whoever reaches it may read all datasets")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; whoever reaches it may read all datasets")
+    ] = "127.0.0.1",
 ) -> None:
     """Serve the published datasets to TOPCAT, STILTS, pyvo and astroquery until Ctrl-C; reads only."""
     from stellar.serving.tap.serve import serve

@@ -11,7 +11,7 @@ app = typer.Typer()
 
 @app.command()
 def command() -> None:
-    """Start the database, the archive and Airflow, keep them alive, and stop them all on Ctrl-C."""
+    """Start the database, the archive, Airflow and the TAP service, keep them alive, and stop them all on Ctrl-C."""
     from stellar.platform import bootstrap
     from stellar.platform.progress import clock
     from stellar.platform.supervisor import Supervisor
@@ -24,9 +24,10 @@ def command() -> None:
         typer.echo(f"[{clock(time.monotonic() - started)}] {line}")
 
     try:
-        with Supervisor(settings, report) as supervisor:
+        with Supervisor(settings, report, services=True) as supervisor:
             supervisor.wait_ready()
             report(f"ready: {supervisor.url}  (Ctrl-C stops everything)")
+            report(f"TAP service for TOPCAT, STILTS and pyvo: {supervisor.tap_url}")
             _passwords(bootstrap.passwords_to_show(settings))
             supervisor.watch()
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from stellar.errors import StellarError
 from stellar.ledger.connect import ledger_url
 from stellar.ledger.server import Server, account, check_reachable
 from stellar.platform import airflow, processes, workers
-from stellar.platform.supervisor import archive_options, is_alive, running_status
+from stellar.platform.supervisor import archive_options, is_alive, running_status, tap_url
 from stellar.secret_files import PRIVATE
 from stellar.settings import EMBEDDED, Settings
 
@@ -48,6 +48,7 @@ def examine(settings: Settings) -> list[Finding]:
         _supervisor,
         _ledger,
         _airflow,
+        _tap,
         _broker,
         _object_store,
         _services,
@@ -176,6 +177,23 @@ def _airflow(settings: Settings) -> Iterator[Finding]:
         good = state == "healthy"
         todo = "" if good else f"wait half a minute; then see {settings.logs}"
         yield Finding(f"airflow {part}", "ok" if good else "warn", state, todo)
+
+
+def _tap(settings: Settings) -> Iterator[Finding]:
+    """Whether the TAP service answers, and the lake answers it."""
+    status = running_status(settings)
+    if not status or "tap" not in status["parts"]:
+        return
+    import httpx
+
+    url = tap_url(status["ports"])
+    try:
+        answer = httpx.get(f"{url}/availability", timeout=30, trust_env=False)
+        good = answer.is_success and "available>true<" in answer.text
+        says = url if good else f"{url} says that it is not available"
+    except httpx.HTTPError as error:
+        good, says = False, f"{url} does not answer: {type(error).__name__}"
+    yield Finding("tap answers", "ok" if good else "warn", says, "" if good else f"see {settings.logs}/tap.log")
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:

@@ -66,6 +66,11 @@ def archive_serve_command(settings: Settings, port: int) -> list[str]:
     return [*command, "--port-file", str(settings.run / "archive.json"), "--token-file", str(token)]
 
 
+def tap_command(port: int) -> list[str]:
+    """Command that serves the datasets by TAP."""
+    return [sys.executable, "-m", "stellar", "tap", "--port", str(port)]
+
+
 class Supervisor:
     """The running platform of one home, as a context manager. Use it from the main thread.
 
@@ -73,8 +78,10 @@ class Supervisor:
     thread that lives as long as the process.
     """
 
-    def __init__(self, settings: Settings, report: Report) -> None:
+    def __init__(self, settings: Settings, report: Report, *, services: bool = False) -> None:
+        """`services`: with what only people ask, the TAP service."""
         self.settings, self.report = settings, report
+        self._services = services
         self.ports: dict[str, int] = {}
         self.children: dict[str, Child] = {}
         self._server = Server(settings) if settings.postgres_url is None else None
@@ -87,6 +94,11 @@ class Supervisor:
     def url(self) -> str:
         """Address of Airflow's UI and API."""
         return airflow.base_url(self.ports)
+
+    @property
+    def tap_url(self) -> str:
+        """Address of the TAP service."""
+        return tap_url(self.ports)
 
     def __enter__(self) -> Self:
         bootstrap.prepare_home(self.settings)
@@ -125,7 +137,8 @@ class Supervisor:
         workers.check_broker(settings)
         store.check_reachable(settings.lake)
         options = archive_options(settings)
-        self.ports = assign_ports(settings, (*airflow.PORTS, "archive") if options is not None else airflow.PORTS)
+        asked = (("archive", options is not None), ("tap", self._services))
+        self.ports = assign_ports(settings, (*airflow.PORTS, *(name for name, wanted in asked if wanted)))
         if options is not None:
             self.report("looking for the simulated sky, building it where it is missing")
         building = self._build_archive(options) if options is not None else None
@@ -143,6 +156,8 @@ class Supervisor:
             self._add(part, airflow.command(settings, part), environment)
         if building is not None:
             self._finish_archive(building)
+        if self._services:
+            self._add("tap", tap_command(self.ports["tap"]), self._own_environment())
         self._write_status()
 
     def _build_archive(self, options: dict[str, float]) -> Child:
@@ -175,7 +190,7 @@ class Supervisor:
             A part keeps dying, or is not healthy within `READY_S`.
         """
         give_up = time.monotonic() + READY_S
-        while not (self._all_running() and airflow.is_healthy(self.ports) and self._archive_answers()):
+        while not (self._all_running() and airflow.is_healthy(self.ports) and self._answer("archive", "tap")):
             self.tick()
             if time.monotonic() > give_up:
                 states = {
@@ -191,13 +206,15 @@ class Supervisor:
     def _all_running(self) -> bool:
         return all(child.is_running() for child in self.children.values())
 
-    def _archive_answers(self) -> bool:
-        """Whether the archive listens; what it answers is the surveys' business."""
-        if "archive" not in self.children:
-            return True
-        with suppress(OSError), socket.create_connection((LOOPBACK, self.ports["archive"]), timeout=2):
-            return True
-        return False
+    def _answer(self, *names: str) -> bool:
+        """Whether those of some parts that there are listen; what they answer is their clients' business."""
+        for name in names:
+            if name in self.children:
+                try:
+                    socket.create_connection((LOOPBACK, self.ports[name]), timeout=2).close()
+                except OSError:
+                    return False
+        return True
 
     def watch(self, until: Callable[[], bool] = lambda: False) -> None:
         """Keep every part alive until `until` says so, or a signal comes."""
@@ -288,6 +305,11 @@ class Supervisor:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def tap_url(ports: dict[str, int]) -> str:
+    """Address of the TAP service at a home's ports."""
+    return f"http://{LOOPBACK}:{ports['tap']}/tap"
 
 
 def status_file(settings: Settings) -> Path:

@@ -22,6 +22,7 @@ PARTS = {
     "dag-processor",
     "triggerer",
     "worker",
+    "tap",
 }
 
 

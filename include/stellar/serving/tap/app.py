@@ -108,7 +108,7 @@ class Service:
         self._waiting += 1
         folder = Path(tempfile.mkdtemp(dir=self._scratch))
         try:
-            kept = await requests.keep_uploads(found, files, folder)
+            kept = await requests.keep_uploads(found, files, folder, self.settings.tap_upload_mb)
             uploads = {name: folder / file for name, file in kept.items()}
             query = requests.query_of(self.settings, found, uploads)
             path = folder / "result"
@@ -181,7 +181,9 @@ class Service:
         """For people who open the address in a browser."""
         parts = ("capabilities", "tables", "availability", "examples", "sync", "async")
         lines = "\n".join(address(request, part) for part in parts)
-        return PlainTextResponse(f"TAP service of the Stellar Platform; give this address to TOPCAT or pyvo\n\n{lines}\n")
+        return PlainTextResponse(
+            f"TAP service of the Stellar Platform; give this address to TOPCAT or pyvo\n\n{lines}\n"
+        )
 
 
 def create_app(settings: Settings, engine: sa.Engine) -> Starlette:

@@ -63,7 +63,7 @@ class AsyncRoutes:
         phase = _phase(found)
         job = self._jobs.create(requests.of_query(found), one(found, "RUNID") or "")
         try:
-            uploads = await requests.keep_uploads(found, files, self._jobs.folder(job))
+            uploads = await self._keep(found, files, job)
         except InputError:
             self._jobs.delete(job)
             raise
@@ -108,7 +108,7 @@ class AsyncRoutes:
             found, files = await requests.read_request(request, self._settings.tap_upload_mb)
             if job.phase != PENDING:
                 raise InputError(f"the job is {job.phase}; parameters are set while it is {PENDING}")
-            uploads = await requests.keep_uploads(found, files, self._jobs.folder(job))
+            uploads = await self._keep(found, files, job)
             told = {**job.parameters, **requests.of_query(found)}
             self._jobs.change(job, parameters=told, uploads={**job.uploads, **uploads})
             return self._seen(request, job)
@@ -144,6 +144,9 @@ class AsyncRoutes:
         if job.phase != COMPLETED or not self._jobs.result(job).is_file():
             return PlainTextResponse(f"the job is {job.phase}: it has no result", status_code=404)
         return FileResponse(self._jobs.result(job), media_type=format_of(job).mime)
+
+    async def _keep(self, found: Parameters, files: Any, job: Job) -> dict[str, str]:
+        return await requests.keep_uploads(found, files, self._jobs.folder(job), self._settings.tap_upload_mb)
 
     async def _field(self, request: Request, show: Any) -> Response:
         job = self._found(request)
@@ -223,4 +226,3 @@ def _phase(found: Parameters) -> str | None:
     if said is not None and said.upper() not in ("RUN", "ABORT"):
         raise InputError(f"PHASE={said}: post RUN or ABORT")
     return said.upper() if said else None
-

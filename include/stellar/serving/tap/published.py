@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -91,6 +91,25 @@ _OWN: dict[str, tuple[str, dict[str, tuple[pa.DataType, str]]]] = {
     ),
 }
 
+_OWN_KEYS = (
+    ("tables", "schema_name", "schemas", "schema_name"),
+    ("columns", "table_name", "tables", "table_name"),
+    ("keys", "from_table", "tables", "table_name"),
+    ("keys", "target_table", "tables", "table_name"),
+    ("key_columns", "key_id", "keys", "key_id"),
+)
+
+
+class Key(NamedTuple):
+    """A foreign key: the column of a table holds what the target's column holds."""
+
+    name: str
+    table: str
+    column: str
+    target: str
+    target_column: str
+    description: str = ""
+
 
 def dataset_table(name: str, catalog: Catalog, description: str) -> Table:
     """A dataset as a published table: its columns that hold one value each.
@@ -131,13 +150,18 @@ def written_column(name: str) -> str:
     return name if is_regular(name) else '"' + name.replace('"', '""') + '"'
 
 
-def keys_of(tables: Iterable[Table]) -> list[tuple[str, Table, str]]:
-    """Foreign keys to `curated.objects`: (name of the key, table, column)."""
+def keys_of(tables: Iterable[Table]) -> list[Key]:
+    """Foreign keys: of TAP_SCHEMA, and of whatever has an `object_id`, to `curated.objects`."""
     tables = list(tables)
+    found = [
+        Key(f"{TAP_SCHEMA}_{table}_{column}", *(f"{TAP_SCHEMA}.{table}", column), *(f"{TAP_SCHEMA}.{target}", there))
+        for table, column, target, there in _OWN_KEYS
+    ]
     if not any(table.name == _OBJECTS for table in tables):
-        return []
-    return [
-        (f"{table.name}.{_OBJECT_ID}".replace(".", "_"), table, _OBJECT_ID)
+        return found
+    said = "The object that the row is about"
+    return found + [
+        Key(f"{table.name}.{_OBJECT_ID}".replace(".", "_"), table.name, _OBJECT_ID, _OBJECTS, _OBJECT_ID, said)
         for table in tables
         if table.name != _OBJECTS and any(column.name == _OBJECT_ID for column in table.columns)
     ]
@@ -176,10 +200,10 @@ def tap_schema(tables: Sequence[Table]) -> Mapping[str, pa.Table]:
             _column_row(table, column, number) for table in tables for number, column in enumerate(table.columns, 1)
         ],
         "keys": [
-            (key, written(table.name), _OBJECTS, None, "The object that the row is about")
-            for key, table, _ in keys_of(tables)
+            (key.name, written(key.table), written(key.target), None, key.description or None)
+            for key in keys_of(tables)
         ],
-        "key_columns": [(key, column, _OBJECT_ID) for key, _, column in keys_of(tables)],
+        "key_columns": [(key.name, key.column, key.target_column) for key in keys_of(tables)],
     }
     made = {}
     for name, (_, columns) in _OWN.items():
@@ -197,6 +221,9 @@ def _column_row(table: Table, column: Column, number: int) -> tuple[object, ...]
 
 
 def _described(field: pa.Field, position: set[str]) -> Column:
-    said = {key: (field.metadata or {}).get(key.encode(), b"").decode(errors="replace") for key in ("unit", "ucd", "description")}
+    said = {
+        key: (field.metadata or {}).get(key.encode(), b"").decode(errors="replace")
+        for key in ("unit", "ucd", "description")
+    }
     indexed = bool(position) and field.name in {*position, INDEX_COLUMN}
     return Column(field.name, **said, indexed=indexed, principal=field.name != INDEX_COLUMN)

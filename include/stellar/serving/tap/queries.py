@@ -158,7 +158,12 @@ def _told(error: Exception, stop: Stop, release: Release) -> StellarError:
     if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory" in str(error):
         return InputError("the query needs more memory than queries have here; ask for fewer rows or columns at once")
     first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    kinds = (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.BinderException, duckdb.InvalidInputException)
+    kinds = (
+        duckdb.ConversionException,
+        duckdb.OutOfRangeException,
+        duckdb.BinderException,
+        duckdb.InvalidInputException,
+    )
     if isinstance(error, kinds):
         return InputError(f"the query cannot be answered: {first}")
     if isinstance(error, duckdb.IOException | OSError):

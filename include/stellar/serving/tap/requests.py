@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Message, Receive
 
 from stellar.errors import InputError
 
 from . import formats
 from .queries import Query
+from .remote import fetch
 from .uploads import parse_parameter
 
 if TYPE_CHECKING:
     from starlette.datastructures import UploadFile
-    from starlette.requests import Request
 
     from stellar.settings import Settings
 
@@ -40,13 +45,7 @@ async def read_request(request: Request, largest_mb: int) -> tuple[Parameters, d
     for name, value in request.query_params.multi_items():
         found.setdefault(name.upper(), []).append(value)
     if request.method == "POST":
-        length = request.headers.get("content-length", "")
-        if not length.isdigit():
-            raise InputError("the request must say how long it is (Content-Length)")
-        if int(length) > (largest_mb << 20) + MOST_FIELD_BYTES:
-            raise InputError(f"the request has {int(length) >> 20} MB; uploads may have {largest_mb}")
-        from starlette.exceptions import HTTPException
-
+        request = Request(request.scope, _bounded(request.receive, (largest_mb << 20) + MOST_FIELD_BYTES))
         try:
             form = await request.form(max_part_size=MOST_FIELD_BYTES, max_files=8, max_fields=200)
         except HTTPException as error:
@@ -59,23 +58,43 @@ async def read_request(request: Request, largest_mb: int) -> tuple[Parameters, d
     return found, files
 
 
-async def keep_uploads(found: Parameters, files: Mapping[str, Any], folder: Path) -> dict[str, str]:
+def _bounded(receive: Receive, most: int) -> Receive:
+    """A request's body up to so many bytes; some clients do not say beforehand how many they send."""
+    seen = 0
+
+    async def receive_some() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > most:
+            raise InputError(f"the request is larger than {most >> 20} MB; upload a smaller table")
+        return message
+
+    return receive_some
+
+
+async def keep_uploads(
+    found: Parameters, files: Mapping[str, UploadFile], folder: Path, largest_mb: int
+) -> dict[str, str]:
     """Write a request's uploaded tables to a folder: name of the table -> name of the file.
 
     Raises
     ------
     InputError
-        When UPLOAD names a part that the request has not.
+        When UPLOAD names a part that the request has not, or an address that cannot be read.
     """
     kept = {}
-    for number, (name, part) in enumerate(parse_parameter(found.get("UPLOAD", [])).items()):
-        named = {key.lower(): value for key, value in files.items()}
-        if part.lower() not in named:
-            raise InputError(f"UPLOAD names the part {part!r}, which is no file of the request")
+    named = {key.lower(): value for key, value in files.items()}
+    for number, (name, where) in enumerate(parse_parameter(found.get("UPLOAD", [])).items()):
         file = f"upload-{number}.vot"
-        with (folder / file).open("wb") as copy:
-            while piece := await named[part.lower()].read(1 << 20):
-                copy.write(piece)
+        if not where.startswith("param:"):
+            await run_in_threadpool(fetch, where, folder / file, largest_mb << 20)
+        elif (part := where.removeprefix("param:")).lower() not in named:
+            raise InputError(f"UPLOAD names the part {part!r}, which is no file of the request")
+        else:
+            with (folder / file).open("wb") as copy:
+                while piece := await named[part.lower()].read(1 << 20):
+                    copy.write(piece)
         kept[name] = file
     return kept
 

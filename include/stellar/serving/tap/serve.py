@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import uvicorn
 
+from stellar import __version__
 from stellar.errors import InputError
 from stellar.ledger.connect import ledger_session
 from stellar.settings import Settings
@@ -16,6 +17,7 @@ from .app import PREFIX, create_app
 
 #: Frames of Python's own that a nested query may take: each parenthesis needs some twenty.
 DEEPEST = 20_000
+_HEADERS = [("Server", f"stellar-platform/{__version__}")]
 
 
 def serve(settings: Settings, host: str, port: int, report: Callable[[str], None]) -> None:
@@ -45,6 +47,8 @@ def serve(settings: Settings, host: str, port: int, report: Callable[[str], None
     sys.setrecursionlimit(DEEPEST)
     with listening, ledger_session(settings, role="reader") as engine:
         app = create_app(settings, engine)
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, server_header=False)
+        config = uvicorn.Config(
+            app, log_level="warning", timeout_graceful_shutdown=5, headers=_HEADERS, server_header=False
+        )
         report(f"TAP service at http://{host}:{listening.getsockname()[1]}{PREFIX}  (Ctrl-C stops it)")
         uvicorn.Server(config).run([listening])

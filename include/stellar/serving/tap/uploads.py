@@ -1,4 +1,4 @@
-"""Tables that clients upload with a query: VOTables from strangers, of a bounded size, read by the importer's reader."""
+"""Tables that clients upload with a query: VOTables from strangers, read by the importer's bounded reader."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MOST_TABLES = 8
 
 
 def parse_parameter(values: Sequence[str]) -> dict[str, str]:
-    """UPLOAD's `name,param:part` pairs as name -> part of the request; several with `;` between them.
+    """UPLOAD's pairs `name,param:part` or `name,http://…` as name -> where; several with `;` between them.
 
     Raises
     ------
     InputError
-        When a pair is none, a name cannot be used or is used twice, or the table lies elsewhere.
+        When a pair is none, a name cannot be used or is used twice.
     """
     found: dict[str, str] = {}
     for pair in (one.strip() for value in values for one in value.split(";")):
@@ -36,11 +36,11 @@ def parse_parameter(values: Sequence[str]) -> dict[str, str]:
         name, comma, where = pair.partition(",")
         if not comma or not _NAME.fullmatch(name):
             raise InputError(f"UPLOAD={pair}: write name,param:part; a name has letters, digits and underscores")
-        if not where.startswith("param:"):
-            raise InputError(f"UPLOAD={pair}: only tables in the request itself are read (param:…), none from elsewhere")
+        if not where.startswith(("param:", "http://", "https://")):
+            raise InputError(f"UPLOAD={pair}: give param: and a part of the request, or an http or https address")
         if name.lower() in (known.lower() for known in found):
             raise InputError(f"UPLOAD names {name!r} twice")
-        found[name] = where.removeprefix("param:")
+        found[name] = where
     if len(found) > MOST_TABLES:
         raise InputError(f"UPLOAD brings {len(found)} tables; at most {MOST_TABLES} are taken")
     return found

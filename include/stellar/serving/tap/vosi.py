@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from .adql.names import Column, Table
 from .formats import FORMATS
-from .published import TAP_SCHEMA, described, keys_of, schemas_of, written, written_column
+from .published import TAP_SCHEMA, Key, described, keys_of, schemas_of, written, written_column
 
 if TYPE_CHECKING:
     from stellar.settings import Settings
@@ -29,7 +29,6 @@ _FEATURES = {
     "features-adql-common-table": ("WITH",),
     "features-adql-type": ("CAST",),
     "features-adql-unit": ("IN_UNIT",),
-    "features-adql-conditional": ("COALESCE",),
     "features-adql-offset": ("OFFSET",),
 }
 _STANDARD_FORMATS = {
@@ -71,7 +70,7 @@ def capabilities(settings: Settings, base: str) -> str:
         '<version ivo-id="ivo://ivoa.net/std/ADQL#v2.1">2.1</version>\n'
         "<description>ADQL; angles are degrees, positions ICRS; division is of real numbers</description>\n"
         f"{features}</language>\n{outputs}"
-        f'<uploadMethod ivo-id="{_EXTENSION}#upload-inline"/>\n'
+        f'<uploadMethod ivo-id="{_EXTENSION}#upload-inline"/>\n<uploadMethod ivo-id="{_EXTENSION}#upload-http"/>\n'
         f"<retentionPeriod><default>{kept}</default><hard>{kept}</hard></retentionPeriod>\n"
         f"<executionDuration><default>{int(settings.tap_seconds_hard)}</default>"
         f"<hard>{int(settings.tap_seconds_hard)}</hard></executionDuration>\n"
@@ -95,7 +94,7 @@ def capabilities(settings: Settings, base: str) -> str:
 
 def tableset(tables: Sequence[Table], *, columns: bool = True) -> str:
     """The document of `/tables`."""
-    keys = {table.name: (column, key) for key, table, column in keys_of(tables)}
+    keys = keys_of(tables)
     schemas = "".join(
         f"<schema>\n<name>{escape(name)}</name>\n<description>{escape(described(name))}</description>\n"
         + "".join(_table(table, keys, columns=columns) for table in held)
@@ -107,8 +106,7 @@ def tableset(tables: Sequence[Table], *, columns: bool = True) -> str:
 
 def one_table(table: Table, tables: Sequence[Table]) -> str:
     """The document of `/tables/<name>`."""
-    keys = {known.name: (column, key) for key, known, column in keys_of(tables)}
-    return _DECLARED + _table(table, keys, columns=True, root=True)
+    return _DECLARED + _table(table, keys_of(tables), columns=True, root=True)
 
 
 def availability(since: str, problem: str = "") -> str:
@@ -136,8 +134,7 @@ def examples(found: Sequence[tuple[str, str, str]]) -> str:
 
 
 _NAMES = (
-    'xmlns:vosi="http://www.ivoa.net/xml/VOSITables/v1.0" xmlns:vs="http://www.ivoa.net/xml/VODataService/v1.1" '
-    f'{_XSI} version="1.1"'
+    f'xmlns:vosi="http://www.ivoa.net/xml/VOSITables/v1.0" xmlns:vs="http://www.ivoa.net/xml/VODataService/v1.1" {_XSI}'
 )
 
 
@@ -145,20 +142,18 @@ def _id(key: str) -> str:
     return f' ivo-id="{_EXTENSION}{_STANDARD_FORMATS[key]}"' if key in _STANDARD_FORMATS else ""
 
 
-def _table(
-    table: Table, keys: dict[str, tuple[str, str]], *, columns: bool, root: bool = False
-) -> str:
+def _table(table: Table, keys: Sequence[Key], *, columns: bool, root: bool = False) -> str:
     kind = "table" if table.name.startswith(f"{TAP_SCHEMA}.") else "view"
     text = f"<name>{escape(written(table.name))}</name>\n{_element('description', table.description)}"
     if columns:
         text += "".join(map(_column, table.columns))
-        if table.name in keys:
-            column, _ = keys[table.name]
-            text += (
-                "<foreignKey>\n<targetTable>curated.objects</targetTable>\n<fkColumn>"
-                f"<fromColumn>{column}</fromColumn><targetColumn>object_id</targetColumn></fkColumn>\n"
-                "<description>The object that the row is about</description>\n</foreignKey>\n"
-            )
+        text += "".join(
+            f"<foreignKey>\n<targetTable>{key.target}</targetTable>\n<fkColumn><fromColumn>{key.column}</fromColumn>"
+            f"<targetColumn>{key.target_column}</targetColumn></fkColumn>\n"
+            f"{_element('description', key.description)}</foreignKey>\n"
+            for key in keys
+            if key.table == table.name
+        )
     if root:
         return f'<vosi:table {_NAMES} type="{kind}">\n{text}</vosi:table>\n'
     return f'<table type="{kind}">\n{text}</table>\n'
@@ -167,9 +162,7 @@ def _table(
 def _column(column: Column) -> str:
     given = {"arraysize": column.arraysize, "extendedType": column.xtype}
     attributes = "".join(f" {name}={quoteattr(value)}" for name, value in given.items() if value)
-    flags = "".join(
-        f"<flag>{name}</flag>" for name in ("indexed", "principal") if getattr(column, name)
-    )
+    flags = "".join(f"<flag>{name}</flag>" for name in ("indexed", "principal") if getattr(column, name))
     return (
         f'<column std="{str(column.std).lower()}">\n<name>{escape(written_column(column.name))}</name>\n'
         + _element("description", column.description)

@@ -127,7 +127,10 @@ def _shown(column: pa.Array) -> pa.Array:
         return pc.if_else(column, "T", "F")
     if pa.types.is_list(column.type):
         return pa.array(
-            [None if row is None else " ".join(repr(float(x)) for x in row if x is not None) for row in column.to_pylist()],
+            [
+                None if row is None else " ".join(repr(float(x)) for x in row if x is not None)
+                for row in column.to_pylist()
+            ],
             pa.string(),
         )
     return number_text(column)

@@ -71,7 +71,11 @@ def cast(value: str, type_: str) -> str:
     if name not in _TYPES or (length and (name not in ("CHAR", "VARCHAR") or not length.isdigit())):
         raise InputError(f"CAST to {type_}: no such type; use {', '.join(_TYPES)}")
     if name in ("SMALLINT", "INTEGER", "BIGINT"):
-        return f"CAST(trunc(CAST({value} AS DOUBLE)) AS {_TYPES[name]})" if name != "BIGINT" else f"CAST({value} AS BIGINT)"
+        return (
+            f"CAST(trunc(CAST({value} AS DOUBLE)) AS {_TYPES[name]})"
+            if name != "BIGINT"
+            else f"CAST({value} AS BIGINT)"
+        )
     made = f"CAST({value} AS {_TYPES[name]})"
     if name == "TIMESTAMP":
         return made

@@ -1,7 +1,7 @@
 """ADQL's geometries as SQL: great circles only, degrees, ICRS.
 
-`MACROS` gives a DuckDB connection `_adql_distance` and `_adql_in_box`; polygons are the lake's own (`_in_polygon`), so that
-ADQL, `stellar sql` and Python never differ.
+`MACROS` gives a DuckDB connection `_adql_distance` and `_adql_in_box`; polygons are the lake's own (`_in_polygon`), so
+that ADQL, `stellar sql` and Python never differ.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 
 from stellar.errors import InputError
 
-#: Distance of two positions, degrees: the formula of Vincenty (1975), Survey Review 23, 88, for a sphere, which is exact
-#: at all distances. A box: ADQL 2.1, 4.2.9: its sides are great circles that meet the arms of a cross at right angles; on
+#: Distance of two positions, degrees: the formula of Vincenty (1975), Survey Review 23, 88, for a sphere, exact at all
+#: distances. A box (ADQL 2.1, 4.2.9) has sides that are great circles and meet the arms of a cross at right angles; on
 #: the plane that touches the sky at the centre (the gnomonic projection) they are the sides of a rectangle.
 MACROS = (
     "CREATE OR REPLACE MACRO _adql_distance(a1, d1, a2, d2) AS degrees(atan2("
@@ -187,7 +187,9 @@ def polygon_of(shape: Geometry) -> Polygon:
     north = np.cross(pole, east)
     x, y = math.tan(width / 2), math.tan(height / 2)
     corners = [pole + east * a + north * b for a, b in ((-x, -y), (x, -y), (x, y), (-x, y))]
-    made = [(math.degrees(math.atan2(c[1], c[0])) % 360, math.degrees(math.atan2(c[2], np.hypot(*c[:2])))) for c in corners]
+    made = [
+        (math.degrees(math.atan2(c[1], c[0])) % 360, math.degrees(math.atan2(c[2], np.hypot(*c[:2])))) for c in corners
+    ]
     return Polygon(tuple(a for a, _ in made), tuple(d for _, d in made))
 
 

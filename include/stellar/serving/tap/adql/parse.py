@@ -75,7 +75,9 @@ def _tree(tokens: list[Token]) -> ADQLParser.QueryContext:
         except ParseCancellationException:
             return _parser(tokens, give_up, PredictionMode.LL).query()
     except RecursionError:
-        raise InputError("the query is nested too deeply; take it apart with WITH, or write fewer parentheses") from None
+        raise InputError(
+            "the query is nested too deeply; take it apart with WITH, or write fewer parentheses"
+        ) from None
 
 
 def is_regular(name: str) -> bool:
@@ -101,7 +103,13 @@ class _Patient(CommonTokenStream):
 
 class _Faults(ErrorListener):
     def syntaxError(  # noqa: N802  antlr's name
-        self, recognizer: Any, offendingSymbol: Any, line: int, column: int, msg: str, e: Any  # noqa: N803
+        self,
+        recognizer: Any,
+        offendingSymbol: Any,
+        line: int,
+        column: int,
+        msg: str,
+        e: Any,
     ) -> None:
         found = getattr(e, "offendingToken", None) or offendingSymbol
         raise InputError(_told(recognizer, found, line, column, e))
@@ -170,7 +178,7 @@ def _tokens(text: str) -> list[Token]:
 
 
 class _LexerFaults(ErrorListener):
-    def syntaxError(self, recognizer: Any, offendingSymbol: Any, line: int, column: int, msg: str, e: Any) -> None:  # noqa: N802, N803
+    def syntaxError(self, recognizer: Any, offendingSymbol: Any, line: int, column: int, msg: str, e: Any) -> None:  # noqa: N802
         raise InputError(f"ADQL, line {line}, column {column + 1}: no word or sign of ADQL begins here")
 
 

@@ -107,7 +107,7 @@ class _Translator(Expressions):
     # --- SELECTs put together
 
     def body(self, context: Any) -> Body:
-        """A query expression. Operators bind as SQL has it, whatever the grammar's tree: INTERSECT before the others."""
+        """A query expression. Operators bind as in SQL, whatever the grammar's tree: INTERSECT before the others."""
         words = self._flat(context)
         parts = [word for word in words if isinstance(word, Body)]
         if len(parts) == 1:
@@ -121,7 +121,9 @@ class _Translator(Expressions):
         if last.is_select:
             last.order, last.offset = "", None
         sql = " ".join(word if isinstance(word, str) else f"({word.render()})" for word in words)
-        plain = [replace(column, unit="", ucd="") if _differ(parts, k) else column for k, column in enumerate(last.columns)]
+        plain = [
+            replace(column, unit="", ucd="") if _differ(parts, k) else column for k, column in enumerate(last.columns)
+        ]
         named = [replace(column, name=first.name) for column, first in zip(plain, parts[0].columns, strict=True)]
         return Body(sql, named, order, None, offset, is_select=False)
 
@@ -162,7 +164,11 @@ class _Translator(Expressions):
             fault(node, f"WITH names {name!r} twice")
         if names and len(names) != len(body.columns):
             fault(node, f"{name} has {len(names)} names for {len(body.columns)} columns")
-        columns = [replace(column, name=given) for column, given in zip(body.columns, names, strict=True)] if names else body.columns
+        columns = (
+            [replace(column, name=given) for column, given in zip(body.columns, names, strict=True)]
+            if names
+            else body.columns
+        )
         self._named[name.lower()] = columns
         listed = ", ".join(quoted(column.name) for column in columns)
         self.withs.append(f"{quoted(name)}({listed}) AS ({body.render()})")
@@ -188,7 +194,7 @@ class _Translator(Expressions):
         items = ", ".join(f"{sql} AS {quoted(column.name)}" for (sql, _), column in zip(shown, columns, strict=True))
         quantifier = f"{context.set_quantifier().getText().upper()} " if context.set_quantifier() else ""
         rendered = ", ".join(" ".join(p.render() if isinstance(p, Source) else p for p in part) for part in tree)
-        sql = f"SELECT {quantifier}{items} FROM {rendered}{where}"
+        sql = f"SELECT {quantifier}{items} FROM {rendered}{where}"  # noqa: S608
         if table.group_by_clause() is not None:
             keys = table.group_by_clause().grouping_column_reference_list().grouping_column_reference()
             sql += f" GROUP BY {', '.join(self._key(key, columns) for key in keys)}"
@@ -221,10 +227,7 @@ class _Translator(Expressions):
         value = context.value_expression()
         sql = self.visit(value)
         reference = sole(value, ADQLParser.Column_referenceContext)
-        if reference is not None:
-            column = self.column(reference)[1]
-        else:
-            column = self._made(value, number)
+        column = self.column(reference)[1] if reference is not None else self._made(value, number)
         if context.as_clause() is not None:
             column = replace(column, name=name_of(context.as_clause().column_name())[0])
         return sql, column
@@ -246,7 +249,11 @@ class _Translator(Expressions):
             return Column("distance", unit="deg", ucd="pos.angDistance")
         if sole(value, ADQLParser.AreaContext) is not None:
             return Column("area", unit="deg**2", ucd="phys.angArea")
-        for kind in (ADQLParser.Math_functionContext, ADQLParser.Trig_functionContext, ADQLParser.User_defined_functionContext):
+        for kind in (
+            ADQLParser.Math_functionContext,
+            ADQLParser.Trig_functionContext,
+            ADQLParser.User_defined_functionContext,
+        ):
             if (called := sole(value, kind)) is not None:
                 return Column(called.getChild(0).getText().lower())
         return Column(f"column_{number}")
@@ -266,7 +273,7 @@ class _Translator(Expressions):
         return (self._of_list(key, columns, first=True) or self.visit(key)) + way
 
     def _of_list(self, node: Any, columns: list[Column], *, first: bool) -> str | None:
-        """A lone name that the SELECT's list gives to a column; before those of the tables, or only where they lack it."""
+        """A lone name that the SELECT's list gives; before the tables' own (`first`), or where they lack it."""
         reference = sole(node, ADQLParser.Column_referenceContext)
         if reference is None or reference.qualifier() is not None:
             return None
@@ -326,7 +333,11 @@ class _Translator(Expressions):
         middle = len(self.scope.sources)
         joined = self._source(right)
         sources = self.scope.sources
-        kind = " ".join(child.getText().upper() for child in context.join_type().getChildren()) if context.join_type() else ""
+        kind = (
+            " ".join(child.getText().upper() for child in context.join_type().getChildren())
+            if context.join_type()
+            else ""
+        )
         given = context.join_specification()
         if context.NATURAL() is not None:
             names = [c.name for s in sources[before:middle] for c in s.columns if _has(sources[middle:], c.name)]
