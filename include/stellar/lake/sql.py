@@ -9,7 +9,6 @@ statements read the same ones, whatever is promoted meanwhile.
 
 from __future__ import annotations
 
-import json
 import re
 import weakref
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from stellar.store import is_remote
 from .read import Catalog
 from .sql_history import Chosen, History, create_history_macros, current_at
 from .sql_ids import create_id_macro
+from .sql_ledger import ledger_catalog, ledger_table
 from .sql_regions import create_macros
 from .sql_text import dotted, literal, quoted, scan
 
@@ -35,21 +35,11 @@ if TYPE_CHECKING:
 
     from stellar.settings import Settings
 
-LEDGER_SCHEMAS = ("ingest", "lake", "lineage", "quality", "registry")
-#: Of the schema `scores`, whose other tables are copies of datasets.
-_PUBLISHING = ("published", "behind")
 _LEDGER_NAME = re.compile(r'\bledger"?\s*\.\s*"?(\w+)', re.IGNORECASE)
 _VIEW_NAME = re.compile(r'\bviews"?\s*\.\s*"?(\w+)', re.IGNORECASE)
 _EACH = re.compile(r"^--\s*each:\s*(\S+)(?:\s+with\s+(\w+))?\s*$", re.MULTILINE)
 _WRITES = re.compile(r"\b((insert|merge) (into|or)|delete from|update\b.*\bset)\b", re.DOTALL)
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze)?(\s*\([^)]*\))?\s", re.IGNORECASE)
-_ARROW_TYPES = {
-    "bigint": pa.int64(),
-    "integer": pa.int32(),
-    "double precision": pa.float64(),
-    "boolean": pa.bool_(),
-    "timestamp with time zone": pa.timestamp("us", tz="UTC"),
-}
 
 
 class LakeConnection:
@@ -242,14 +232,14 @@ class LakeConnection:
                 shown = ", ".join(
                     f"CAST({quoted(c)} AS JSON) AS {quoted(c)}" if t == "jsonb" else quoted(c) for c, t in columns
                 )
-                self.duckdb.register("_rows", _ledger_table(self._engine, source, columns))
+                self.duckdb.register("_rows", ledger_table(self._engine, source, columns))
                 self.duckdb.execute(f"CREATE TABLE ledger.{quoted(name)} AS SELECT {shown} FROM _rows")  # noqa: S608
                 self.duckdb.unregister("_rows")
                 self._loaded.add(name)
 
     def _ledger(self) -> dict[str, tuple[str, list[tuple[str, str]]]]:
         if self._ledger_columns is None:
-            self._ledger_columns = _ledger_catalog(self._engine)
+            self._ledger_columns = ledger_catalog(self._engine)
         return self._ledger_columns
 
 
@@ -360,49 +350,3 @@ def _chosen_snapshots(
                 raise InputError(f"no committed snapshot {key} of {dataset}")
             found[dataset] = Chosen(dataset, key, row.path)
     return found, gone, absent
-
-
-def _ledger_catalog(engine: sa.Engine) -> dict[str, tuple[str, list[tuple[str, str]]]]:
-    """The ledger's tables by the name they have here: (schema.table, columns with types).
-
-    A table's own name, or `<schema>_<table>` where two schemas have one of that name.
-    """
-    import sqlalchemy as sa
-
-    query = sa.text(
-        "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns "
-        "WHERE table_schema IN :schemas OR (table_schema = 'scores' AND table_name IN :publishing) "
-        "ORDER BY table_schema, table_name, ordinal_position"
-    ).bindparams(
-        sa.bindparam("schemas", LEDGER_SCHEMAS, expanding=True),
-        sa.bindparam("publishing", _PUBLISHING, expanding=True),
-    )
-    columns: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    with engine.connect() as connection:
-        for schema, table, column, type_ in connection.execute(query):
-            columns.setdefault((schema, table), []).append((column, type_))
-    names = [table for _, table in columns]
-    return {
-        (table if names.count(table) == 1 else f"{schema}_{table}"): (f"{schema}.{table}", fields)
-        for (schema, table), fields in columns.items()
-    }
-
-
-def _ledger_table(engine: sa.Engine, source: str, columns: list[tuple[str, str]]) -> pa.Table:
-    import sqlalchemy as sa
-
-    names = ", ".join(quoted(column) for column, _ in columns)
-    with engine.connect() as connection:
-        rows = connection.execute(sa.text(f"SELECT {names} FROM {dotted(source)}")).all()  # noqa: S608
-    values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
-    arrays = [_ledger_array(column, type_) for column, (_, type_) in zip(values, columns, strict=True)]
-    return pa.table(arrays, names=[column for column, _ in columns])
-
-
-def _ledger_array(values: Sequence[Any], type_: str) -> pa.Array:
-    if type_ == "jsonb":
-        values = [None if value is None else json.dumps(value) for value in values]
-    arrow = _ARROW_TYPES.get(type_, pa.string())
-    if arrow == pa.string():
-        values = [None if value is None else str(value) for value in values]
-    return pa.array(values, arrow)
