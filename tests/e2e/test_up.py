@@ -1,7 +1,10 @@
 """`stellar up`: kept up, on loopback, for three users, beside another home."""
 
+import json
 import re
 import signal
+import subprocess
+import sys
 
 import httpx
 import numpy as np
@@ -100,6 +103,69 @@ def test_nobody_gets_in_without_a_password(both):
     assert httpx.get(f"{url}/api/v2/dags").status_code == 401
     refused = httpx.post(f"{url}/auth/token", json={"username": "admin", "password": "admin"})
     assert refused.status_code in (401, 403)
+
+
+# a question sent by POST changes nothing
+ASKING = {"/api/catalogue/query", "/api/catalogue/stop", "/api/catalogue/download"}
+
+
+@pytest.fixture(scope="module")
+def routes(both, root):
+    """Method and path of every route of the pages' app, as (method, path); gaps in a path filled with something."""
+    (home, _), _ = both
+    program = (
+        "import json; from stellar_pages.app import app; "
+        "print(json.dumps([(one, r.path) for r in app.routes for one in getattr(r, 'methods', ['GET'])]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**home.environment, "PYTHONPATH": str(root / "plugins"), "AIRFLOW_HOME": str(home.folder / "airflow")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert len(found) > 30 and ("GET", "/static/{name:path}") in map(tuple, found)
+    return [(method, path.replace("{name:path}", "base.js").replace("{name}", "sky")) for method, path in found]
+
+
+def test_nobody_sees_pages_or_their_data_without_a_login(both, routes):
+    (home, _), _ = both
+    url = f"{home.status()['url']}/stellar"
+    files = [("GET", f"/static/{name}") for name in ("vendor/d3.min.js", "sky.css", "../app.py", "no-such-file")]
+    docs = [("GET", f"/{name}") for name in ("docs", "redoc", "openapi.json", "", "api", "static/", "pages/")]
+    with httpx.Client(trust_env=False) as client:
+        for method, path in [*routes, *files]:
+            answer = client.request(method, url + path, json={} if method != "GET" else None)
+            assert answer.status_code == 401, (method, path)
+            assert set(answer.json()) == {"detail"}
+        for method, path in docs:
+            assert client.request(method, url + path).status_code in (401, 404, 405), path
+        forged = client.get(f"{url}/api/quality/gates", headers={"Authorization": "Bearer nonsense"})
+        assert forged.status_code in (401, 403)
+
+
+def test_a_viewer_sees_all_pages_and_changes_nothing(both, routes):
+    (home, _), _ = both
+    url = f"{home.status()['url']}/stellar"
+    acting = [(method, path) for method, path in routes if method not in ("GET", "HEAD") and path not in ASKING]
+    assert len(acting) >= 3
+    for user, refused in (("viewer", 403), ("operator", 422)):
+        login_ = {"username": user, "password": bootstrap.password(home.settings, user)}
+        token = httpx.post(f"{url.removesuffix('/stellar')}/auth/token", json=login_, trust_env=False).json()
+        headers = {"Authorization": f"Bearer {token['access_token']}", "X-Stellar-Action": "1"}
+        with httpx.Client(trust_env=False, headers=headers, timeout=60) as client:
+            for method, path in acting:
+                assert client.request(method, url + path, json={}).status_code == refused, (user, method, path)
+            for name in ("sky", "catalogue", "star", "models", "lineage", "quality"):
+                page = client.get(f"{url}/pages/{name}")
+                assert page.status_code == 200
+                assert f'data-can-act="{"no" if user == "viewer" else "yes"}"' in page.text
+                assert client.get(f"{url}/static/{name}.js").status_code == 200
+            del client.headers["X-Stellar-Action"]  # as a form of another site would
+            for method, path in acting:
+                assert client.request(method, url + path, json={}).status_code == 403, (user, method, path)
 
 
 def test_the_doctor_finds_it_well(both):
