@@ -68,7 +68,7 @@ function batchTable(brought) {
   return el("div", {},
     brought.direct || !brought.batches.length ? null : el("p", { class: "faint" }, "Its rows do not name their batch; these brought the curated rows in this cell from which it was made."),
     table([{ key: "rows", title: "Rows here", numeric: true, show: count }, { key: "dataset", title: "Dataset", show: (name, row) => el("span", { title: `through ${row.through}` }, name ?? row.through) },
-      { key: "fetched_at", title: "Fetched", show: when }, { key: "batch_id", title: "Batch", show: (id) => el("a", { href: `lineage?ref=${encodeURIComponent(id)}` }, short(id)) },
-      { key: "query", title: "Query", show: (text, row) => el("code", { class: "asked", title: row.service }, text ?? "–") }], brought.batches, { empty: "None is known." }),
+      { key: "batch_id", title: "Batch and its query", show: (id, row) => el("div", {}, el("a", { href: `lineage?ref=${encodeURIComponent(id)}` }, short(id)), ` ${when(row.fetched_at)}`,
+        el("details", {}, el("summary", {}, row.service ?? "query"), el("code", { class: "asked" }, row.query ?? "–"))) }], brought.batches, { empty: "None is known." }),
     brought.more ? el("p", { class: "faint" }, `and ${brought.more} more`) : null);
 }

@@ -4,7 +4,7 @@ import { el } from "./base.js";
 import { boundary, centre, pixelsOf, positionToPixel, vectorToPixel } from "./healpix.js";
 import { anglesOf, fromFrame, pictureVectors, PROJECTIONS, toFrame, viewMatrix } from "./sky-projections.js";
 
-const STEPS = [30, 15, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01];
+const STEPS = [60, 30, 15, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01];
 const MOST_ZOOM = 4000, CLICK_PX = 5, PICTURE_PIXELS = 500_000, DEG = 180 / Math.PI;
 
 const pointsASide = (order) => Math.max(1, 16 >> order);
@@ -57,6 +57,13 @@ export class SkyMap {
     const lines = (some) => ({ type: "MultiLineString", coordinates: some.map(ringOf) });
     this.lines = { carried: lines(cells.filter((one) => one.change === "carried" || one.change === "first")), changed: lines(cells.filter((one) => one.change === "changed")),
       new: lines(cells.filter((one) => one.change === "new")), gone: lines(gone) };
+    this.draw();
+  }
+
+  /** Pixels to mark, beside the cells. */
+  setGained(order, pixels) {
+    if (!pixels.length && !this.gained) return;
+    this.gained = pixels.length ? { type: "MultiLineString", coordinates: pixels.map((pixel) => ringOf({ order, pixel })) } : null;
     this.draw();
   }
 
@@ -135,6 +142,7 @@ export class SkyMap {
       stroke(this.lines.changed, colour("--sky-changed"), 1.8);
       stroke(this.lines.new, colour("--sky-new"), 1.8);
     }
+    if (this.gained && !moving) stroke(this.gained, colour("--sky-new"), 1);
     if (this.selected) stroke({ type: "LineString", coordinates: ringOf(this.selected) }, colour("--ink"), 3.5);
     if (this.selected) stroke({ type: "LineString", coordinates: ringOf(this.selected) }, colour("--sky-selected"), 2);
     if (this.region?.radius > 0) {
@@ -176,8 +184,8 @@ export class SkyMap {
   /** How far the view reaches from its centre, degrees, and the step of its lines. */
   #reach() {
     const reach = Math.min(180, (Math.hypot(this.width, this.height) / 2 / this.scale()) * DEG * 1.3);
-    const room = (110 / this.scale()) * DEG; // degrees for a label
-    return { reach, step: STEPS.findLast((one) => one >= room) ?? 30 };
+    const room = (58 / this.scale()) * DEG; // degrees for a label
+    return { reach, step: STEPS.findLast((one) => one >= room) ?? 60 };
   }
 
   #graticule() {

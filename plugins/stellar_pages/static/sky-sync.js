@@ -53,6 +53,7 @@ export function syncPanel(actions) {
   const fill = el("button", { type: "button", onclick: () => { const cell = actions.cell(); if (cell && form?.has("cells")) { form.set("cells", [cell]); useCells(); } else message("Choose a cell on the map first."); } }, "Use the chosen cell");
   const fault = el("p", { class: "fault", role: "alert", hidden: true });
   const element = el("form", { novalidate: true }, el("label", {}, el("span", {}, "What to sync"), chosen), place, fault, el("div", { class: "bar" }, start, fill));
+  const all = new Map();
   let form = null, stop = null;
   const useCells = () => { for (const name of ["ra_deg", "dec_deg", "radius_deg"]) form?.set(name, null); };
   const say = (text) => { fault.textContent = text ?? ""; fault.hidden = !text; };
@@ -63,10 +64,9 @@ export function syncPanel(actions) {
     form.set("ra_deg", region.ra); form.set("dec_deg", region.dec); form.set("radius_deg", region.radius); form.set("cells", null);
   }
 
-  async function choose() {
+  function choose() {
     say(null);
-    const details = await told(() => airflow(`dags/${encodeURIComponent(chosen.value)}/details`));
-    if (!details) return;
+    const details = all.get(chosen.value);
     form = dagForm(details.params);
     place.replaceChildren(...[details.is_paused ? el("p", { class: "fault" }, "This DAG is paused: its run waits until somebody unpauses it.") : null, form.element].filter(Boolean));
     fill.hidden = !form.has("cells");
@@ -109,9 +109,12 @@ export function syncPanel(actions) {
       const found = await told(() => airflow("dags?limit=100&tags=sync"));
       const dags = (found?.dags ?? []).filter((one) => !one.is_stale);
       if (!dags.length) { element.replaceChildren(el("p", { class: "empty" }, "No DAG that syncs.")); return; }
-      chosen.append(...dags.map((one) => el("option", { value: one.dag_id }, one.dag_display_name ?? one.dag_id)));
-      if (dags.some((one) => one.dag_id === query.get("dag"))) chosen.value = query.get("dag");
-      await choose();
+      const details = (await told(() => Promise.all(dags.map((one) => airflow(`dags/${encodeURIComponent(one.dag_id)}/details`))))) ?? [];
+      details.sort((a, b) => Boolean(b.params?.ra_deg) - Boolean(a.params?.ra_deg)); // those that take a region come first
+      for (const one of details) all.set(one.dag_id, one);
+      chosen.append(...details.map((one) => el("option", { value: one.dag_id }, one.dag_display_name ?? one.dag_id)));
+      if (all.has(query.get("dag"))) chosen.value = query.get("dag");
+      if (details.length) choose();
     },
   };
 }

@@ -7,7 +7,7 @@ import { levelsOf, SkyMap } from "./sky-map.js";
 import { FRAMES, PROJECTIONS, toFrame } from "./sky-projections.js";
 import { regionPanel, said, syncPanel } from "./sky-sync.js";
 
-const LOOK_MS = 5000, COVERAGE_ORDER = 8, SHOWN_CELLS = 200, LEAST_PX = 1.7;
+const LOOK_MS = 5000, COVERAGE_ORDER = 8, SHOWN_CELLS = 200, LEAST_PX = 1.7, MOST_GAINED = 5000;
 // without their darkest ends, which a dark page would swallow
 const PALETTES = { rows: (t) => d3.interpolateViridis(0.12 + 0.88 * t), mean: (t) => d3.interpolatePlasma(0.12 + 0.88 * t) };
 
@@ -23,7 +23,7 @@ const [projectionLabel, projectionOf] = select("Projection"), [frameLabel, frame
 const time = el("input", { type: "range", min: "0", step: "1" }), timeSaid = el("span"), timeLabel = el("label", { class: "time" }, timeSaid, time);
 const outlines = el("input", { type: "checkbox", checked: true });
 const legend = el("div", { class: "legend" }), where = el("p", { class: "where" }), summary = el("p", { class: "faint" }), cellTable = el("div");
-const live = el("p", { class: "where", "aria-live": "polite" });
+const live = el("p", { class: "faint", "aria-live": "polite" });
 
 const state = { datasets: [], history: null, snapshot: null, coverage: null, density: null, follows: true, turn: 0 };
 const cells = cellPanel();
@@ -127,6 +127,7 @@ function suffices(held, { order, near }) {
 /** The first picture of a snapshot or of what is shown of it: from the ledger at once, then from the rows. */
 async function paint() {
   state.density = null;
+  map.setGained(0, []);
   paintCoverage();
   await refine();
 }
@@ -149,6 +150,22 @@ async function refine() {
   if (found.snapshot !== state.snapshot || show !== showOf.value) return;
   state.density = { ...found, near: want.near, pixels: unpacked(found.pixels, Uint32Array), values: unpacked(found.values, Float32Array), valid: found.valid ? unpacked(found.valid, Uint32Array) : null };
   paintDensity();
+  await markGained(asked);
+}
+
+/** Pixels that have more rows than in the former snapshot, which the cells of files are often too wide to show. */
+async function markGained(asked) {
+  const held = state.density, { against, cells: all } = state.coverage;
+  map.setGained(0, []);
+  if (!against || held.column || !all.some((one) => one.change !== "carried")) return;
+  asked.set("snapshot", against);
+  let before;
+  try { before = await api(`sky/density?${asked}`); } catch { return; } // its files may be gone
+  if (held !== state.density) return;
+  const rows = unpacked(before.values, Float32Array), former = new Map(Array.from(unpacked(before.pixels, Uint32Array), (pixel, i) => [pixel, rows[i]]));
+  const gained = Array.from(held.pixels).filter((pixel, i) => held.values[i] > (former.get(pixel) ?? 0));
+  map.setGained(held.order, gained.slice(0, MOST_GAINED));
+  if (gained.length) legend.append(el("span", { class: "key", style: "--key: var(--sky-new)" }, `${count(gained.length)} pixels gained rows`));
 }
 
 // -- datasets, snapshots, time -----------------------------------------------------------------------------------------
