@@ -36,4 +36,7 @@ async function start() {
   else await showAll();
 }
 
+const loading = el("p", { class: "faint", role: "status" }, "Loading…");
+main.append(loading);
 await start();
+loading.remove();
