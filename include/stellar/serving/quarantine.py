@@ -107,7 +107,7 @@ def rows_of(
         if _means(reason, reasons[place]) and batch in (None, batches[place]) and state in (None, states[place])
     ]
     shown = places[max(0, offset) : max(0, offset) + min(limit, MOST_ROWS)]
-    values = table.take(shown).drop_columns(["reason", "batch_id"]).to_pylist()
+    values = _take(table, shown).drop_columns(["reason", "batch_id"]).to_pylist()
     found = [
         {
             "row_id": ids[place],
@@ -212,7 +212,7 @@ def _chosen(
     ]
     found = {}
     config = _config(settings, dataset)
-    part = table.take(picked)
+    part = _take(table, picked)
     sources, places = _places(part, config)
     values = part.drop_columns(["reason", "batch_id"]).to_pylist()
     for number, place in enumerate(picked):
@@ -257,6 +257,12 @@ def _read(settings: Settings, engine: sa.Engine, dataset: str) -> pa.Table:
 
         return pa.table({"reason": pa.array([], pa.string()), "batch_id": pa.array([], pa.string())})
     return table
+
+
+def _take(table: pa.Table, places: list[int]) -> pa.Table:
+    import pyarrow as pa
+
+    return table.take(pa.array(places, pa.int64()))
 
 
 def _ids(table: pa.Table) -> list[str]:

@@ -1,72 +1,66 @@
 """Who may do what on the pages: a viewer looks, an operator acts, and only from a page of ours."""
 
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip("airflow")
-
-from airflow.api_fastapi.core_api.security import get_user
-from fastapi.routing import APIRoute
-from fastapi.testclient import TestClient
-
-from stellar_pages import access, app
-
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
-#: Questions whose statement is too long for a URL: they change nothing.
+ROOT = Path(__file__).parents[3]
+#: The pages whose acts are meant; other pages send questions as POST too.
 ACTS = ("/api/models/", "/api/quality/")
 
 
-def routes() -> list[tuple[str, str]]:
-    """Method and path of every route of these pages that changes something."""
-    every = [one for one in app.app.routes if isinstance(one, APIRoute)]
-    return [
-        (method, one.path) for one in every for method in sorted(one.methods & CHANGING) if one.path.startswith(ACTS)
-    ]
-
-
 @pytest.fixture
-def client(monkeypatch):
-    """A client as a user that `acts` or not."""
+def pages(monkeypatch, tmp_path):
+    """The pages' app and, as `of(acts)`, a client as a user that may act or not."""
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.syspath_prepend(str(ROOT / "plugins"))
+    security = pytest.importorskip("airflow.api_fastapi.core_api.security", reason="Airflow is not installed")
+    from fastapi.testclient import TestClient
 
-    def of(acts: bool) -> TestClient:
+    from stellar_pages import access, app
+
+    def of(acts: bool, looks: bool = True) -> TestClient:
         manager = SimpleNamespace(
-            is_authorized_view=lambda **_: True,
-            is_authorized_asset=lambda method, **_: method == "GET" or acts,
+            is_authorized_view=lambda **_: looks,
+            is_authorized_asset=lambda method, **_: looks and (method == "GET" or acts),
             is_authorized_dag=lambda **_: acts,
         )
         monkeypatch.setattr(access, "get_auth_manager", lambda: manager)
-        monkeypatch.setitem(app.app.dependency_overrides, get_user, lambda: SimpleNamespace(get_name=lambda: "someone"))
+        app.app.dependency_overrides[security.get_user] = lambda: SimpleNamespace(get_name=lambda: "someone")
         return TestClient(app.app, raise_server_exceptions=False)
 
-    return of
+    every = [one for one in app.app.routes if hasattr(one, "methods") and one.path.startswith(ACTS)]
+    acts = [(method, one.path) for one in every for method in sorted(one.methods & CHANGING)]
+    yield SimpleNamespace(of=of, acts=acts, header={access.ACTION_HEADER: "1"})
+    app.app.dependency_overrides.clear()
+    for name in [name for name in sys.modules if name.startswith("stellar_pages")]:
+        del sys.modules[name]
 
 
-def test_there_are_acts_to_refuse():
-    assert {path for _, path in routes()} == {
+def test_a_viewer_cannot_act_on_any_route(pages):
+    assert {path for _, path in pages.acts} == {
         "/api/models/promote",
         "/api/models/rollback",
         "/api/quality/quarantine/decide",
     }
+    viewer = pages.of(acts=False)
+    for method, path in pages.acts:
+        answer = viewer.request(method, path, json={}, headers=pages.header)
+        assert (answer.status_code, "you may look, not act" in answer.text) == (403, True)
 
 
-@pytest.mark.parametrize(("method", "path"), routes())
-def test_a_viewer_cannot_act_on_any_route(client, method, path):
-    answer = client(acts=False).request(method, path, json={}, headers={access.ACTION_HEADER: "1"})
-    assert (answer.status_code, "you may look, not act" in answer.text) == (403, True)
+def test_an_operator_acts_from_a_page_only(pages):
+    operator = pages.of(acts=True)
+    for method, path in pages.acts:
+        assert operator.request(method, path, json={}).status_code == 403
+        # past the door, the empty body is what is refused
+        assert operator.request(method, path, json={}, headers=pages.header).status_code == 422
 
 
-@pytest.mark.parametrize(("method", "path"), routes())
-def test_an_operator_acts_from_a_page_only(client, method, path):
-    assert client(acts=True).request(method, path, json={}).status_code == 403
-    # past the door, the empty body is what is refused
-    answer = client(acts=True).request(method, path, json={}, headers={access.ACTION_HEADER: "1"})
-    assert answer.status_code == 422
-
-
-def test_nobody_without_rights_sees_anything(client, monkeypatch):
-    client(acts=False)
-    nothing = SimpleNamespace(is_authorized_view=lambda **_: False, is_authorized_asset=lambda **_: False)
-    monkeypatch.setattr(access, "get_auth_manager", lambda: nothing)
+def test_nobody_without_rights_sees_anything(pages):
+    nobody = pages.of(acts=False, looks=False)
     for path in ("/api/models/list", "/api/quality/docs/x.html", "/api/models/report?version=x@1", "/pages/quality"):
-        assert TestClient(app.app).get(path).status_code == 403
+        assert nobody.get(path).status_code == 403
