@@ -3,6 +3,7 @@
 from airflow.plugins_manager import AirflowPlugin
 
 from stellar_pages.app import PAGES, PREFIX, app  # beside this file
+from stellar_pages.links import LINKS
 
 
 class StellarPlugin(AirflowPlugin):
@@ -10,7 +11,7 @@ class StellarPlugin(AirflowPlugin):
 
     name = "stellar"
     fastapi_apps = [{"app": app, "url_prefix": f"/{PREFIX}", "name": "Stellar Platform"}]  # noqa: RUF012
-    external_views = [  # noqa: RUF012
+    external_views = [
         {
             "name": page.title,
             "href": f"{PREFIX}/pages/{page.name}",
@@ -20,4 +21,12 @@ class StellarPlugin(AirflowPlugin):
         }
         for page in PAGES
         if page.in_menu
+    ] + [
+        {  # a tab of every run: what it made, where the rows went, what its gates said
+            "name": "Rows and gates",
+            "href": f"{PREFIX}/pages/quality?run={{DAG_ID}}/{{RUN_ID}}",
+            "url_route": "stellar-run",
+            "destination": "dag_run",
+        }
     ]
+    global_operator_extra_links = list(LINKS)  # noqa: RUF012

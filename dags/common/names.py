@@ -88,7 +88,8 @@ def _asset(layer: str, subject: str) -> Asset:
 
     It would look for a normaliser of the scheme; `stellar://layer/subject` is written in its normal form.
     """
-    asset = Asset(name=f"{layer}.{subject}")
+    page = f"models?model={subject.replace('_', '-')}" if layer == "models" else f"quality?dataset={layer}.{subject}"
+    asset = Asset(name=f"{layer}.{subject}", extra={"page": f"stellar/pages/{page}"})
     object.__setattr__(asset, "uri", f"stellar://{layer}/{subject}")
     return asset
 

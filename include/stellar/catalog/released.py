@@ -23,8 +23,8 @@ from stellar.sky.healpix import margin_ranges
 
 #: Parameter of the step: a list of ``{"row", "reason", "id", "place"}``; absent where nothing was released.
 RELEASED = "released"
-#: Columns of a quarantined row that are not its survey's.
-ADDED = ("batch_id", "reason")
+#: Columns of a quarantined row that say where it came from and why it is there: no values of its survey.
+ADDED = ("batch_id", "reason", "file_name", "file_row")
 
 Overruled = Mapping[int, set[str]]
 

@@ -7,6 +7,7 @@ touches and in no others; until then it is *released* and still in quarantine. *
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 
 from stellar.errors import InputError
 from stellar.ledger import decisions, history, snapshots
-from stellar.serving.plain import plain
+from stellar.serving.plain import cell_value, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 FOLLOWS = "build_catalog"
 STATES = {"release": "released", "discard": "discarded", "reopen": "open"}
 MOST_ROWS = 1000  # of one page of rows
-LONGEST_LIST = 8  # values of an array that are shown
+_VALUE = re.compile(r" \('.*'\)$", re.DOTALL)
 _NOT_CURATED = "only rows that curation refused can be released: this step cannot make its row without what is missing"
 
 
 def overview(settings: Settings, engine: sa.Engine) -> list[dict[str, Any]]:
-    """Rows in quarantine by dataset, reason, survey and batch, in the current snapshots.
+    """Rows in quarantine by dataset, reason (as `kind_of` says), survey and batch, in the current snapshots.
 
     Returns
     -------
@@ -46,7 +47,7 @@ def overview(settings: Settings, engine: sa.Engine) -> list[dict[str, Any]]:
         rows = _read(settings, engine, dataset)
         states = _states(engine, dataset, rows)
         config = _config(settings, dataset)
-        reasons, brought = rows["reason"].to_pylist(), rows["batch_id"].to_pylist()
+        reasons, brought = [kind_of(one) for one in rows["reason"].to_pylist()], rows["batch_id"].to_pylist()
         groups: dict[tuple[str, str], Counter[str]] = {}
         for reason, batch, state in zip(reasons, brought, states, strict=True):
             groups.setdefault((reason, batch), Counter())[state] += 1
@@ -65,6 +66,15 @@ def overview(settings: Settings, engine: sa.Engine) -> list[dict[str, Any]]:
     told = _batches(engine, batches)
     found = [{**one, **told.get(one["batch_id"], {"survey": None, "unit": None})} for one in found]
     return sorted(found, key=lambda one: (-one["open"], one["dataset"], one["reason"], one["batch_id"]))
+
+
+def kind_of(reason: str) -> str:
+    """A reason without the value that it names: what rows with the same fault have in common."""
+    return _VALUE.sub("", reason)
+
+
+def _means(wanted: str | None, reason: str) -> bool:
+    return wanted is None or wanted in (reason, kind_of(reason))
 
 
 def rows_of(
@@ -94,10 +104,10 @@ def rows_of(
     places = [
         place
         for place in range(len(table))
-        if (reason in (None, reasons[place])) and (batch in (None, batches[place])) and (state in (None, states[place]))
+        if _means(reason, reasons[place]) and batch in (None, batches[place]) and state in (None, states[place])
     ]
     shown = places[max(0, offset) : max(0, offset) + min(limit, MOST_ROWS)]
-    values = table.take(shown).drop_columns(["reason", "batch_id"]).to_pylist()
+    values = _take(table, shown).drop_columns(["reason", "batch_id"]).to_pylist()
     found = [
         {
             "row_id": ids[place],
@@ -106,7 +116,7 @@ def rows_of(
             "state": states[place],
             "kept": _kept(config, reasons[place]),
             "decision": plain(newest.get((ids[place], reasons[place]))),
-            "values": {name: _shown(value) for name, value in one.items() if value is not None},
+            "values": {name: cell_value(value) for name, value in one.items() if value is not None},
         }
         for place, one in zip(shown, values, strict=True)
     ]
@@ -134,7 +144,7 @@ def decide(
     engine : sqlalchemy.Engine
         On the ledger, with the pipeline's role.
     rows : sequence of str, optional
-        Ids of rows; else all rows of `reason` (and of `batch`, when given).
+        Ids of rows; else all rows of `reason`, in full or as `kind_of` says (and of `batch`, when given).
 
     Returns
     -------
@@ -197,16 +207,16 @@ def _chosen(
         place
         for place in range(len(table))
         if (wanted is None or ids[place] in set(wanted))
-        and reason in (None, reasons[place])
+        and _means(reason, reasons[place])
         and batch in (None, batches[place])
     ]
     found = {}
     config = _config(settings, dataset)
-    part = table.take(picked)
+    part = _take(table, picked)
     sources, places = _places(part, config)
     values = part.drop_columns(["reason", "batch_id"]).to_pylist()
     for number, place in enumerate(picked):
-        content = {name: _shown(value) for name, value in values[number].items() if value is not None}
+        content = {name: cell_value(value) for name, value in values[number].items() if value is not None}
         found[ids[place], reasons[place]] = {
             "row_id": ids[place],
             "reason": reasons[place],
@@ -218,7 +228,7 @@ def _chosen(
     names = ("row_id", "reason", "batch_id", "source_id", "place", "content")
     for one in decisions.decided(engine, dataset):  # a released row has left the quarantine once it was built
         meant = one["row_id"] in wanted if wanted is not None else batch in (None, one["batch_id"])
-        if meant and reason in (None, one["reason"]):
+        if meant and _means(reason, one["reason"]):
             found.setdefault((one["row_id"], one["reason"]), {name: one[name] for name in names})
     missing = sorted(set(wanted or ()) - {row for row, _ in found})
     if missing or not found:
@@ -247,6 +257,12 @@ def _read(settings: Settings, engine: sa.Engine, dataset: str) -> pa.Table:
 
         return pa.table({"reason": pa.array([], pa.string()), "batch_id": pa.array([], pa.string())})
     return table
+
+
+def _take(table: pa.Table, places: list[int]) -> pa.Table:
+    import pyarrow as pa
+
+    return table.take(pa.array(places, pa.int64()))
 
 
 def _ids(table: pa.Table) -> list[str]:
@@ -291,10 +307,3 @@ def _batches(engine: sa.Engine, ids: set[str]) -> dict[str, dict[str, Any]]:
     with engine.connect() as connection:
         rows = connection.execute(sql, {"ids": sorted(ids)}).mappings()
         return {row["batch_id"]: {"survey": row["survey"], "unit": row["unit"]} for row in rows}
-
-
-def _shown(value: Any) -> Any:
-    """A cell for people: long arrays by their beginning and length."""
-    if isinstance(value, (list, tuple)) and len(value) > LONGEST_LIST:
-        return f"{plain(list(value[:LONGEST_LIST]))} … {len(value)} values"
-    return plain(value)

@@ -32,8 +32,11 @@ async function start() {
   if (version) {
     const one = await told(() => api(`models/version?version=${encodeURIComponent(version)}`));
     if (one) await showModel(one.model, one.key);
-  } else if (query.get("model")) await showModel(query.get("model"));
+  } else if (query.get("model") ?? query.get("name")) await showModel(query.get("model") ?? query.get("name"));
   else await showAll();
 }
 
+const loading = el("p", { class: "faint", role: "status" }, "Loading…");
+main.append(loading);
 await start();
+loading.remove();

@@ -16,19 +16,22 @@ function freshness(rows) {
   ], rows, { caption: "A survey is synced every 8 days; scores follow within 24 hours of what they are made from" }));
 }
 
-function gates(rows) {
-  const failed = rows.filter((row) => !row.passed);
+function gates(every) {
+  const run = query.get("run");
+  const dataset = query.get("dataset");
+  const rows = every.filter((row) => (!run || row.run_id === run) && (!dataset || row.dataset === dataset));
+  const failed = rows.filter((row) => run || dataset || !row.passed);
   const shown = rows.filter((row) => !row.follows);
   const parts = [strip(shown)];
   if (failed.length) {
     parts.push(table([
       { key: "checked_at", title: "Checked", show: when },
       { key: "dataset", title: "Dataset", show: (name, row) => el("a", { href: `?gate=${row.id}` }, name) },
-      { key: "passed", title: "Gate", show: () => badge("failed") },
+      { key: "passed", title: "Gate", show: (passed) => badge(passed ? "passed" : "failed") },
       { key: "failed", title: "Failed", numeric: true, show: (n, row) => `${n} of ${row.expectations}` },
       { key: "rows_checked", title: "Rows", numeric: true, show: count },
       { key: "state", title: "Snapshot", show: badge },
-    ], failed, { caption: "Gates that failed" }));
+    ], failed, { caption: run || dataset ? `Gates of ${run ?? dataset}` : "Gates that failed" }));
   } else if (shown.length) parts.push(el("p", { class: "faint" }, `All of the newest ${shown.length} gates passed.`));
   return section("Gates", ...parts);
 }
@@ -45,8 +48,7 @@ function bar(row) {
 function accounting(found) {
   const body = el("div", {});
   const draw = async () => {
-    const values = { run: query.get("run") ?? "", every: query.get("every") ?? "" };
-    const got = await told(() => api(`quality/accounting?every=${values.every === "yes"}${values.run ? `&run=${encodeURIComponent(values.run)}` : ""}`));
+    const got = await told(() => api(`quality/accounting?${asked()}`));
     if (got) body.replaceChildren(view(got));
   };
   const view = ({ rows, runs }) => el("div", {},
@@ -67,12 +69,19 @@ function accounting(found) {
   return section("Rows", body);
 }
 
+/** The snapshots whose rows are shown: of a run, of a dataset, or whatever is current. */
+function asked() {
+  const values = new URLSearchParams({ every: query.get("every") === "yes" });
+  for (const name of ["run", "dataset"]) if (query.get(name)) values.set(name, query.get(name));
+  return values;
+}
+
 async function overview() {
-  const asked = query.get("run") ? `?run=${encodeURIComponent(query.get("run"))}` : `?every=${query.get("every") === "yes"}`;
   const [fresh, reports, refused, account] = await Promise.all([
-    told(() => api("quality/freshness")), told(() => api("quality/gates?limit=1000")),
-    told(() => api("quality/quarantine")), told(() => api(`quality/accounting${asked}`)),
+    told(() => api("quality/freshness")), told(() => api(`quality/gates?limit=1000${query.get("dataset") ? `&dataset=${encodeURIComponent(query.get("dataset"))}` : ""}`)),
+    told(() => api("quality/quarantine")), told(() => api(`quality/accounting?${asked()}`)),
   ]);
+  if (query.get("dataset") || query.get("run")) main.append(el("p", {}, el("a", { href: "quality" }, "← Everything"), ` ${query.get("dataset") ?? ""}`));
   main.append(...[
     fresh && freshness(fresh), refused && section("Quarantine", quarantineTable(refused)),
     reports && gates(reports), account && accounting(account),
@@ -80,6 +89,9 @@ async function overview() {
   if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
 
+const loading = el("p", { class: "faint", role: "status" }, "Loading…");
+main.append(loading);
 if (query.get("gate")) await showGate(query.get("gate"));
 else if (query.get("quarantine")) await showQuarantine(query.get("quarantine"));
 else await overview();
+loading.remove();
