@@ -103,6 +103,8 @@ def facts(connection: sa.Connection, kinds: dict[str, str]) -> dict[str, Fact]:
     for kind, sql in _FACTS.items():
         ids = [key for key, its in kinds.items() if its == kind]
         if ids:
-            rows = connection.execute(sa.text(sql), {"ids": ids}).mappings()
-            found |= {row["id"]: {"kind": kind, **row} for row in rows}
+            rows = connection.execute(sa.text(sql), {"ids": ids})
+            names = ("kind", *rows.keys())
+            # of plain tuples: thousands of rows as mappings would cost more than the query
+            found |= {row[0]: dict(zip(names, (kind, *row), strict=True)) for row in rows.all()}
     return found

@@ -2,6 +2,7 @@
 "use strict";
 
 export const BOX = { width: 216, height: 46, gapX: 84, gapY: 12 };
+const NAMES = new Intl.Collator("en", { numeric: true });
 const MANY = 8; // batches of one dataset beyond this are one node until they are opened
 
 /** Name that people know a node by. */
@@ -89,7 +90,8 @@ export function layout({ nodes, edges }) {
   const layer = layersOf(parents, children);
   const layers = [];
   for (const [n, l] of layer.entries()) (layers[l] ??= []).push(n);
-  for (const one of layers) one.sort((a, b) => key(nodes[a]).localeCompare(key(nodes[b]), "en", { numeric: true }));
+  const names = nodes.map(key);
+  for (const one of layers) one.sort((a, b) => NAMES.compare(names[a], names[b]));
   const order = new Float64Array(nodes.length);
   const number = (one) => one.forEach((n, k) => { order[n] = k - (one.length - 1) / 2; });
   layers.forEach(number);

@@ -41,7 +41,7 @@ def test_the_graph_goes_both_ways_and_has_each_node_once(flow):
     assert len({one["id"] for one in up["nodes"]}) == len(up["nodes"])
     batch = next(iter(ids(up, "batch")))
     down = lineage.graph(flow.engine, flow.settings, ref=batch, direction="down")
-    assert named(down) == {"raw.stars", "curated.stars", "features.double"}
+    assert named(down) == {"raw.stars", "curated.stars", "quarantine.stars", "features.double"}
     both = lineage.graph(flow.engine, flow.settings, ref="curated.stars")
     assert named(both) == named(up)
     assert ids(both, "batch") == ids(up, "batch")
