@@ -39,7 +39,7 @@ def page() -> str:
 
 def _rank(name: str) -> int:
     order = ("build_catalog", "extract_features", "train_models", "score_catalog", "import_catalog")
-    order += ("crossmatch_catalogs", "maintain_lake")
+    order += ("crossmatch_catalogs", "maintain_lake", "check_freshness", "rebuild_partition")
     return order.index(name) if name in order else -1
 
 

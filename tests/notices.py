@@ -91,7 +91,11 @@ def mail_server(
         context.load_cert_chain(*map(str, certificate))
         options["ssl_context" if implicit else "tls_context"] = context
     if user:
-        options |= {"authenticator": login, "auth_required": True, "auth_require_tls": certificate is not None and not implicit}
+        options |= {
+            "authenticator": login,
+            "auth_required": True,
+            "auth_require_tls": certificate is not None and not implicit,
+        }
     letters = Letters()
     with socket.create_server(("127.0.0.1", 0)) as free:  # the controller looks for itself at the port it is given
         port = free.getsockname()[1]

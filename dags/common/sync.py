@@ -6,7 +6,7 @@ from airflow.sdk import Asset, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from common.forms import checked_cells
-from common.tasks import announce, flow_context, promote, tell
+from common.tasks import announce, flow_context, promote, tell, told_when_failed
 
 
 def scope_of(params: dict[str, Any]) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def scope_of(params: dict[str, Any]) -> dict[str, Any]:
     lacking = [f"{name}_deg" for name, value in cone.items() if value is None]
     if lacking and len(lacking) < len(cone):
         raise AirflowFailException(
-            f"a region needs all of ra_deg, dec_deg and radius_deg, or none of them; {', '.join(lacking)} is empty"
+            f"a region needs all of ra_deg, dec_deg and radius_deg, or none of them; empty: {', '.join(lacking)}"
         )
     if not lacking:
         params["regions"] = [{"ra": cone["ra"], "dec": cone["dec"], "radius_deg": cone["radius"]}]
@@ -37,9 +37,10 @@ def sync(survey: str, outlets: list[Asset]) -> None:
     def plan() -> list[dict[str, Any]]:
         params = dict(get_current_context()["params"])
         dry_run, units = params.pop("dry_run"), params.pop("units", None)
-        scope = scope_of(params)  # before anything is opened
-        if units and any(value not in (None, [], "") for value in scope.values()):
-            raise AirflowFailException("`units` are fetched as they were before: leave where and how much empty")
+        with told_when_failed():  # before anything is opened
+            scope = scope_of(params)
+            if units and any(value not in (None, [], "") for value in scope.values()):
+                raise AirflowFailException("`units` are fetched as they were before: leave where and how much empty")
         from stellar import flow
 
         with flow_context() as ctx:
@@ -51,6 +52,8 @@ def sync(survey: str, outlets: list[Asset]) -> None:
         if dry_run:
             tell(f"Dry run. {said}")
             raise AirflowSkipException("dry run: nothing was changed")
+        if units:
+            tell(f"Asked for again: {', '.join(units)}; what has the same content changes nothing.")
         print(said)
         return batches
 

@@ -32,24 +32,28 @@ def tell(text: str) -> None:
 
 @contextmanager
 def flow_context() -> Iterator[Any]:
-    """Open the platform for one task attempt; what trying again cannot mend fails at once, without retries.
-
-    What went wrong is left for the note of the run and for the operator's message.
-    """
+    """Open the platform for one task attempt; what trying again cannot mend fails at once, without retries."""
     from stellar import errors, flow
 
-    context = get_current_context()
-    ti = context["ti"]
+    ti = get_current_context()["ti"]
+    with told_when_failed():
+        try:
+            with flow.open_context(run_id=f"{ti.dag_id}/{ti.run_id}", ol_parent=_openlineage_run(ti)) as ctx:
+                yield ctx
+        except (errors.GateFailed, errors.InputError, errors.IntegrityError) as error:
+            raise AirflowFailException(str(error)) from error
+
+
+@contextmanager
+def told_when_failed() -> Iterator[None]:
+    """Leave what goes wrong for the note of the run and for the operator's message."""
     try:
-        with flow.open_context(run_id=f"{ti.dag_id}/{ti.run_id}", ol_parent=_openlineage_run(ti)) as ctx:
-            yield ctx
-    except (errors.GateFailed, errors.InputError, errors.IntegrityError) as error:
-        _leave(ti, str(error))
-        raise AirflowFailException(str(error)) from error
+        yield
     except (AirflowSkipException, GeneratorExit):
         raise
     except BaseException as error:  # a task that ran out of time is not even an Exception
-        _leave(ti, str(error) if isinstance(error, errors.StellarError) else f"{type(error).__name__}: {error}")
+        ours = isinstance(error, AirflowFailException) or type(error).__module__ == "stellar.errors"
+        _leave(get_current_context()["ti"], str(error) if ours else f"{type(error).__name__}: {error}")
         raise
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from notices import hook
 from platform_home import Home, wait_for
 from stellar.errors import ServiceError
 from stellar.platform import bootstrap
@@ -26,9 +27,18 @@ def login(home: Home, user: str) -> Airflow:
 
 
 @pytest.fixture(scope="module")
-def both(undisturbed, homes):
+def told():
+    """A web hook that both platforms tell of failed runs."""
+    with hook() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def both(undisturbed, homes, told):
     """Two platforms at once: the home that has data, and an empty one."""
     pair = (undisturbed, Home(homes / "beside"))
+    for home in pair:
+        home.environment["STELLAR_NOTIFY"] = told.url
     processes = [home.start("up") for home in pair]
     try:
         for home, process in zip(pair, processes, strict=True):
@@ -40,6 +50,8 @@ def both(undisturbed, homes):
             if process.poll() is None:
                 process.terminate()
                 process.wait(timeout=60)
+        for home in pair:
+            del home.environment["STELLAR_NOTIFY"]
 
 
 def test_two_homes_have_ports_of_their_own_and_listen_on_loopback_only(both):
@@ -95,6 +107,72 @@ def test_an_operator_imports_and_matches_catalogues(both):
         assert operator.run(dag, run_id)["state"] == "success", operator.tasks(dag, run_id)
     rows = dict(home.query("SELECT dataset, rows FROM lake.current WHERE dataset LIKE 'own.%'"))
     assert rows["own.stars"] == 1000 and 500 < rows["own.pairs"] < 1000
+
+
+def finished(client: Airflow, dag: str, conf: dict) -> dict:
+    """A run by hand, once it has ended."""
+    run_id = client.trigger(dag, conf, note="by a person")
+    wait_for(lambda: client.run(dag, run_id)["state"] in ("success", "failed"), 180, dag)
+    return client.run(dag, run_id)
+
+
+@pytest.mark.parametrize(
+    ("dag", "said"),
+    [
+        ("sync_gaia", "gaia: nothing to fetch."),
+        ("build_catalog", "build_catalog: 0 partitions to compute"),
+        ("train_models", "0 of 4 models to train."),
+        ("rebuild_partition", "partitions of curated.gaia to build again"),
+    ],
+)
+def test_a_dry_run_says_it_in_the_note_ends_skipped_and_changes_nothing(both, dag, said):
+    (home, _), _ = both
+    before = home.contents(), home.query("SELECT count(*) FROM lake.snapshot")
+    run = finished(home.client(), dag, {"dry_run": True} | ({"dataset": "curated.gaia"} if "partition" in dag else {}))
+    assert run["state"] == "success"
+    assert run["note"].startswith("by a person\n\n**What came of it**\n\nDry run. ") and said in run["note"]
+    states = {task["task_id"]: task["state"] for task in home.client().tasks(dag, run["dag_run_id"])}
+    assert set(states.values()) <= {"skipped", "success"} and list(states.values()).count("success") <= 1, states
+    assert (home.contents(), home.query("SELECT count(*) FROM lake.snapshot")) == before
+
+
+def test_a_failed_run_tells_the_operator_once_with_the_reason_the_links_and_the_runbook(both, told):
+    (home, _), _ = both
+    told.answers = [503, 204]  # away for a moment
+    run = finished(home.client(), "sync_gaia", {"ra_deg": 10.0})
+    assert run["state"] == "failed"
+    assert "**failed**: plan, attempt 1: a region needs all of ra_deg, dec_deg and radius_deg" in run["note"]
+    wait_for(lambda: told.received, 60, "the message")
+    [message] = told.received
+    assert message["facts"] == {"dag": "sync_gaia", "run": run["dag_run_id"], "tasks": ["plan"]}
+    assert "a region needs all of" in message["text"] and "Resume: trigger again" in message["todo"]
+    assert message["links"]["run"].startswith(f"{home.status()['url']}/dags/sync_gaia/runs/")
+    assert not list((home.folder / "outbox").glob("*.json"))
+
+
+def test_a_backfill_of_a_sync_brings_nothing_twice(both):
+    (home, _), _ = both
+    client, before = home.client(), home.contents()["datasets"]
+    asked = {"from_date": "2026-01-01T00:00:00Z", "to_date": "2026-01-14T00:00:00Z", "reprocess_behavior": "none"}
+    client.request(
+        "POST", "/backfills", json={"dag_id": "sync_labels", "max_active_runs": 1, "dag_run_conf": {}, **asked}
+    )
+
+    def runs() -> list[dict]:
+        return [run for run in client.runs() if run["run_type"] == "backfill"]
+
+    wait_for(lambda: len(runs()) == 2 and {run["state"] for run in runs()} == {"success"}, 240, "the backfill")
+    assert home.contents()["datasets"] == before
+
+
+def test_asset_events_carry_counts_and_links(both):
+    (home, _), _ = both
+    events = home.client().pages("/assets/events", "asset_events")
+    extra = next(event["extra"] for event in events if event["name"] == "curated.objects")
+    [(rows, key)] = home.query("SELECT rows, snapshot FROM lake.current WHERE dataset = 'curated.objects'")
+    assert (extra["rows"], extra["snapshot"]) == (rows, key)
+    assert extra["recomputed"] + extra["reused"] == extra["partitions"] and extra["passed"]
+    assert extra["links"]["lineage"] == f"stellar/pages/lineage?ref={key[:16]}"
 
 
 def test_nobody_gets_in_without_a_password(both):

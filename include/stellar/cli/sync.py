@@ -24,6 +24,12 @@ def command(
         list[str] | None, typer.Option(metavar="ORDER/PIXEL", help="Nested HEALPix cell; may be given several times")
     ] = None,
     row_cap: Annotated[int | None, typer.Option(help="Most rows per dataset, for trials")] = None,
+    unit: Annotated[
+        list[str] | None,
+        typer.Option(help="Fetch this unit again, past the cache, and nothing else; may be given several times"),
+    ] = None,
+    list_units: Annotated[bool, typer.Option("--list-units", help="Only list the units that were fetched")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be fetched")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON")] = False,
 ) -> None:
     """Bring what is new from a survey: plan, fetch, commit, gate, promote."""
@@ -31,13 +37,45 @@ def command(
 
     params: dict[str, Any] = {"release": release, "magnitude_limit": magnitude_limit, "row_cap": row_cap}
     params |= {"regions": _cone(ra, dec, radius), "cells": [_cell(text) for text in cell or []]}
+    if unit and any(value for value in params.values()):
+        raise InputError("units are fetched again as they were before: give --unit without region, release or limits")
     with flow.open_context() as ctx:
-        changed = flow.run_sync(ctx, survey, params, who="stellar sync", say=lambda line: typer.echo(line, err=True))
+        if list_units:
+            _list(ctx, survey, as_json)
+            return
+        if dry_run:
+            batches = (
+                flow.sync_again(ctx, survey, unit, dry_run=True)
+                if unit
+                else flow.sync_plan(ctx, survey, params, dry_run=True)
+            )
+            typer.echo(json.dumps(batches) if as_json else flow.sync_text(survey, batches))
+            return
+        changed = flow.run_sync(
+            ctx, survey, params, units=unit or (), who="stellar sync", say=lambda line: typer.echo(line, err=True)
+        )
     if as_json:
         typer.echo(json.dumps({"survey": survey, "changed": changed}))
         return
     for dataset, new in sorted(changed.items()):
         typer.echo(f"{dataset}: {'new rows are current' if new else 'nothing changed'}")
+
+
+def _list(ctx: Any, survey: str, as_json: bool) -> None:
+    """The units of a survey that count today."""
+    from stellar.flow.sync import survey_of
+    from stellar.ledger.batches import known_units
+
+    survey_of(ctx, survey)
+    found = known_units(ctx.engine, survey)
+    if as_json:
+        typer.echo(json.dumps(found, default=str))
+        return
+    for one in found:
+        typer.echo(
+            f"{one['dataset']:24} {one['unit']:32} {one['row_count']:>10,} rows  {one['release']:10} "
+            f"{one['fetched_at']:%Y-%m-%d %H:%M}  {one['batch_id'][:16]}"
+        )
 
 
 def _cone(ra: float | None, dec: float | None, radius: float | None) -> list[dict[str, float]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stellar.cli import EXIT_FAILED
+from stellar.errors import InputError
 
 if TYPE_CHECKING:
     from stellar.engine.verify import Verified
@@ -28,6 +29,14 @@ def command(
     repair: Annotated[
         bool, typer.Option("--repair", help="Move damaged snapshots aside, so that the next run makes them again")
     ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Build the partitions of one dataset from scratch: do they come out the same?"),
+    ] = False,
+    cell: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORDER/PIXEL", help="With --rebuild: only partitions there; may be given several times"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the faults as JSON")] = False,
 ) -> None:
     """Compare current snapshots with the ledger: sizes, hashes, footers, columns, partitions, manifests.
@@ -36,7 +45,15 @@ def command(
     near to. Ends with exit code 1 when something is damaged, and names the file. What to do then: `--repair` and
     `stellar run` (or the same import or cross-match), which makes the same snapshot again from its inputs; or `stellar
     datasets rollback` to the snapshot before. Raw data can only be put back from a copy.
+
+    With --rebuild nothing that is stored is looked at for damage: the step runs again on the inputs that the snapshot
+    was made from, and what comes out has to have the same hash.
     """
+    if rebuild:
+        _rebuild(names or [], cell or [], as_json)
+        return
+    if cell:
+        raise InputError("--cell goes with --rebuild")
     from stellar.engine.maintain import set_aside
     from stellar.engine.publish import behind
     from stellar.engine.verify import verify_datasets
@@ -78,6 +95,25 @@ def command(
         by = "the same import or cross-match" if dataset.startswith("own.") else "`stellar run`"
         typer.echo(f"{dataset}: moved to {folder}; {by} makes it again", err=True)
     if faults:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _rebuild(names: list[str], cells: list[str], as_json: bool) -> None:
+    """Build partitions again; exit code 1 when one does not come out as it is stored."""
+    from stellar import flow
+    from stellar.lake.names import full_name
+
+    if len(names) != 1:
+        raise InputError("--rebuild takes one dataset: stellar verify DATASET --rebuild [--cell ORDER/PIXEL]")
+
+    def progress(name: str, done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            typer.echo(f"\r\033[K{done}/{total} {name}", nl=done == total, err=True)
+
+    with flow.open_context() as ctx:
+        found = flow.rebuild(ctx, names[0], cells, progress=progress)
+    typer.echo(json.dumps(found, indent=1) if as_json else flow.rebuild_text(found, full_name(names[0])))
+    if not all(one["same"] for one in found):
         raise typer.Exit(EXIT_FAILED)
 
 

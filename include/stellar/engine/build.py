@@ -49,7 +49,7 @@ def build_batch(settings: Settings, step: Step, plan: Plan, batch_no: int) -> No
     for number in plan.batches[batch_no]:
         one = plan.partitions[number]
         if read_note(settings, plan.key, one.partition) is None:
-            _build_one(settings, step, plan, one, reader)
+            build_one(settings, step, plan, one, reader)
 
 
 def read_note(settings: Settings, key: str, partition: Partition) -> dict[str, Any] | None:
@@ -64,7 +64,8 @@ def _note(settings: Settings, key: str, partition: Partition) -> Path:
     return staging(settings, key) / f"{partition.file_name}.json"
 
 
-def _build_one(settings: Settings, step: Step, plan: Plan, one: PartitionPlan, reader: Reader) -> None:
+def build_one(settings: Settings, step: Step, plan: Plan, one: PartitionPlan, reader: Reader) -> dict[str, Any]:
+    """Build one partition into the plan's staging folder, whatever lies there; returns what `read_note` gives then."""
     inputs = {role: reader.read(role, one.partition, one.reads[role]) for role in step.inputs}
     given = inputs[step.primary].rows.num_rows if step.primary else None
     result = step.run(one.partition, inputs, step.params_of(one.partition))
@@ -80,6 +81,7 @@ def _build_one(settings: Settings, step: Step, plan: Plan, one: PartitionPlan, r
     if result.quarantine is not None and result.quarantine.num_rows:
         note["quarantine"] = _stage(result.quarantine, folder, f"{stem}.quarantine", None)
     write_json(_note(settings, plan.key, one.partition), note)
+    return note
 
 
 def _stage(table: pa.Table, folder: Path, stem: str, step: Step | None) -> dict[str, Any]:

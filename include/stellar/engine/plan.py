@@ -149,7 +149,7 @@ def plan(ctx: Context, step: Step, snapshots: Mapping[str, str] | None = None) -
     if (staged := _staged(ctx, key)) is not None and staged.inputs == inputs:
         return staged
     shutil.rmtree(staging(ctx.settings, key), ignore_errors=True)
-    made = _make(ctx, step, key, inputs)
+    made = plan_afresh(ctx, step, key, inputs)
     write_json(staging(ctx.settings, key) / "plan.json", made.to_dict())
     return made
 
@@ -158,10 +158,11 @@ def draft(ctx: Context, step: Step, snapshots: Mapping[str, str] | None = None) 
     """What `plan` would give, noted nowhere: to say what would be done without beginning it."""
     inputs = resolve_inputs(ctx, step, snapshots)
     key = key_of(step, inputs)
-    return _found(ctx, key, step.dataset, inputs) or _make(ctx, step, key, inputs)
+    return _found(ctx, key, step.dataset, inputs) or plan_afresh(ctx, step, key, inputs)
 
 
-def _make(ctx: Context, step: Step, key: str, inputs: dict[str, InputPlan]) -> Plan:
+def plan_afresh(ctx: Context, step: Step, key: str, inputs: dict[str, InputPlan]) -> Plan:
+    """A plan with what each partition reads, though a snapshot of this key may be there; noted nowhere."""
     reader = Reader(ctx.settings, step, inputs)
     partitions = _partitions(ctx, step, reader)
     return Plan(key, step.dataset, False, partitions, deal(ctx.settings.workers, reader, partitions), inputs)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stellar.flow.accounts import account, account_text, fetched_text, maintained_text, trained_text
-    from stellar.flow.again import sync_again
+    from stellar.flow.again import rebuild, rebuild_text, sync_again
     from stellar.flow.choices import write_choices
     from stellar.flow.context import open_context
     from stellar.flow.lateness import late
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _CALLS = {
     "accounts": ["account", "account_text", "fetched_text", "maintained_text", "trained_text"],
-    "again": ["sync_again"],
+    "again": ["rebuild", "rebuild_text", "sync_again"],
     "choices": ["write_choices"],
     "previews": ["stages_text", "sync_text", "training_text"],
     "context": ["open_context"],
@@ -65,6 +65,8 @@ __all__ = [
     "open_context",
     "predict",
     "promote",
+    "rebuild",
+    "rebuild_text",
     "run_stages",
     "run_sync",
     "stage_build",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stellar.engine.context import Context
+from stellar.flow.again import sync_again
 from stellar.flow.stages import gate, promote, stage_build, stage_commit, stage_plan
 from stellar.flow.steps import STAGES
 from stellar.flow.sync import sync_commit, sync_fetch, sync_plan
@@ -14,10 +15,19 @@ Progress = Callable[[str], None]
 
 
 def run_sync(
-    ctx: Context, survey: str, params: Mapping[str, Any] | None = None, *, who: str, say: Progress = print
+    ctx: Context,
+    survey: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    units: Sequence[str] = (),
+    who: str,
+    say: Progress = print,
 ) -> dict[str, bool]:
-    """Plan, fetch, commit, gate and promote one survey; raw dataset -> whether it changed."""
-    batches = sync_plan(ctx, survey, params)
+    """Plan, fetch, commit, gate and promote one survey; raw dataset -> whether it changed.
+
+    With `units`, these are fetched again and nothing else (`stellar.flow.again.sync_again`).
+    """
+    batches = sync_again(ctx, survey, units) if units else sync_plan(ctx, survey, params)
     for number, batch in enumerate(batches, 1):
         counts = sync_fetch(ctx, batch)
         say(f"{survey}: batch {number}/{len(batches)}: {counts['units']} units, {counts['rows']} rows")

@@ -63,7 +63,7 @@ def test_right_values_are_taken(bag, name, given):
 
 
 def test_an_unknown_model_is_refused_with_the_names_there_are(bag):
-    with pytest.raises(ParamValidationError, match=r"'no-such-model'.*photometric\\*-teff.*spectral\\*-class"):
+    with pytest.raises(ParamValidationError, match=r"'no-such-model'.*photometric-teff.*spectral-class"):
         validated(bag, "train_models", {"models": ["no-such-model"]})
 
 

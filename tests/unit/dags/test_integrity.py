@@ -22,6 +22,7 @@ DAGS = {
     "crossmatch_catalogs",
     "maintain_lake",
     "check_freshness",
+    "rebuild_partition",
 }
 LARGEST_FILE_LINES = 60
 # Builds a DAG first, so that what is looked at is the file's own and not the first import of Airflow; then a fork per
