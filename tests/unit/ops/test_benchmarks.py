@@ -222,6 +222,8 @@ def figures():
                         "pit_mean": 0.47, "pit_std": 0.43},
         },
     }  # fmt: skip
+    times = {"first_ms": 200.0, "p50_ms": 90.0, "p95_ms": 120.0, "answered": 40}
+    found["pages"] = {"date": "then", "rows": 10_000_000, "start_s": 3.0, "cone": times, "id": times}
     return {name: part | {"machine": versions} for name, part in found.items()}
 
 
