@@ -1,8 +1,8 @@
 """Measure the platform beside its peers and write docs/benchmarks.md: `python ops/bench.py [PART …]`.
 
 Parts: table (the default: 2 M x 1 M rows), big (20 M x 10 M), scaling (1 M to 50 M), increment, cones, density,
-quality, lightcurves, spectra, photometry, lineage; `full` is all of them. Each part's figures are kept in docs/benchmarks.json,
-so that any can be measured again alone.
+quality, lightcurves, spectra, photometry, lineage, pages; `full` is all of them. Each part's figures are kept in
+docs/benchmarks.json, so that any can be measured again alone.
 """
 
 import argparse

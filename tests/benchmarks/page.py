@@ -275,6 +275,19 @@ def cones(part: dict) -> list[str]:
     ]
 
 
+def pages(part: dict) -> list[str]:
+    """The section on the page Catalogue."""
+    names = {"cone": "cone of 0.1 degrees", "id": "one id"}
+    lines = [
+        [names[kind], *(f"{part[kind][key]:,.0f} ms" for key in ("first_ms", "p50_ms", "p95_ms"))] for kind in names
+    ]
+    return [
+        f"Measured {part['date']}; {part['rows']:,} rows, all columns, from the question to its answer, in a process"
+        f" that was started before ({part['start_s']:.1f} s). The first question for an id makes the index of ids.",
+        rows(["question", "first", "median of the others", "95th percentile"], lines),
+    ]
+
+
 LIGHTCURVE_TOOLS = {
     "astropy": "astropy `LombScargle(method='fast')` alone",
     "nifty-ls": "nifty-ls (finufft) alone",
@@ -525,6 +538,7 @@ SECTIONS = {
     "spectra": ("Spectra: `python ops/bench.py spectra`", spectra),
     "lineage": ("Lineage of a score: `python ops/bench.py lineage`", lineage),
     "photometry": ("Temperatures of eclipsing binaries: `python ops/bench.py photometry`", photometry),
+    "pages": ("Questions of the page Catalogue: `python ops/bench.py pages`", pages),
 }
 
 

@@ -215,6 +215,17 @@ def score_lineage(bench: Bench, former: dict) -> dict:
     return {"date": _now()} | found
 
 
+def pages(bench: Bench, former: dict) -> dict:
+    """Questions of the page Catalogue over 10 M scored rows."""
+    found = measure([sys.executable, HERE / "pages.py", bench.folder / "pages"]).json()
+    for kind in ("cone", "id"):
+        one = found[kind]
+        bench.say(
+            f"  {kind:4s} first {one['first_ms']:.0f} ms, then {one['p50_ms']:.0f} ms, p95 {one['p95_ms']:.0f} ms"
+        )
+    return {"date": _now()} | found
+
+
 PARTS: dict[str, Callable[[Bench, dict], dict]] = {
     "table": small,
     "big": big,
@@ -227,4 +238,5 @@ PARTS: dict[str, Callable[[Bench, dict], dict]] = {
     "spectra": spectra,
     "photometry": temperatures,
     "lineage": score_lineage,
+    "pages": pages,
 }

@@ -263,7 +263,7 @@ def _photometry(rows: Rows, object_id: str) -> list[Row]:
     columns = ["survey", "survey_id", "band", "mag", "mag_err", "system", "flux_cgs", "flux_cgs_err", "flux_jy",
                "is_saturated", "is_blended", "is_clean", "is_preferred", "quality"]  # fmt: skip
     found = []
-    for row in rows.by_id("curated.photometry", [object_id], columns):
+    for row in rows.by_id("curated.photometry", [object_id], columns, "object_id"):
         band = bands.get(row["band"])
         about = {"name": band.name, "wavelength_angstrom": band.pivot_angstrom} if band else {"name": row["band"]}
         found.append({name: plain(value) for name, value in row.items()} | about)

@@ -91,12 +91,18 @@ export function spectrum(into, one) {
     axes(svg, x, y, box, "wavelength, vacuum, rest frame [Å]", "flux / continuum");
     const [from, to] = x.domain();
     const there = LINES.filter(([, at]) => at > from && at < to);
+    const ends = [-Infinity, -Infinity];  // where the last name of each of two rows ends
+    const row = there.map(([name, at]) => {
+      const free = ends.findIndex((end) => x(at) - name.length * 3.2 > end);
+      const chosen = free < 0 ? 1 : free;
+      ends[chosen] = x(at) + name.length * 3.2;
+      return chosen;
+    });
     lines.selectAll("g").data(there).join((enter) => { const g = enter.append("g"); g.append("line"); g.append("text").attr("text-anchor", "middle"); return g; })
       .each(function place([name, at], order) {
         const where = clip(x(at));
         d3.select(this).select("line").attr("x1", where).attr("x2", where).attr("y1", box.top).attr("y2", box.bottom);
-        const crowded = order > 0 && x(at) - x(there[order - 1][1]) < 34;
-        d3.select(this).select("text").attr("x", where).attr("y", crowded && order % 2 ? 19 : 9).text(name);
+        d3.select(this).select("text").attr("x", where).attr("y", row[order] ? 19 : 9).text(name);
       });
   }
   const zoom = d3.zoom().scaleExtent([1, 40]).translateExtent([[box.left, 0], [box.right, 1]]).extent([[box.left, 0], [box.right, 1]])

@@ -14,7 +14,7 @@ byId.addEventListener("submit", (event) => { event.preventDefault(); told(() => 
 byPlace.addEventListener("submit", (event) => { event.preventDefault(); told(look); });
 
 const starLink = (id) => el("a", { href: `star?id=${encodeURIComponent(id)}` }, id);
-const panel = (title, ...children) => el("section", { class: "panel", "aria-label": title }, el("h2", {}, title), children);
+const panel = (title, ...children) => el("section", { class: "panel", "aria-label": title }, el("h2", {}, title), children.flat(2));
 const none = (text) => el("p", { class: "empty" }, text);
 const redraws = [];
 // pictures take the width of where they hang, and the colours of the theme

@@ -234,6 +234,8 @@ def figures():
     spread = {name: [1.0, 3.0] for name in ways}
     found["lineage"] = {"date": "then", "ancestors": 5104, "edges": 5254, "ledger_edges": 205254, "ms": ways,
                         "spread_ms": spread}  # fmt: skip
+    times = {"first_ms": 200.0, "p50_ms": 90.0, "p95_ms": 120.0, "answered": 40}
+    found["pages"] = {"date": "then", "rows": 10_000_000, "start_s": 3.0, "cone": times, "id": times}
     return {name: part | {"machine": versions} for name, part in found.items()}
 
 
