@@ -191,7 +191,9 @@ class LakeConnection:
         parts = []
         for name, catalog in self.catalogs.items():
             if fnmatch(name, pattern) and (column is None or column in catalog.schema.names):
-                subject, id_column = name.split(".")[1], quoted(self._ids.get(name) or "id")
+                subject, id_column = name.split(".")[1], self._ids.get(name) or "id"
+                # of quarantine without rows the columns are not all known
+                id_column = quoted(id_column) if id_column in catalog.schema.names else "NULL"
                 parts.append(part.format(name=name, subject=subject, dataset=dotted(name), id=id_column))
         return "\n".join([head, *parts])
 
