@@ -111,9 +111,13 @@ class LakeConnection:
         duckdb.Error
             When the statement is wrong.
         """
+        return self.cursor(statement).execute(statement, parameters)
+
+    def cursor(self, statement: str) -> duckdb.DuckDBPyConnection:
+        """A cursor for one reading statement, which it has not run yet; for who wants to `interrupt` it."""
         self._prepare(statement)
         # A cursor each: DuckDB runs nothing on a connection whose last result was not read to its end.
-        return self.duckdb.cursor().execute(statement, parameters)
+        return self.duckdb.cursor()
 
     def reader(self, statement: str, parameters: Sequence[Any] | None = None, *, rows: int = 50_000) -> Any:
         """Result of one reading statement as a pyarrow.RecordBatchReader with batches of at most `rows`."""
@@ -128,6 +132,10 @@ class LakeConnection:
     def ledger_tables(self) -> list[str]:
         """Names of the ledger's tables and views, each to be used as `ledger.<name>`."""
         return sorted(self._ledger())
+
+    def ledger_columns(self) -> dict[str, list[str]]:
+        """Columns of every table of the ledger, by the name that it has here."""
+        return {f"ledger.{name}": [column for column, _ in fields] for name, (_, fields) in self._ledger().items()}
 
     def columns(self) -> dict[str, list[str]]:
         """Columns of every dataset."""
