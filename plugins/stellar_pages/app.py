@@ -61,7 +61,8 @@ async def secured(request: Request, call_next) -> Response:  # type: ignore[no-u
 @app.exception_handler(StellarError)
 async def refused(request: Request, error: StellarError) -> JSONResponse:
     """What a person asked wrongly, or what is damaged, in the words that the command line would use."""
-    return JSONResponse({"detail": str(error)}, status_code=500 if isinstance(error, IntegrityError | LedgerError) else 400)
+    status = 500 if isinstance(error, IntegrityError | LedgerError) else 400
+    return JSONResponse({"detail": str(error)}, status_code=status)
 
 
 @app.exception_handler(Exception)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import duckdb
 import typer
 
-from stellar.errors import InputError, StellarError
+from stellar.cli.sql_plot import USAGE, plot_text
+from stellar.errors import InputError
 from stellar.lake.sql import LakeConnection, connect
 from stellar.lake.sql_answers import batches_of, split_statements, told, write_csv, write_json
 from stellar.lake.sql_history import moment_of
@@ -26,11 +32,7 @@ app = typer.Typer()
 #: Rows of the table that is shown on a terminal; files, --csv and --json have all.
 WIDEST = 100_000
 SHOWN_ROWS = 50
-WORDS = """
-SELECT FROM WHERE GROUP BY ORDER LIMIT JOIN LEFT USING ON AND OR NOT IN IS NULL AS WITH HAVING DISTINCT QUALIFY UNION
-ALL CASE WHEN THEN ELSE END BETWEEN LIKE DESCRIBE SUMMARIZE SHOW TABLES EXPLAIN
-cone( box( polygon( count( avg( median(
-"""
+PAGED_ROWS = 10_000
 
 
 @app.command()
@@ -51,6 +53,8 @@ def command(
     show_snapshots: Annotated[
         bool, typer.Option("--show-snapshots", help="Say (to stderr) which snapshots all statements read")
     ] = False,
+    plot: Annotated[str | None, typer.Option(metavar="WHAT", help=f"Plot the result on the terminal: {USAGE}")] = None,
+    no_pager: Annotated[bool, typer.Option("--no-pager", help="Do not page long or wide results")] = False,
 ) -> None:
     r"""Ask a question in SQL (DuckDB's) over the current datasets and the ledger. Nothing can be changed.
 
@@ -62,8 +66,8 @@ def command(
     snapshots; --as-of takes those of an earlier time (the ledger's tables are always those of now). Questions to start
     from: sql/queries/.
     """
-    if as_csv + as_json + (parquet is not None) > 1:
-        raise InputError("choose one of --csv, --json and --parquet")
+    if as_csv + as_json + (parquet is not None) + (plot is not None) > 1:
+        raise InputError("choose one of --csv, --json, --parquet and --plot")
     text = _text(statement, file)
     statements = None if text is None else split_statements(text)
     if parquet is not None and statements is not None and len(statements) != 1:
@@ -75,9 +79,21 @@ def command(
             typer.echo(f"warning: {dataset} cannot be shown: {why}", err=True)
         if show_snapshots:
             typer.echo(snapshots_text(connection), err=True)
+        pages = sys.stdout.isatty() and not no_pager
         if statements is None:
-            _prompt(connection, settings.cache / "sql_history")
+            from stellar.cli.sql_prompt import Prompt
+
+            Prompt(
+                connection,
+                show=lambda one: show(connection, one, pages=pages),
+                split=split_statements,
+                snapshots=lambda: snapshots_text(connection),
+                questions=settings.root / "sql" / "queries",
+                history=settings.cache / "sql_history",
+            ).run()
             return
+        import pyarrow as pa
+
         for number, one in enumerate(statements):
             if as_csv:
                 sys.stdout.write("\n" if number else "")
@@ -86,8 +102,12 @@ def command(
                 write_json(batches_of(connection, one), sys.stdout)
             elif parquet is not None:
                 typer.echo(f"{_write_parquet(batches_of(connection, one), parquet)} rows to {parquet}", err=True)
+            elif plot is not None:
+                size = shutil.get_terminal_size((100, 34))
+                rows = pa.Table.from_batches(batches_of(connection, one))
+                typer.echo(plot_text(rows, plot, width=size.columns, height=max(12, min(size.lines - 3, 40))))
             else:
-                show(connection, one)
+                show(connection, one, pages=pages)
 
 
 def snapshots_text(connection: LakeConnection) -> str:
@@ -130,17 +150,19 @@ def _write_parquet(batches: Iterator[pa.RecordBatch], path: Path) -> int:
     return rows
 
 
-def show(connection: LakeConnection, text: str) -> None:
-    """The first rows as a table for people."""
+def show(connection: LakeConnection, text: str, *, pages: bool = False) -> int:
+    """The first rows as a table for people, `pages` through a pager where they do not fit; how many rows are shown."""
+    from stellar.cli.sql_prompt import run_interruptibly
+
+    most = PAGED_ROWS if pages else SHOWN_ROWS
     try:
-        result = connection.execute(text)
-        rows = result.fetchmany(SHOWN_ROWS + 1)
+        rows, result = run_interruptibly(connection, text, _first(most + 1))
     except duckdb.Error as error:
         raise InputError(told(connection, error)) from None
     names = [column[0] for column in result.description]
     if names == ["explain_key", "explain_value"]:
         typer.echo("\n".join(row[1] for row in rows))
-        return
+        return len(rows)
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -149,16 +171,44 @@ def show(connection: LakeConnection, text: str) -> None:
     for name, column in zip(names, result.description, strict=True):
         numeric = str(column[1]) in ("BIGINT", "INTEGER", "DOUBLE", "FLOAT", "HUGEINT", "UBIGINT", "SMALLINT")
         table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
-    for row in rows[:SHOWN_ROWS]:
+    for row in rows[:most]:
         table.add_row(*(_cell(value) for value in row))
     console = Console(markup=False, highlight=False)
     # A table that is wider than the terminal runs over its lines: better than columns or digits that are not there.
     console.width = max(console.width, console.measure(table, options=console.options.update(width=WIDEST)).maximum)
-    console.print(table)
     note = f"{len(rows)} row{'' if len(rows) == 1 else 's'}"
-    if len(rows) > SHOWN_ROWS:
-        note = f"first {SHOWN_ROWS} rows; --csv, --json or --parquet give all"
+    if len(rows) > most:
+        note = f"first {most} rows; --csv, --json or --parquet give all"
+    size = shutil.get_terminal_size()
+    if pages and (len(rows) + 5 > size.lines or console.width > size.columns):
+        with console.capture() as captured:
+            console.print(table)
+        _page(captured.get() + note)
+    else:
+        console.print(table)
     console.print(note, style="dim")
+    return min(len(rows), most)
+
+
+def _first(count: int) -> Callable[[Any, str], tuple[list[Any], Any]]:
+    def fetch(cursor: Any, statement: str) -> tuple[list[Any], Any]:
+        return cursor.execute(statement).fetchmany(count), cursor
+
+    return fetch
+
+
+def _page(text: str) -> None:
+    """Show a text that is longer or wider than the terminal in `less` (or $PAGER), where there is one."""
+    command = shlex.split(os.environ.get("PAGER", "")) or ["less", "-S", "-R", "-X"]
+    if shutil.which(command[0]) is None:
+        typer.echo(text)
+        return
+    # Ctrl-C is the pager's while it is shown
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        subprocess.run(command, input=text, text=True, check=False)  # noqa: S603 - the user's own pager
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def _cell(value: Any) -> str:
@@ -168,42 +218,3 @@ def _cell(value: Any) -> str:
         return f"{value:.8g}" if abs(value) < 1e5 else f"{value:.12g}"
     text = str(value)
     return text if len(text) <= 120 else f"{text[:117]}…"
-
-
-def _prompt(connection: LakeConnection, history: Path) -> None:
-    """Read statements until the end of input; one ends with `;` or an empty line."""
-    from prompt_toolkit import PromptSession
-    from prompt_toolkit.completion import WordCompleter
-    from prompt_toolkit.history import FileHistory
-
-    columns = {column for names in connection.columns().values() for column in names}
-    tables = [f"ledger.{name}" for name in connection.ledger_tables()]
-    words = [*WORDS.split(), *connection.catalogs, *tables, *sorted(columns)]
-    history.parent.mkdir(parents=True, exist_ok=True)
-    session: PromptSession[str] = PromptSession(
-        history=FileHistory(str(history)), completer=WordCompleter(words, ignore_case=True, WORD=True)
-    )
-    typer.echo(
-        "End a statement with ; and the session with Ctrl-D. Names complete with Tab; SHOW ALL TABLES lists them."
-    )
-    lines: list[str] = []
-    while True:
-        try:
-            lines.append(session.prompt("...> " if lines else "sql> "))
-        except KeyboardInterrupt:
-            lines = []
-            continue
-        except EOFError:
-            return
-        text = "\n".join(lines).strip()
-        if not text or text in ("quit", "exit", "\\q"):
-            if text:
-                return
-            lines = []
-        elif text.endswith(";") or not lines[-1].strip():
-            lines = []
-            try:
-                for one in split_statements(text):
-                    show(connection, one)
-            except StellarError as error:
-                typer.echo(f"error: {error}", err=True)

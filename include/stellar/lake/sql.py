@@ -106,19 +106,12 @@ class LakeConnection:
         duckdb.Error
             When the statement is wrong.
         """
-        self._prepare(statement)
-        # A cursor each: DuckDB runs nothing on a connection whose last result was not read to its end.
-        return self.duckdb.cursor().execute(statement, parameters)
+        return self.cursor(statement).execute(statement, parameters)
 
     def cursor(self, statement: str) -> duckdb.DuckDBPyConnection:
-        """A connection of its own for one reading statement, which is not run yet: it can be interrupted.
-
-        Raises
-        ------
-        InputError
-            As `execute`.
-        """
+        """A cursor for one reading statement, which it has not run yet; for who wants to `interrupt` it."""
         self._prepare(statement)
+        # A cursor each: DuckDB runs nothing on a connection whose last result was not read to its end.
         return self.duckdb.cursor()
 
     def reader(
@@ -154,9 +147,9 @@ class LakeConnection:
         """Names of the ledger's tables and views, each to be used as `ledger.<name>`."""
         return sorted(self._ledger())
 
-    def ledger_columns(self) -> dict[str, list[tuple[str, str]]]:
-        """Columns of the ledger's tables, each with its type in Postgres."""
-        return {name: list(columns) for name, (_, columns) in sorted(self._ledger().items())}
+    def ledger_columns(self) -> dict[str, list[str]]:
+        """Columns of every table of the ledger, by the name that it has here."""
+        return {f"ledger.{name}": [column for column, _ in fields] for name, (_, fields) in self._ledger().items()}
 
     def columns(self) -> dict[str, list[str]]:
         """Columns of every dataset."""
@@ -220,7 +213,9 @@ class LakeConnection:
         parts = []
         for name, catalog in self.catalogs.items():
             if fnmatch(name, pattern) and (column is None or column in catalog.schema.names):
-                subject, id_column = name.split(".")[1], quoted(self._ids.get(name) or "id")
+                subject, id_column = name.split(".")[1], self._ids.get(name) or "id"
+                # of quarantine without rows the columns are not all known
+                id_column = quoted(id_column) if id_column in catalog.schema.names else "NULL"
                 parts.append(part.format(name=name, subject=subject, dataset=dotted(name), id=id_column))
         return "\n".join([head, *parts])
 

@@ -260,7 +260,7 @@ class Answerer:
         )
         return {
             "datasets": datasets,
-            "ledger": {name: [column for column, _ in fields] for name, fields in lake.ledger_columns().items()},
+            "ledger": {name.removeprefix("ledger."): names for name, names in lake.ledger_columns().items()},
             "macros": sorted(TABLE_FUNCTIONS),
             "functions": [row[0] for row in functions.fetchall()],
             "faults": lake.faults,

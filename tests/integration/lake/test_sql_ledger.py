@@ -82,10 +82,42 @@ def test_accounting_and_freshness_questions(stars, lake, root):
 
 
 def test_an_auditors_questions_run_on_any_home(lake, root):
-    expected = {"quarantine_reasons": 2, "sync_state": 1}
+    expected = {
+        "quarantine_reasons": 2,
+        "sync_state": 1,
+        "rows_in_quarantine": 2,
+        "promotions": 3,
+        "what_changed": 3,
+        "is_everything_fresh": 1,
+    }
     for name in ("gate_failures", "model_metrics", "model_weak_spots", *expected):
         table = lake.arrow((root / f"sql/queries/{name}.sql").read_text())
         assert len(table.schema.names) >= 5 and table.num_rows == expected.get(name, 0)
+
+
+def test_the_auditors_answers_are_right(stars, lake, root):
+    def answer(name):
+        return lake.arrow((root / f"sql/queries/{name}.sql").read_text()).to_pylist()
+
+    refused = answer("rows_in_quarantine")
+    assert {(one["dataset"], one["reason"], one["unit"]) for one in refused} == {
+        ("quarantine.stars", "no position", field) for field in ("a", "b")
+    }
+    assert sorted(int(one["row_id"]) for one in refused) == [ord("a") * 1_000_000, ord("b") * 1_000_000]
+    promoted = {one["name"]: one for one in answer("promotions")}
+    assert promoted["raw.stars"]["who"] == "test" and promoted["raw.stars"]["reason"] == "sync"
+    assert all("gate passed" in one["evidence"] for one in promoted.values())
+    changed = {one["dataset"]: one for one in answer("what_changed")}
+    assert (
+        changed["curated.stars"]["more_rows"] == promoted_rows(stars, "curated.stars")
+        and changed["curated.stars"]["added"]
+    )
+    [survey] = answer("is_everything_fresh")
+    assert (survey["kind"], survey["name"], survey["is_fresh"]) == ("survey", "test", True) and survey["hours"] < 1
+
+
+def promoted_rows(ctx, dataset):
+    return snapshots.current(ctx.engine, dataset).rows
 
 
 def test_another_snapshot_beside_the_current_one(stars):
