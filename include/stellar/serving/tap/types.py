@@ -55,7 +55,7 @@ def typed(column: Column, type_: pa.DataType) -> Column:
         return replace(column, datatype="double", arraysize={"point": "2", "circle": "3"}.get(column.xtype, "*"))
     if plain in _NUMBERS:
         return replace(column, datatype=_NUMBERS[plain][0], arraysize="", xtype="")
-    return replace(column, datatype=TEXT, arraysize="*", xtype="")
+    return replace(column, datatype=TEXT, arraysize="*")
 
 
 def plain(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterable[pa.RecordBatch]:
