@@ -173,6 +173,10 @@ def _tokens(text: str) -> list[Token]:
             raise InputError(f"{place(token)}: one query at a time, please")
     if not seen:
         raise InputError("QUERY is empty; give one SELECT")
+    if seen[0].type not in (ADQLLexer.SELECT, ADQLLexer.WITH, ADQLLexer.LPAREN):
+        raise InputError(
+            f"{place(seen[0])}: a query begins with SELECT or WITH, not with {seen[0].text!r}; it only reads"
+        )
     tokens = _casts(_called(_numbers(seen)))
     return [*tokens, _made(end, ADQLLexer.SEMI, ";"), end]
 
