@@ -21,7 +21,7 @@ def example(word: str) -> str:
 def shell(text: str, service: str, folder: Path) -> None:
     environment = {**os.environ, "TAP_URL": service}
     done = subprocess.run(["bash", "-euc", text], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, (done.stderr, [file.read_text(errors="replace") for file in folder.iterdir()])
 
 
 def test_there_is_a_test_for_each():
