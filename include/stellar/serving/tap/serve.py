@@ -41,6 +41,7 @@ def serve(settings: Settings, host: str, port: int, report: Callable[[str], None
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(128)  # whoever is told the address may come at once
     except OSError as error:
         listening.close()
         raise InputError(f"{host}:{port}: {error.strerror}; choose another --port") from None

@@ -27,6 +27,8 @@ _NUMBERS: dict[pa.DataType, tuple[str, pa.DataType]] = {
     pa.float64(): ("double", pa.float64()),
 }
 TEXT = "unicodeChar"
+#: Of times, which DALI (3.3.3) has as plain characters.
+TIME = "char"
 
 
 def is_published(type_: pa.DataType) -> bool:
@@ -49,13 +51,13 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
 def typed(column: Column, type_: pa.DataType) -> Column:
     """A column with VOTable's type for Arrow's."""
     if pa.types.is_timestamp(type_) or pa.types.is_date(type_):
-        return replace(column, datatype=TEXT, arraysize="*", xtype="timestamp")
+        return replace(column, datatype=TIME, arraysize="*", xtype="timestamp")
     plain = plain_type(type_)
     if pa.types.is_list(plain):
         return replace(column, datatype="double", arraysize={"point": "2", "circle": "3"}.get(column.xtype, "*"))
     if plain in _NUMBERS:
         return replace(column, datatype=_NUMBERS[plain][0], arraysize="", xtype="")
-    return replace(column, datatype=TEXT, arraysize="*", xtype="")
+    return replace(column, datatype=TIME if column.xtype == "timestamp" else TEXT, arraysize="*")
 
 
 def plain(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterable[pa.RecordBatch]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from xml.parsers import expat  # the document was read, and entities of its own refused, before
 
 import pyarrow as pa
 
@@ -65,11 +67,34 @@ def read_upload(name: str, path: Path) -> tuple[Table, pa.Table]:
         raise InputError(f"UPLOAD {name}: {str(error).replace(str(path), 'the table')}") from None
     told = pa.schema([schema.field(column) for column in wanted])
     rows = pa.concat_tables([told.empty_table(), *(chunk.cast(told) for chunk in chunks)])
-    columns = []
+    columns, xtypes = [], _xtypes(path)
     for field in told:
         said = {key.decode(): value.decode(errors="replace") for key, value in (field.metadata or {}).items()}
         about = {key: said.get(key, "") for key in ("unit", "ucd", "description")}
+        about["xtype"] = xtypes.get(field.name, "")
         columns.append(typed(Column(field.name, **about), field.type))
     if len({column.name.lower() for column in columns}) < len(columns):
         raise InputError(f"UPLOAD {name}: two of its columns differ in upper and lower case alone; rename one")
     return Table(f"{UPLOADS}.{name}", tuple(columns), f"temp.main.{quoted(f'{UPLOADS}_{name}')}"), rows
+
+
+class _Enough(Exception):  # noqa: N818 - never leaves this module
+    """The FIELDs of the first table are known."""
+
+
+def _xtypes(path: Path) -> dict[str, str]:
+    """What the FIELDs of a VOTable, which was read before, say of their extended types."""
+    found: dict[str, str] = {}
+
+    def begins(name: str, attributes: dict[str, str]) -> None:
+        local = name.rpartition(":")[2]
+        if local == "DATA":
+            raise _Enough
+        if local == "FIELD" and (xtype := attributes.get("xtype")):
+            found[(attributes.get("name") or attributes.get("ID") or "").strip()] = xtype
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = begins
+    with path.open("rb") as file, suppress(_Enough, expat.ExpatError):
+        parser.ParseFile(file)
+    return found

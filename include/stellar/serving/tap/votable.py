@@ -52,12 +52,12 @@ def document(
     told = "".join(f"<INFO name={_attribute(name)} value={_attribute(value)}/>\n" for name, value in infos)
     fields = "".join(map(_field, columns))
     yield f'{_HEAD}<INFO name="QUERY_STATUS" value="OK"/>\n{told}<TABLE>\n{fields}<DATA>\n'.encode()
-    fixed = [column.arraysize.isdigit() for column in columns]
+    forms = ["fixed" if column.arraysize.isdigit() else column.datatype for column in columns]
     if binary:
         yield b'<BINARY2>\n<STREAM encoding="base64">\n'
         left = b""
         for batch in batches:
-            data = left + rows_binary(batch, fixed)
+            data = left + rows_binary(batch, forms)
             whole = len(data) - len(data) % 57
             left = data[whole:]
             yield base64.encodebytes(data[:whole])
@@ -76,17 +76,18 @@ def tail(overflow: bool) -> bytes:
     return f"{OVERFLOW if overflow else ''}{_TAIL}".encode()
 
 
-def rows_binary(batch: pa.RecordBatch, fixed: Sequence[bool]) -> bytes:
+def rows_binary(batch: pa.RecordBatch, forms: Sequence[str]) -> bytes:
     """Rows as BINARY2: a bit per null, then the values, big-endian; text as UTF-16 with its length before it.
 
-    `fixed` says of each column whether it is an array of a declared size, which has no length before it.
+    `forms` says of each column whether it is an array of a declared size (`fixed`), which has no length before it, or
+    text of one byte a character (`char`); else it is the column's datatype.
     """
     n = batch.num_rows
     if not n:
         return b""
     mask = _null_bits(batch)
     # The bytes of every cell: (how many in each row, all of them one after another).
-    cells = [(np.full(n, mask.shape[1]), mask.reshape(-1)), *map(_cells, batch.columns, fixed)]
+    cells = [(np.full(n, mask.shape[1]), mask.reshape(-1)), *map(_cells, batch.columns, forms)]
     widths = np.stack([width for width, _ in cells])
     starts = np.cumsum(widths.sum(axis=0)) - widths.sum(axis=0)
     out = np.empty(int(widths.sum()), np.uint8)
@@ -141,14 +142,17 @@ def _null_bits(batch: pa.RecordBatch) -> NDArray[np.uint8]:
     return np.packbits(null, axis=1)
 
 
-def _cells(column: pa.Array, fixed: bool) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+def _cells(column: pa.Array, form: str) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """How many bytes each value takes, and the bytes of all."""
     n = len(column)
+    if pa.types.is_string(column.type) and form == "char":
+        texts = [(text or "").encode("ascii", "replace") for text in column.to_pylist()]
+        return _counted([np.frombuffer(text, np.uint8) for text in texts])
     if pa.types.is_string(column.type):
         return _text_cells(column)
     if pa.types.is_list(column.type):
         rows = [np.array([np.nan if x is None else x for x in row or ()], ">f8") for row in column.to_pylist()]
-        return _counted(rows, counts=not fixed)
+        return _counted(rows, counts=form != "fixed")
     if pa.types.is_boolean(column.type):
         values = column.to_numpy(zero_copy_only=False)
         letters = [b"?" if value is None else b"T" if value else b"F" for value in values]

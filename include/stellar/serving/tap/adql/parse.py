@@ -32,7 +32,7 @@ PATIENCE_S = 15.0
 MOST_EXPECTED = 12
 
 _CALLED = (ADQLLexer.LOWER, ADQLLexer.UPPER, ADQLLexer.COALESCE, ADQLLexer.NULLIF, ADQLLexer.CAST)
-#: antlr's tables of what was decided before are the process's, and written as it goes.
+#: antlr's tables of what was decided before, the lexer's too, are the process's, and written as it goes.
 _ONE_AT_A_TIME = threading.Lock()
 _EXPONENT = re.compile(r"[eE]\d+")
 _REGULAR = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -61,9 +61,8 @@ def parse(text: str) -> ADQLParser.QueryContext:
     """
     if len(text) > MOST_CHARACTERS:
         raise InputError(f"the query has {len(text)} characters; at most {MOST_CHARACTERS} are read. Upload a table")
-    tokens = _tokens(text)
     with _ONE_AT_A_TIME:
-        return _tree(tokens)
+        return _tree(_tokens(text))
 
 
 def _tree(tokens: list[Token]) -> ADQLParser.QueryContext:
@@ -84,7 +83,8 @@ def is_regular(name: str) -> bool:
     """Whether a name can be written in ADQL without quotation marks: a letter first, and no reserved word."""
     if not _REGULAR.fullmatch(name):
         return False
-    found = ADQLLexer(InputStream(name)).nextToken()
+    with _ONE_AT_A_TIME:
+        found = ADQLLexer(InputStream(name)).nextToken()
     return found.type in (ADQLLexer.ID, ADQLLexer.E_SYM) and found.text == name
 
 
@@ -173,6 +173,10 @@ def _tokens(text: str) -> list[Token]:
             raise InputError(f"{place(token)}: one query at a time, please")
     if not seen:
         raise InputError("QUERY is empty; give one SELECT")
+    if seen[0].type not in (ADQLLexer.SELECT, ADQLLexer.WITH, ADQLLexer.LPAREN):
+        raise InputError(
+            f"{place(seen[0])}: a query begins with SELECT or WITH, not with {seen[0].text!r}; it only reads"
+        )
     tokens = _casts(_called(_numbers(seen)))
     return [*tokens, _made(end, ADQLLexer.SEMI, ";"), end]
 

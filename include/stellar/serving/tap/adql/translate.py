@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from antlr4.tree.Tree import TerminalNode
@@ -14,6 +14,8 @@ from stellar.errors import InputError
 from stellar.lake.sql_text import quoted
 
 from . import geometry
+from .body import Body, Translated
+from .conditions import asked_contains, conjuncts
 from .expressions import Expressions, fault, name_of, nodes, sole
 from .geometry import Box, Circle, Point, Polygon
 from .names import Column, Scope, Source, Table, find_table, hint, unnamed
@@ -28,49 +30,6 @@ _FLAT = (
 )
 #: Aggregates whose result has the unit of what they are of.
 _SAME_UNIT = ("AVG", "MAX", "MIN", "SUM")
-
-
-@dataclass
-class Body:
-    """A SELECT, or several put together: text without what orders and cuts it, and what does."""
-
-    sql: str
-    columns: list[Column]
-    order: str = ""
-    limit: int | None = None
-    offset: int | None = None
-    is_select: bool = True
-
-    def render(self, most: int | None = None) -> str:
-        """As SQL, of at most so many rows."""
-        limit = min((n for n in (self.limit, most) if n is not None), default=None)
-        text = f"{self.sql} {self.order}".rstrip()
-        text += f" LIMIT {limit}" if limit is not None else ""
-        return text + (f" OFFSET {self.offset}" if self.offset else "")
-
-
-@dataclass(frozen=True)
-class Translated:
-    """A query in DuckDB's SQL.
-
-    Attributes
-    ----------
-    columns : list of Column
-        What it returns, with unit, UCD and description where a column is one of a table's as it is. Its type is told by
-        the result.
-    tables : frozenset of str
-        Names of the tables that it reads.
-    """
-
-    body: Body
-    withs: tuple[str, ...]
-    columns: list[Column]
-    tables: frozenset[str] = field(default_factory=frozenset)
-
-    def sql(self, most: int | None = None) -> str:
-        """The statement, of at most so many rows."""
-        head = f"WITH {', '.join(self.withs)} " if self.withs else ""
-        return head + self.body.render(most)
 
 
 def translate(text: str, tables: Mapping[str, Table]) -> Translated:
@@ -372,7 +331,7 @@ class _Translator(Expressions):
         if context is None:
             return ""
         parts = []
-        for factor in _conjuncts(context.search_condition()):
+        for factor in conjuncts(context.search_condition()):
             parts.append(self._by_region(factor) or self.visit(factor))
         return f" WHERE {' AND '.join(f'({part})' for part in parts)}"
 
@@ -382,7 +341,7 @@ class _Translator(Expressions):
         Its rows are then exactly those in the region. Where it is at the outer side of a join the condition also drops
         the rows that found no partner, and still has to.
         """
-        asked = _contains(factor)
+        asked = asked_contains(factor)
         if asked is None:
             return None
         inner, outer = (self.shape(part) for part in asked.geometry_value_expression())
@@ -399,34 +358,6 @@ class _Translator(Expressions):
                 return None
         source.region = geometry.region(outer, source.table.name)
         return f"{inner.ra.sql} IS NOT NULL" if source.region else None
-
-
-def _conjuncts(node: Any) -> list[Any]:
-    """The conditions that must all be true, as parts of the tree."""
-    if isinstance(node, ADQLParser.Search_conditionContext) and node.OR() is None:
-        return _conjuncts(node.boolean_term())
-    if isinstance(node, ADQLParser.Boolean_termContext):
-        before = _conjuncts(node.boolean_term()) if node.boolean_term() is not None else []
-        return [*before, *_conjuncts(node.boolean_factor())]
-    if isinstance(node, ADQLParser.Boolean_factorContext) and node.NOT() is None:
-        inner = node.boolean_primary().search_condition()
-        return _conjuncts(inner) if inner is not None else [node]
-    return [node]
-
-
-def _contains(factor: Any) -> Any:
-    """The CONTAINS of a condition `1 = CONTAINS(…)` or `CONTAINS(…) = 1`; None of any other."""
-    found = sole(factor, ADQLParser.Contains_predicateContext)
-    if found is not None:
-        return found.contains() if found.INT().getText() == "1" else None
-    compared = sole(factor, ADQLParser.Comparison_predicateContext)
-    if compared is None or compared.comp_op().EQ() is None:
-        return None
-    sides = list(compared.value_expression())
-    for one, other in (sides, sides[::-1]):
-        if (asked := sole(one, ADQLParser.ContainsContext)) is not None and other.getText() == "1":
-            return asked
-    return None
 
 
 def _has(sources: list[Source], name: str) -> bool:
