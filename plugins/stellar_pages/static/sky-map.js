@@ -25,7 +25,7 @@ export class SkyMap {
   /** `on`: pick(cell, position), region({ra, dec, radius}), hover(position, cell), rest() after a drawing that is not moving. */
   constructor(on) {
     this.on = on;
-    this.view = { projection: "mollweide", frame: "equatorial", centre: [180, 0], zoom: 1 };
+    this.view = { projection: "aitoff", frame: "equatorial", centre: [180, 0], zoom: 1 };
     this.cells = []; this.gone = []; this.levels = null; this.order = 0; this.selected = null; this.region = null; this.drawing = false; this.outlines = true;
     this.colours = new Uint32Array(256);
     this.canvas = el("canvas", { tabindex: "0", role: "application", "aria-roledescription": "map of the sky", "aria-describedby": "sky-keys",

@@ -31,10 +31,10 @@ aitoffRaw.invert = (x, y) => {
 const ellipse = (x, y) => (x / (2 * SQRT2)) ** 2 + (y / SQRT2) ** 2 < 1;
 const orthographicInvert = (x, y) => { const z = Math.sqrt(1 - x * x - y * y); return [Math.atan2(x, z), Math.asin(y)]; };
 
-/** Name -> title, d3's projection, its formula backwards, where it is defined, and the size of the whole map in units. */
+/** The first is shown where none is asked for: unlike Mollweide's, its middle is not stretched. Name -> title, d3's projection, its formula backwards, where it is defined, and the size of the whole map in units. */
 export const PROJECTIONS = {
-  mollweide: { title: "Mollweide", make: () => d3.geoProjection(mollweideRaw), invert: mollweideRaw.invert, holds: ellipse, size: [4 * SQRT2, 2 * SQRT2] },
   aitoff: { title: "Aitoff", make: () => d3.geoProjection(aitoffRaw), invert: aitoffRaw.invert, holds: ellipse, size: [4 * SQRT2, 2 * SQRT2] },
+  mollweide: { title: "Mollweide", make: () => d3.geoProjection(mollweideRaw), invert: mollweideRaw.invert, holds: ellipse, size: [4 * SQRT2, 2 * SQRT2] },
   globe: { title: "Globe", make: () => d3.geoOrthographic(), invert: orthographicInvert, holds: (x, y) => x * x + y * y < 1, size: [2, 2] },
 };
 
