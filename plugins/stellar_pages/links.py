@@ -21,7 +21,7 @@ class SnapshotLink(BaseOperatorLink):
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """URL of the snapshot's lineage, or of the run's snapshots; empty where there is none."""
         if _role(ti_key) in ("promote", "announce"):
-            return _run(ti_key)
+            return _run(ti_key) if _returned(ti_key, "promote", -1) is not None else ""
         if _role(ti_key) not in ("build", "commit", "gate"):
             return ""
         keys = _keys(ti_key)

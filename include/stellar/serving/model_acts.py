@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import text
+
 from stellar.errors import InputError, LedgerError
 from stellar.ledger.history import write_model
 from stellar.registry import promotion, versions
@@ -106,8 +108,9 @@ def _outcome(engine: sa.Engine, model: str, before: versions.Version | None, cha
     if current is None:
         raise LedgerError(f"model {model}: nothing is current after the change; `stellar models show {model}`")
     said = f"{model}@{current.number} is current" + ("" if changed else " already")
-    if changed:
-        said += f". The scores in the catalogue are still of the version before until {FOLLOWS} has run"
+    due = changed and not _scored(engine, current.key)
+    if due:
+        said += f". The scores in the catalogue are not of this version until {FOLLOWS} has run"
     return {
         "model": model,
         "number": current.number,
@@ -115,5 +118,14 @@ def _outcome(engine: sa.Engine, model: str, before: versions.Version | None, cha
         "before": before.key if before else None,
         "changed": changed,
         "said": said,
-        "follows": FOLLOWS if changed else None,
+        "follows": FOLLOWS if due else None,
     }
+
+
+def _scored(engine: sa.Engine, key: str) -> bool:
+    """Whether the current scores are a version's already: after a rollback that nobody scored in between."""
+    sql = text(
+        "SELECT EXISTS (SELECT FROM lineage.edge e JOIN lake.current c ON c.snapshot = e.child WHERE e.parent = :key)"
+    )
+    with engine.connect() as connection:
+        return bool(connection.scalar(sql, {"key": key}))

@@ -38,7 +38,7 @@ export async function showGate(reference) {
     el("p", {}, el("a", { href: "quality" }, "← All gates")),
     el("p", {}, badge(gate.passed ? "passed" : "failed"), ` ${when(gate.checked_at)} · ${count(gate.rows_checked)} rows · snapshot `,
       el("a", { href: `lineage?ref=${gate.snapshot}` }, el("code", {}, gate.snapshot.slice(0, 16))), " ", badge(gate.state), gate.run_id ? el("span", { class: "faint" }, ` · ${gate.run_id}`) : null),
-    gate.state_reason ? el("p", { class: "prose" }, gate.state_reason) : null,
+    gate.state_reason && gate.state_reason !== gate.run_id ? el("p", { class: "prose" }, gate.state_reason) : null,
     gate.evidence.follows ? el("p", {}, "It shares the verdict of ", el("a", { href: `?gate=${gate.evidence.follows}` }, gate.evidence.follows.slice(0, 16)), ", with which it was made.") : null,
     ...failed.map((one) => el("section", { class: "panel" },
       el("h3", {}, `${one.column_name ?? gate.dataset}: ${words(one.expectation)} `, badge("failed")),
