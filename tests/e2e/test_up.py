@@ -159,7 +159,7 @@ def test_a_backfill_of_a_sync_brings_nothing_twice(both):
     )
 
     def runs() -> list[dict]:
-        return [run for run in client.runs() if run["run_type"] == "backfill"]
+        return [run for run in client.runs() if (run["dag_id"], run["run_type"]) == ("sync_labels", "backfill")]
 
     wait_for(lambda: len(runs()) == 2 and {run["state"] for run in runs()} == {"success"}, 240, "the backfill")
     assert home.contents()["datasets"] == before
@@ -167,7 +167,7 @@ def test_a_backfill_of_a_sync_brings_nothing_twice(both):
 
 def test_asset_events_carry_counts_and_links(both):
     (home, _), _ = both
-    events = home.client().pages("/assets/events", "asset_events")
+    events = home.client().pages("/assets/events", "asset_events", order_by="-timestamp")
     extra = next(event["extra"] for event in events if event["name"] == "curated.objects")
     [(rows, key)] = home.query("SELECT rows, snapshot FROM lake.current WHERE dataset = 'curated.objects'")
     assert (extra["rows"], extra["snapshot"]) == (rows, key)
