@@ -66,9 +66,13 @@ def _openlineage_run(ti: Any) -> tuple[str, str] | None:
     """Run and job of this task in Airflow's own OpenLineage events; None where it sends none."""
     if "AIRFLOW__OPENLINEAGE__TRANSPORT" not in os.environ:
         return None
-    from airflow.providers.openlineage.plugins.macros import lineage_job_name, lineage_run_id
+    try:
+        from airflow.providers.openlineage.plugins.macros import lineage_job_name, lineage_run_id
 
-    return lineage_run_id(ti), lineage_job_name(ti)
+        return str(lineage_run_id(ti)), lineage_job_name(ti)
+    except Exception as error:  # what is told of the work must not fail the work
+        print(f"OpenLineage: this task's own run is not known: {error}")
+        return None
 
 
 @task.short_circuit(pool="settle")
