@@ -282,8 +282,9 @@ def pages(part: dict) -> list[str]:
         [names[kind], *(f"{part[kind][key]:,.0f} ms" for key in ("first_ms", "p50_ms", "p95_ms"))] for kind in names
     ]
     return [
-        f"Measured {part['date']}; {part['rows']:,} rows, all columns, from the question to its answer, in a process"
-        f" that was started before ({part['start_s']:.1f} s). The first question for an id makes the index of ids.",
+        f"Measured {part['date']}; {part['rows']:,} rows, all columns, from the question to its answer, in a"
+        f" process that was started before ({part['start_s']:.1f} s). The first questions for an id read the whole column, while"
+        " the index of ids is made aside.",
         rows(["question", "first", "median of the others", "95th percentile"], lines),
     ]
 

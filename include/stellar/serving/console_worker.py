@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 Task = dict[str, Any]
 SCREEN_BATCH = 1000
 FILE_BATCH = 20_000
+#: The index of ids of so few files is made at once.
+FEW_FILES = 24
 _GIB = 1 << 30
 
 
@@ -105,6 +107,7 @@ class Desk:
         self.current: dict[str, str] = {}
         self._known: dict[str, Columns | None] = {}
         self._ids: dict[str, tuple[str, bool] | None] = {}
+        self._making: set[str] = set()
 
     def lake(self) -> LakeConnection:
         """SQL over what is current now: opened anew when a promotion changed it."""
@@ -137,6 +140,25 @@ class Desk:
         if dataset not in self._ids:
             self._ids[dataset] = _id_column(self.lake_now, dataset)
         return self._ids[dataset]
+
+    def indexed_column(self, dataset: str) -> tuple[str, bool] | None:
+        """`id_column` where ids are found fast; an index that a large dataset lacks is made aside, for later questions.
+
+        Making one takes seconds for millions of rows, more than a question may be given, and cannot be interrupted.
+        """
+        from stellar.lake.id_index import Source, find_index, make_index
+        from stellar.lake.search import searchable
+
+        known, catalog = self.id_column(dataset), self.lake_now.catalogs.get(dataset)
+        if known is None or catalog is None or len(catalog.files) <= FEW_FILES:
+            return known
+        source = Source(searchable(catalog), known[0], self.settings.cache / "ids")
+        if find_index(source) is not None:
+            return known
+        if source.identity() not in self._making:
+            self._making.add(source.identity())
+            threading.Thread(target=make_index, args=(source,), daemon=True).start()
+        return None
 
     @property
     def lake_now(self) -> LakeConnection:
@@ -210,6 +232,19 @@ class Answerer:
             self.inbox.end()
         self.frame(b"E", json.dumps(found).encode())
 
+    def warm_up(self) -> None:
+        """Ask once, by the way that questions take, for what takes long the first time."""
+        import duckdb
+
+        from stellar.errors import StellarError
+
+        catalogs = self.desk.lake().catalogs.items()
+        on_sky = sorted((name for name, one in catalogs if one.is_hats and one.cells), reverse=True)[:1]
+        for statement in [*(f"SELECT * FROM cone('{name}', 0.0, 0.0, 0.001)" for name in on_sky), "SELECT 1"]:  # noqa: S608
+            with suppress(duckdb.Error, StellarError):
+                self._query({"id": 0, "statement": statement, "rows": 1})
+            self.inbox.end()
+
     def _query(self, task: Task) -> dict[str, Any]:
         from .console_answers import screen
 
@@ -282,7 +317,7 @@ class Answerer:
         self.inbox.begin(int(task["id"]), cursor)
         faster = None
         if statement.lstrip()[:7].lower() != "explain":
-            faster = by_index(node, self.desk.id_column, lake.duckdb.cursor())
+            faster = by_index(node, self.desk.indexed_column, lake.duckdb.cursor())
         try:
             reader = lake.reader(faster or statement, rows=rows, cursor=cursor)
         except duckdb.InterruptException:
@@ -321,18 +356,6 @@ def _bound(limits: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _warm_up(desk: Desk) -> None:
-    """Ask once for what takes long the first time: imports, and where rows of the largest score lie."""
-    import duckdb
-
-    lake = desk.lake()
-    on_sky = sorted((name for name, one in lake.catalogs.items() if one.is_hats and one.cells), reverse=True)
-    for name in on_sky[:1]:
-        with suppress(duckdb.Error):
-            lake.execute(f"SELECT count(*) FROM cone('{name}', 0.0, 0.0, 0.001)").fetchall()  # noqa: S608
-    desk.lake().execute("SELECT json_serialize_sql('SELECT 1')").fetchall()
-
-
 def main() -> None:
     """Answer tasks until the input ends."""
     limits = json.loads(sys.argv[1])
@@ -341,7 +364,7 @@ def main() -> None:
     inbox = Inbox(sys.stdin.buffer)
     desk = Desk(limits)
     answerer = Answerer(desk, inbox, out)
-    _warm_up(desk)
+    answerer.warm_up()
     _bound(limits)
     answerer.frame(b"E", json.dumps({"ready": True}).encode())
     while True:
