@@ -14,10 +14,10 @@ do not add up. Nothing is deleted then. `stellar verify DATASET --repair` and a 
 raw files are put back from a copy.
 """
 
-from airflow.sdk import Param, dag, get_current_context, task
+from airflow.sdk import dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from common.forms import DRY_RUN
+from common.forms import DRY_RUN, KEEP, KEEP_DAYS
 from common.names import DAG_DEFAULTS, Tag
 from common.tasks import flow_context, tell
 
@@ -32,25 +32,6 @@ def maintain() -> None:
     tell(flow.maintained_text(report))
     if params["dry_run"]:
         raise AirflowSkipException("dry run: nothing was changed")
-
-
-KEEP = Param(
-    2,
-    type="integer",
-    minimum=1,
-    title="Keep",
-    section="What",
-    description="Former snapshots to keep per dataset, for rollback",
-)
-
-KEEP_DAYS = Param(
-    30,
-    type="integer",
-    minimum=0,
-    title="Keep days",
-    section="What",
-    description="Keep what was current within so many days, for `stellar sql --as-of`",
-)
 
 
 @dag(

@@ -14,6 +14,24 @@ from common.names import RELEASES, SURVEY_DATASETS, choices, model_configs, prof
 WHERE, HOW_MUCH, AGAIN, RUN = "Where", "How much", "Fetch again", "Run"
 CELL = r"^([0-9]|[12][0-9])/\d+$"
 
+KEEP = Param(
+    2,
+    type="integer",
+    minimum=1,
+    title="Keep",
+    section="What",
+    description="Former snapshots to keep per dataset, for rollback",
+)
+
+KEEP_DAYS = Param(
+    30,
+    type="integer",
+    minimum=0,
+    title="Keep days",
+    section="What",
+    description="Keep what was current within so many days, for `stellar sql --as-of`",
+)
+
 DRY_RUN = Param(
     False,
     type="boolean",

@@ -54,6 +54,8 @@ def cell_value(value: Any) -> Any:
             return value if -SAFE_INTEGER <= value <= SAFE_INTEGER else str(value)
         case bytes():
             return f"{len(value)} bytes"
+        case dict():
+            return str(value)
         case list():
             first = ", ".join(str(cell_value(one)) for one in value[:SHOWN_OF_LIST])
             return f"[{first}]" if len(value) <= SHOWN_OF_LIST else f"[{first}, … {len(value)} in all]"

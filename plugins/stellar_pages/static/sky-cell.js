@@ -37,7 +37,7 @@ export function cellPanel() {
         el("h2", {}, `Cell ${nameOf(cell)} `, cell.change ? badge(cell.change) : null),
         el("p", {}, `Centre RA ${number(ra, 6)}° Dec ${number(dec, 5)}° (l ${number(l, 5)}° b ${number(b, 4)}°), ${degrees2(areaDeg2(cell.order))} deg², ${count(cell.rows ?? inFiles)} rows`
           + (cell.rows === undefined ? ` in its ${found.files.length === 1 ? "file" : `${found.files.length} files`}` : "")),
-        el("p", { class: "bar" }, el("a", { href: `catalogue?sql=${encodeURIComponent(found.sql)}` }, "Its rows in SQL"),
+        el("p", { class: "bar" }, el("a", { href: `catalogue?q=${encodeURIComponent(found.sql)}` }, "Its rows in SQL"),
           el("a", { href: `lineage?ref=${encodeURIComponent(snapshot)}` }, "Lineage of the snapshot")),
         isCurrent ? "" : el("p", { class: "faint" }, "SQL asks the current snapshot, not the one shown here."),
         el("h3", {}, "Gate"),

@@ -37,7 +37,7 @@ const regions = regionPanel({
   draw: () => drawing(!map.drawing),
   changed: (region) => { map.setRegion(region); sync.useRegion(); },
   look: (region) => map.lookAt(region.ra, region.dec, region.radius),
-  sql: (region) => datasetOf.value && `catalogue?sql=${encodeURIComponent(`SELECT * FROM cone('${datasetOf.value}', ${region.ra}, ${region.dec}, ${region.radius})`)}`,
+  sql: (region) => datasetOf.value && `catalogue?q=${encodeURIComponent(`SELECT * FROM cone('${datasetOf.value}', ${region.ra}, ${region.dec}, ${region.radius})`)}`,
 });
 const sync = syncPanel({ region: () => regions.region(), cell: () => (map.selected ? nameOf(map.selected) : null), ran: () => look() });
 
