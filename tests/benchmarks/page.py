@@ -283,8 +283,8 @@ def pages(part: dict) -> list[str]:
     ]
     return [
         f"Measured {part['date']}; {part['rows']:,} rows, all columns, from the question to its answer, in a"
-        f" process that was started before ({part['start_s']:.1f} s). The first questions for an id read the whole column, while"
-        " the index of ids is made aside.",
+        f" process that was started before ({part['start_s']:.1f} s). The first questions for an id read the"
+        " whole column, while the index of ids is made aside.",
         rows(["question", "first", "median of the others", "95th percentile"], lines),
     ]
 
