@@ -1,10 +1,18 @@
 """What Tab offers depends on where the cursor stands."""
 
+import threading
+import time
+
 import pytest
+from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 
 from stellar.cli.sql_completion import SqlCompleter
+from stellar.cli.sql_prompt import is_complete
 
 COLUMNS = {
     "curated.gaia": ["source_id", "ra", "dec", "parallax"],
@@ -62,3 +70,23 @@ def test_commands_and_what_they_take(offered):
     assert offered("\\d cur|") == ["curated.gaia"]
     assert offered("\\plot te|") == ["teff_k"]
     assert offered("\\plot h|") == ["hr"]
+
+
+def test_tab_completes_and_enter_begins_a_line_until_the_statement_ends():
+    with create_pipe_input() as pipe:
+        session: PromptSession[str] = PromptSession(
+            completer=SqlCompleter(COLUMNS),
+            complete_while_typing=False,
+            multiline=Condition(lambda: not is_complete(session.default_buffer.text)),
+            input=pipe,
+            output=DummyOutput(),
+        )
+
+        def type_():
+            pipe.send_text("select parallax\rfrom cura\t")
+            while not session.default_buffer.text.endswith("curated.gaia"):
+                time.sleep(0.05)
+            pipe.send_text(";\r")
+
+        threading.Thread(target=type_, daemon=True).start()
+        assert session.prompt() == "select parallax\nfrom curated.gaia;"
