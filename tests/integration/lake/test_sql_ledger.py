@@ -88,7 +88,7 @@ def test_an_auditors_questions_run_on_any_home(lake, root):
         "rows_in_quarantine": 2,
         "promotions": 3,
         "what_changed": 3,
-        "is_everything_fresh": 1,
+        "is_everything_fresh": 2,
     }
     for name in ("gate_failures", "model_metrics", "model_weak_spots", *expected):
         table = lake.arrow((root / f"sql/queries/{name}.sql").read_text())
@@ -112,8 +112,9 @@ def test_the_auditors_answers_are_right(stars, lake, root):
         changed["curated.stars"]["more_rows"] == promoted_rows(stars, "curated.stars")
         and changed["curated.stars"]["added"]
     )
-    [survey] = answer("is_everything_fresh")
-    assert (survey["kind"], survey["name"], survey["is_fresh"]) == ("survey", "test", True) and survey["hours"] < 1
+    scores, survey = answer("is_everything_fresh")
+    assert (survey["kind"], survey["name"], survey["is_fresh"]) == ("sync", "test", True) and survey["hours"] < 1
+    assert scores["name"] == "scores.catalog" and not scores["is_fresh"] and scores["newest"] is None
 
 
 def promoted_rows(ctx, dataset):
