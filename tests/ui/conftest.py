@@ -14,20 +14,22 @@ from platform_home import Home, wait_for
 from stellar.platform import bootstrap
 
 START_S = 300
+# the two fields of the simulated sky, the one at (0, 20) without its rim: it has a radius of 1.05 degrees
+REGIONS = "305.5,37.5,0.6;0,20,0.9"
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 Open = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Home]:
-    """The platform, up, on a home in which one whole run went through on all of the sky but a cap around (0, -30).
+    """The platform, up, on a home in which one whole run went through but for the rim of one of its fields.
 
     One model has a second version, of another seed.
     """
     folder = Path(tempfile.mkdtemp(prefix="stellar-ui-"))
     folder.chmod(0o755)  # Postgres' user must pass
     home = Home(folder / "home")
-    home.environment["STELLAR_REGIONS"] = "180,30,120"
+    home.environment["STELLAR_REGIONS"] = REGIONS
     home.run()
     trained = home.start("train", "lightcurve-class", "--seed", "7")
     assert trained.wait(timeout=START_S) == 0, home.output.read_text()[-4000:]

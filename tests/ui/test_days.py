@@ -17,7 +17,8 @@ from platform_home import Home, wait_for
 from stellar.platform.client import Airflow
 
 FLOW_S = 420
-MISSING = (0.0, -30.0)  # the middle of the part of the sky that the home was made without
+RIM = (0.0, 20.95, 0.2)  # a part of what the home was made without
+FIELD = (0.0, 20.0, 1.2)  # and all of it
 
 
 def pages(home: Home, name: str, question: str = "") -> str:
@@ -48,12 +49,15 @@ def test_the_operator_triggers_a_sync_by_airflow_s_own_form(home, log_in, pictur
     before = current(home, "raw.gaia")
     page.goto(f"{home.status()['url']}/dags/sync_gaia")
     page.get_by_role("button", name="Trigger").first.click()
-    for name, value in zip(("ra_deg", "dec_deg", "radius_deg"), (*MISSING, 12.0), strict=True):
-        field = page.locator(f"[name=element_{name}], #element_{name}").first
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Where").click()
+    for name, value in zip(("ra_deg", "dec_deg", "radius_deg"), RIM, strict=True):
+        step = dialog.locator(f'[id="number-input:element_{name}:inc"]')  # a field's own id says nothing
+        field = step.locator("xpath=ancestor::*[.//input][1]").locator("input")
         field.fill(str(value))
         field.press("Tab")
     picture(page, "trigger-form")
-    page.get_by_role("dialog").get_by_role("button", name="Trigger").last.click()
+    dialog.get_by_test_id("trigger-dag-submit").click()
     wait_for(lambda: current(home, "raw.gaia") != before, FLOW_S, "the stars of the region")
     assert current(home, "raw.gaia")[1] > before[1]
 
@@ -66,7 +70,7 @@ def test_the_operator_starts_another_from_the_sky_page_and_sees_it_arrive(home, 
     expect(sky.get_by_role("heading", name="Sky", exact=True)).to_be_visible()
     page.goto(pages(home, "sky", "?dataset=curated.objects"))
     expect(page.get_by_text(re.compile(r"curated\.objects .* rows in \d+ cells"))).to_be_visible()
-    for label, value in zip(("RA, degrees", "Dec, degrees", "Radius, degrees"), (*MISSING, 25.0), strict=True):
+    for label, value in zip(("RA, degrees", "Dec, degrees", "Radius, degrees"), FIELD, strict=True):
         page.get_by_label(label).fill(str(value))
     page.get_by_role("button", name="Look at it").click()
     page.get_by_label("What to sync").first.select_option(label="sync_gaia")
@@ -76,10 +80,10 @@ def test_the_operator_starts_another_from_the_sky_page_and_sees_it_arrive(home, 
     start.click()
     expect(page.get_by_text("Started sync_gaia")).to_be_visible()
     expect(page.get_by_role("heading", name=re.compile("Running|Done"))).to_be_visible()
-    picture(page, "sky-sync")
     expect(page.get_by_text("curated.objects has a new snapshot")).to_be_visible(timeout=FLOW_S * 1000)
     assert current(home, "curated.objects")[1] > before[1]
     expect(page.get_by_text(re.compile(r"[1-9]\d* (new|changed)")).first).to_be_visible()
+    page.evaluate("scrollTo(0, 0)")
     picture(page, "sky")
     wait_until_quiet(home)
     assert not [run for run in home.client().runs(state=["failed"])]
