@@ -59,7 +59,10 @@ def told_when_failed() -> Iterator[None]:
 
 def _leave(ti: Any, said: str) -> None:
     with suppress(Exception):  # the error itself is what matters
-        ti.xcom_push(key=ERROR, value=said[:LONGEST_SAID])
+        from stellar.notify.message import blotted
+        from stellar.settings import load_settings
+
+        ti.xcom_push(key=ERROR, value=blotted(load_settings(), said)[:LONGEST_SAID])
 
 
 def _openlineage_run(ti: Any) -> tuple[str, str] | None:

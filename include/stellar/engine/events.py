@@ -19,6 +19,7 @@ from stellar.engine.step import Step
 from stellar.ledger import openlineage as ol
 from stellar.ledger.openlineage import Event, Facets, dataset, facet
 from stellar.ledger.snapshots import Snapshot
+from stellar.notify.message import blotted
 
 if TYPE_CHECKING:
     from stellar.engine.inputs import InputPlan
@@ -82,7 +83,12 @@ def committed(
 def failed(ctx: Context, step: Step, key: str, error: BaseException) -> None:
     """A step failed on a snapshot; in a transaction of its own, since the work's is undone."""
     with told_after_failure(ctx) as connection:
-        _built(ctx, connection, "FAIL", step, key, {}, error=str(error) or type(error).__name__)
+        _built(ctx, connection, "FAIL", step, key, {}, error=said_of(ctx, error))
+
+
+def said_of(ctx: Context, error: BaseException) -> str:
+    """What an error says, without secrets: events are kept for ever, shown to all users and sent to others."""
+    return blotted(ctx.settings, str(error) or type(error).__name__)
 
 
 @contextmanager

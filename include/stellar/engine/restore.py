@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from stellar.engine.backup import ABOUT, AIRFLOW, END, FORMAT, LEDGER, Progress
 from stellar.engine.context import Context
 from stellar.engine.publish import publish_behind
 from stellar.engine.verify import verify
-from stellar.errors import InputError
+from stellar.errors import InputError, StellarError
 from stellar.lake.write import file_sha256
 from stellar.ledger import dump, refill
 from stellar.ledger.connect import airflow_url, ledger_session, lost_ledger, migrations
@@ -68,7 +69,7 @@ def restore(settings: Settings, file: Path, *, rows: bool = True, progress: Prog
         with ledger_session(own) as engine:
             ctx = Context(own, engine)
             faults = verify(ctx, rows=rows, progress=lambda dataset, done, total: tell("verifying", done, total))
-            publish_behind(ctx)
+            _publish(ctx)
     except BaseException:
         for part in settings.home.iterdir() if settings.home.is_dir() else []:
             shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink()
@@ -76,6 +77,14 @@ def restore(settings: Settings, file: Path, *, rows: bool = True, progress: Prog
             settings.home.rmdir()
         raise
     return {**about, "home": str(settings.home), "faults": faults}
+
+
+def _publish(ctx: Context) -> None:
+    """Copy the scores into their tables; a whole home is not given up for those (`stellar datasets publish`)."""
+    try:
+        publish_behind(ctx)
+    except (StellarError, sa.exc.SQLAlchemyError):
+        logging.getLogger(__name__).warning("scores were not copied to Postgres", exc_info=True)
 
 
 def _unpack(settings: Settings, file: Path, tell: Progress) -> dict[str, Any]:

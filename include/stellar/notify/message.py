@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -63,6 +64,16 @@ class Message:
 
 def without_secrets(settings: Settings, message: Message) -> Message:
     """The message with this home's secrets, and passwords in addresses, blotted out."""
+    clean = _cleaner(settings)
+    return Message.from_dict({"id": message.id} | {k: clean(v) for k, v in message.to_dict().items() if k != "id"})
+
+
+def blotted(settings: Settings, text: str) -> str:
+    """A text that others will read, with this home's secrets, and passwords in addresses, blotted out."""
+    return str(_cleaner(settings)(text))
+
+
+def _cleaner(settings: Settings) -> Callable[[Any], Any]:
     hidden = _secrets(settings)
 
     def clean(value: Any) -> Any:
@@ -76,7 +87,7 @@ def without_secrets(settings: Settings, message: Message) -> Message:
             value = value.replace(secret, _HIDDEN)
         return _IN_URL.sub(rf"\1{_HIDDEN}@", value)
 
-    return Message.from_dict({"id": message.id} | {k: clean(v) for k, v in message.to_dict().items() if k != "id"})
+    return clean
 
 
 def _secrets(settings: Settings) -> list[str]:

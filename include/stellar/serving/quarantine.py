@@ -203,12 +203,11 @@ def _chosen(
     table = _read(settings, engine, dataset)
     ids = _ids(table)
     reasons, batches = table["reason"].to_pylist(), table["batch_id"].to_pylist()
+    asked = None if wanted is None else set(wanted)
     picked = [
         place
         for place in range(len(table))
-        if (wanted is None or ids[place] in set(wanted))
-        and _means(reason, reasons[place])
-        and batch in (None, batches[place])
+        if (asked is None or ids[place] in asked) and _means(reason, reasons[place]) and batch in (None, batches[place])
     ]
     found = {}
     config = _config(settings, dataset)
@@ -227,10 +226,10 @@ def _chosen(
         }
     names = ("row_id", "reason", "batch_id", "source_id", "place", "content")
     for one in decisions.decided(engine, dataset):  # a released row has left the quarantine once it was built
-        meant = one["row_id"] in wanted if wanted is not None else batch in (None, one["batch_id"])
+        meant = one["row_id"] in asked if asked is not None else batch in (None, one["batch_id"])
         if meant and _means(reason, one["reason"]):
             found.setdefault((one["row_id"], one["reason"]), {name: one[name] for name in names})
-    missing = sorted(set(wanted or ()) - {row for row, _ in found})
+    missing = sorted((asked or set()) - {row for row, _ in found})
     if missing or not found:
         what = f"no row {missing[0]}" if missing else f"no row with the reason {reason!r}"
         raise InputError(f"{dataset}: {what}; `stellar quarantine rows {dataset}` shows what there is")

@@ -43,5 +43,5 @@ def told(ctx: Context, config: ModelConfig, frame: Frame) -> Iterator[Callable[[
     try:
         yield end
     except Exception as error:
-        events.training(ctx, "FAIL", run, config.name, frame.snapshots, error=str(error) or type(error).__name__)
+        events.training(ctx, "FAIL", run, config.name, frame.snapshots, error=events.said_of(ctx, error))
         raise

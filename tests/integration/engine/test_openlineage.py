@@ -81,7 +81,7 @@ def test_planned_twice_is_one_run(ctx, sync):
 
 
 def fail(partition, inputs, params):
-    raise ValueError("the fourth star is missing")
+    raise ValueError("the fourth star is missing from postgresql://me:hunter22@host/sky")
 
 
 def test_a_failing_step_is_told_with_its_message_and_another_attempt_is_another_run(ctx, sync):
@@ -91,7 +91,8 @@ def test_a_failing_step_is_told_with_its_message_and_another_attempt_is_another_
     engine.run(ctx, [small.curate_step()])
     events = bodies(ctx.engine, "build/curated.stars")
     assert [one["eventType"] for one in events] == ["START", "FAIL", "START", "COMPLETE"]
-    assert "the fourth star is missing" in events[1]["run"]["facets"]["errorMessage"]["message"]
+    said = events[1]["run"]["facets"]["errorMessage"]["message"]
+    assert "the fourth star is missing" in said and "hunter22" not in said
     first, second, third, fourth = (one["run"]["runId"] for one in events)
     assert first == second != third == fourth
     for one in events:
