@@ -28,15 +28,13 @@ from .sql_history import Chosen, History, create_history_macros, current_at
 from .sql_ids import create_id_macro
 from .sql_ledger import ledger_catalog, ledger_table
 from .sql_regions import create_macros
-from .sql_text import dotted, literal, quoted, scan
+from .sql_text import dotted, literal, named_in, quoted, scan, words_of
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from stellar.settings import Settings
 
-_LEDGER_NAME = re.compile(r'\bledger"?\s*\.\s*"?(\w+)', re.IGNORECASE)
-_VIEW_NAME = re.compile(r'\bviews"?\s*\.\s*"?(\w+)', re.IGNORECASE)
 _EACH = re.compile(r"^--\s*each:\s*(\S+)(?:\s+with\s+(\w+))?\s*$", re.MULTILINE)
 _WRITES = re.compile(r"\b((insert|merge) (into|or)|delete from|update\b.*\bset)\b", re.DOTALL)
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze)?(\s*\([^)]*\))?\s", re.IGNORECASE)
@@ -185,9 +183,9 @@ class LakeConnection:
 
     def _load_views(self, statement: str) -> None:
         """Create the views of `sql/views/` that a statement names."""
-        for name in {found.lower() for found in _VIEW_NAME.findall(statement)} - self._loaded:
+        for name in named_in(statement, "views") - self._loaded:
             path = self._views / f"{name}.sql"
-            if path.is_file():
+            if re.fullmatch(r"\w+", name) and path.is_file():
                 text = self._rendered(path.read_text(encoding="utf-8"))
                 self._fetch(text)
                 self._load_ledger(text)
@@ -221,7 +219,7 @@ class LakeConnection:
 
     def _load_ledger(self, statement: str) -> None:
         """Load the ledger's tables that a statement names."""
-        for name in {found.lower() for found in _LEDGER_NAME.findall(statement)}:
+        for name in named_in(statement, "ledger"):
             if name not in self._loaded and name in self._ledger():
                 source, columns = self._ledger()[name]
                 shown = ", ".join(
@@ -292,12 +290,7 @@ def refuse_writing(statement: str) -> None:
 
 def _keywords(statement: str) -> str:
     """A statement's words in lower case, without comments and strings."""
-    source = statement.encode()
-    tokens = duckdb.tokenize(statement)
-    ends = [start for start, _ in tokens[1:]] + [len(source)]
-    hidden = (duckdb.token_type.comment, duckdb.token_type.string_const)
-    words = (source[start:end] for (start, kind), end in zip(tokens, ends, strict=True) if kind not in hidden)
-    return " ".join(b" ".join(words).decode(errors="replace").lower().split())
+    return " ".join(" ".join(words_of(statement)).lower().split())
 
 
 def _locked_down(settings: Settings, limits: Mapping[str, str]) -> duckdb.DuckDBPyConnection:

@@ -6,7 +6,33 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import duckdb
+
 from .read import Catalog
+
+
+def named_in(statement: str, schema: str) -> set[str]:
+    """Names, in lower case, that a statement has behind `schema.`, quoted or not.
+
+    What strings and comments say, and a dot within a quoted name, does not count.
+    """
+    found, before = set(), ["", ""]
+    for word in words_of(statement):
+        plain = word[1:-1].replace('""', '"') if word[0] == '"' else word
+        if before == [schema, "."]:
+            found.add(plain.lower())
+        before = [before[1], plain.lower()]
+    return found
+
+
+def words_of(statement: str) -> list[str]:
+    """A statement's words and signs in order, without comments and strings."""
+    source = statement.encode()
+    tokens = duckdb.tokenize(statement)
+    ends = [start for start, _ in tokens[1:]] + [len(source)]
+    hidden = (duckdb.token_type.comment, duckdb.token_type.string_const)
+    words = (source[start:end] for (start, kind), end in zip(tokens, ends, strict=True) if kind not in hidden)
+    return [text for word in words if (text := word.decode(errors="replace").strip())]
 
 
 def columns_file(catalog: Catalog) -> Path:

@@ -14,6 +14,7 @@ from made_catalog import stars, store
 from stellar.errors import InputError
 from stellar.lake.hats import finish_catalog, finish_plain
 from stellar.lake.sql import connect, refuse_writing
+from stellar.lake.sql_text import named_in
 from stellar.lake.write import canonical, write_partition
 from stellar.settings import Settings
 from stellar.sky.separation import separation_arcsec
@@ -71,6 +72,27 @@ def test_every_dataset_is_a_view(connection):
     assert [row[0] for row in described][:3] == ["_healpix_29", "star_id", "ra"]
     assert {"Norder", "Dir"}.isdisjoint(row[0] for row in described)
     assert set(connection.faults) == {"curated.gone"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("SELECT 'ledger.event', $$ledger.event$$ -- ledger.event", set()),
+        ('SELECT 1 /* ledger.event */ AS "ledger.event"', set()),
+        ('SELECT \'é\' FROM "ledger"."event", LEDGER . Batch, ledger/* own */.metric', {"event", "batch", "metric"}),
+        ("SELECT * FROM memory.ledger.event AS views", {"event"}),
+    ],
+)
+def test_what_strings_and_comments_say_names_no_table(statement, named):
+    assert named_in(statement, "ledger") == named
+
+
+def test_a_string_loads_nothing_of_the_ledger(lake, monkeypatch):
+    with connect(*lake) as connection:
+        monkeypatch.setattr(connection, "_ledger_columns", {"dataset": ("lake.dataset", [("name", "text")])})
+        assert one(connection, "SELECT 'ledger.dataset'") == "ledger.dataset"
+        assert one(connection, "SELECT count(*) FROM duckdb_tables()") == 0
+        assert one(connection, 'SELECT count(*) FROM "ledger"."dataset"') == 0
 
 
 def test_batches_that_lack_a_column_are_read_with_the_others(connection):

@@ -15,6 +15,7 @@ from stellar.errors import InputError
 from . import requests, uws, votable
 from .jobs import ACTIVE, COMPLETED, ERROR, PENDING, PHASES, Job, Jobs, format_of, now, written
 from .requests import Parameters, one
+from .uploads import joined
 
 if TYPE_CHECKING:
     from stellar.settings import Settings
@@ -108,9 +109,13 @@ class AsyncRoutes:
             found, files = await requests.read_request(request, self._settings.tap_upload_mb)
             if job.phase != PENDING:
                 raise InputError(f"the job is {job.phase}; parameters are set while it is {PENDING}")
+            told = requests.of_query(found)
+            if "UPLOAD" in told:
+                told["UPLOAD"] = joined(job.parameters.get("UPLOAD", ""), told["UPLOAD"])
             uploads = await self._keep(found, files, job)
-            told = {**job.parameters, **requests.of_query(found)}
-            self._jobs.change(job, parameters=told, uploads={**job.uploads, **uploads})
+            again = {name.lower() for name in uploads}
+            kept = {name: file for name, file in job.uploads.items() if name.lower() not in again}
+            self._jobs.change(job, parameters={**job.parameters, **told}, uploads=kept | uploads)
             return self._seen(request, job)
         return Response(uws.parameters_document(job), media_type=XML)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from stellar.errors import InputError, StellarError
 from . import formats
 from .adql.translate import translate
 from .types import plain, plain_type, typed
-from .uploads import read_upload
+from .uploads import Room, read_uploads
 
 if TYPE_CHECKING:
     from .lake import Release, Releases
@@ -40,12 +39,16 @@ class Query:
         Rows of the answer at most.
     uploads : mapping
         Name -> file of a VOTable.
+    upload_bytes, upload_rows : int
+        Memory and rows of all uploads together at most.
     """
 
     text: str
     format: formats.Format
     most: int
     uploads: Mapping[str, Path] = field(default_factory=dict)
+    upload_bytes: int = 256 << 20
+    upload_rows: int = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -74,18 +77,25 @@ class Stop:
                 self._cursor.interrupt()
 
     @contextmanager
-    def watching(self, cursor: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
-        """Interrupt what a cursor does when it takes longer than some time, or `stop` was called."""
+    def within(self, seconds: float) -> Iterator[None]:
+        """Stop what takes longer than some time."""
         patience = threading.Timer(seconds, self.stop, [f"the query was stopped after {seconds:g} seconds"])
         patience.daemon = True
-        with self._lock:
-            self._cursor = cursor
-        self.check()
         patience.start()
         try:
             yield
         finally:
             patience.cancel()
+
+    @contextmanager
+    def watching(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Interrupt what a cursor does when `stop` is called."""
+        with self._lock:
+            self._cursor = cursor
+        try:
+            self.check()
+            yield
+        finally:
             with self._lock:
                 self._cursor = None
 
@@ -117,10 +127,9 @@ def run(releases: Releases, query: Query, path: Path, seconds: float, stop: Stop
         When the lake cannot be read.
     """
     stop = stop or Stop()
-    began = time.monotonic()
     stop.check()
-    with releases.current() as release:
-        uploaded = [read_upload(name, file) for name, file in query.uploads.items()]
+    with stop.within(seconds), releases.current() as release:
+        uploaded = read_uploads(query.uploads, Room(query.upload_bytes, query.upload_rows, stop.check))
         tables = {**release.tables, **{table.name.lower(): table for table, _ in uploaded}}
         translated = translate(query.text, tables)
         snapshots = {name: release.snapshots[name] for name in sorted(translated.tables) if name in release.snapshots}
@@ -128,12 +137,13 @@ def run(releases: Releases, query: Query, path: Path, seconds: float, stop: Stop
         with release.lock:
             cursor = release.connection.cursor(sql)
         try:
-            for table, rows in uploaded:
-                name = table.sql.rpartition(".")[2]
-                cursor.register("_rows", rows)
-                cursor.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM _rows")  # noqa: S608  quoted
-                cursor.unregister("_rows")
-            with stop.watching(cursor, max(seconds - (time.monotonic() - began), 0.001)):
+            with stop.watching(cursor):
+                for table, rows in uploaded:
+                    name = table.sql.rpartition(".")[2]
+                    cursor.register("_rows", rows)
+                    cursor.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM _rows")  # noqa: S608  quoted
+                    cursor.unregister("_rows")
+                    stop.check()  # an interrupt between two statements is lost
                 result = cursor.sql(sql).to_arrow_reader(BATCH_ROWS)
                 columns = [typed(c, f.type) for c, f in zip(translated.columns, result.schema, strict=True)]
                 schema = pa.schema([pa.field(field.name, plain_type(field.type)) for field in result.schema])

@@ -28,6 +28,9 @@ Parameters = dict[str, list[str]]
 LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
 #: Largest form beside its uploads, bytes.
 MOST_FIELD_BYTES = 4 << 20
+#: Memory that the rows of uploads may take, by the largest upload: a cell without text is five bytes of XML and eight
+#: or more as a number, and text takes what it did.
+_ROWS_PER_UPLOAD = 8
 #: What asks for a query, and is kept with a job.
 _OF_QUERY = ("REQUEST", "LANG", "QUERY", "RESPONSEFORMAT", "FORMAT", "MAXREC", "VERSION", "UPLOAD")
 
@@ -85,17 +88,20 @@ async def keep_uploads(
     """
     kept = {}
     named = {key.lower(): value for key, value in files.items()}
-    for number, (name, where) in enumerate(parse_parameter(found.get("UPLOAD", [])).items()):
-        file = f"upload-{number}.vot"
+    for name, where in parse_parameter(found.get("UPLOAD", [])).items():
+        # by the table, whose name is letters and digits: a later request may bring others
+        file = f"upload-{name.lower()}.vot"
         if not where.startswith("param:"):
-            await run_in_threadpool(fetch, where, folder / file, largest_mb << 20)
+            await run_in_threadpool(fetch, where, folder / f"{file}.new", largest_mb << 20)
         elif (part := where.removeprefix("param:")).lower() not in named:
             raise InputError(f"UPLOAD names the part {part!r}, which is no file of the request")
         else:
-            with (folder / file).open("wb") as copy:
+            with (folder / f"{file}.new").open("wb") as copy:
                 while piece := await named[part.lower()].read(1 << 20):
                     copy.write(piece)
         kept[name] = file
+    for file in kept.values():  # all or none take the place of earlier ones
+        (folder / f"{file}.new").replace(folder / file)
     return kept
 
 
@@ -141,7 +147,8 @@ def query_of(settings: Settings, found: Mapping[str, Sequence[str]], uploads: Ma
     if text is None:
         raise InputError("QUERY is missing; give one SELECT in ADQL")
     format_ = formats.chosen(one(found, "RESPONSEFORMAT") or one(found, "FORMAT"))
-    return Query(text, format_, _most(settings, one(found, "MAXREC")), uploads)
+    most, room = _most(settings, one(found, "MAXREC")), _ROWS_PER_UPLOAD * settings.tap_upload_mb << 20
+    return Query(text, format_, most, uploads, room, settings.tap_rows_hard)
 
 
 def _most(settings: Settings, said: str | None) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from xml.parsers import expat  # the document was read, and entities of its own refused, before
 
@@ -21,6 +22,10 @@ from .types import is_published, typed
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 MOST_TABLES = 8
+#: How an XML document begins: a tag, or the marks of UTF-8 and UTF-16; no packed file does so.
+_XML = (b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+#: Rows of so many bytes are read at a time: what may end a query is asked between.
+_CHUNK_BYTES = 4 << 20
 
 
 def parse_parameter(values: Sequence[str]) -> dict[str, str]:
@@ -48,21 +53,80 @@ def parse_parameter(values: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def read_upload(name: str, path: Path) -> tuple[Table, pa.Table]:
-    """An uploaded VOTable: how queries name it, and its rows. Columns that hold lists are left out.
+def joined(first: str, then: str) -> str:
+    """The UPLOADs of two requests as one; a table that the second names again is the second's.
 
     Raises
     ------
     InputError
-        When the file is no VOTable with a table in it.
+        When one cannot be read, or both bring too many tables.
     """
+    named = parse_parameter([then])
+    again = {name.lower() for name in named}
+    kept = {name: where for name, where in parse_parameter([first]).items() if name.lower() not in again}
+    both = ";".join(f"{name},{where}" for name, where in (kept | named).items())
+    parse_parameter([both])
+    return both
+
+
+@dataclass
+class Room:
+    """What is left for the rows of a query's uploads.
+
+    Attributes
+    ----------
+    nbytes : int
+        Memory.
+    rows : int
+    check : callable
+        Raises when the query should end.
+    """
+
+    nbytes: int
+    rows: int
+    check: Callable[[], None]
+
+    def take(self, chunk: pa.Table) -> pa.Table:
+        """A chunk that there is room for.
+
+        Raises
+        ------
+        InputError
+            When there is none.
+        """
+        self.check()
+        self.nbytes -= chunk.nbytes
+        self.rows -= len(chunk)
+        if self.nbytes < 0 or self.rows < 0:
+            what = "rows" if self.rows < 0 else "memory"
+            raise InputError(f"it takes more {what} than uploads may; upload fewer rows and columns")
+        return chunk
+
+
+def read_uploads(files: Mapping[str, Path], room: Room) -> list[tuple[Table, pa.Table]]:
+    """Uploaded VOTables: how queries name each, and its rows. Columns that hold lists are left out.
+
+    Raises
+    ------
+    InputError
+        When a file is no VOTable in plain XML with a table in it, or there is no room for the rows of all.
+    """
+    return [_read(name, path, room) for name, path in files.items()]
+
+
+def _read(name: str, path: Path, room: Room) -> tuple[Table, pa.Table]:
+    room.check()
+    with path.open("rb") as file:
+        # The reader would unpack it, and nobody knows to how much.
+        if not file.read(1 << 12).lstrip().startswith(_XML):
+            raise InputError(f"UPLOAD {name}: it is not XML; send a VOTable, and send it unpacked")
     source = SourceFile(path, "votable")
     try:
         schema = read_schema(source)
         wanted = [field.name for field in schema if is_published(field.type)]
         if not wanted:
             raise InputError("it has no columns of numbers, text or times")
-        chunks = list(iter_chunks(source, columns=wanted))
+        chunks = [room.take(chunk) for chunk in iter_chunks(source, columns=wanted, chunk_bytes=_CHUNK_BYTES)]
     except InputError as error:
         raise InputError(f"UPLOAD {name}: {str(error).replace(str(path), 'the table')}") from None
     told = pa.schema([schema.field(column) for column in wanted])

@@ -79,6 +79,24 @@ def test_a_job_is_changed_aborted_and_deleted(service):
     assert httpx.get(other).status_code == 404
 
 
+def test_the_uploads_of_several_requests_are_joined(service):
+    def upload(url: str, name: str, value: int, **more: str) -> httpx.Response:
+        document = (
+            '<VOTABLE><RESOURCE><TABLE><FIELD name="x" datatype="int"/><DATA><TABLEDATA>'
+            f"<TR><TD>{value}</TD></TR></TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>"
+        )
+        return httpx.post(url, data={"UPLOAD": f"{name},param:t", **more}, files={"t": document.encode()})
+
+    job = create(service, "SELECT a.x AS one, b.x AS other FROM tap_upload.a AS a, tap_upload.b AS b")
+    for name, value in (("a", 1), ("b", 2), ("B", 3)):
+        assert upload(f"{job}/parameters", name, value).status_code == 303
+    assert upload(f"{job}/parameters", "a", 4, UPLOAD="a,param:none").status_code == 400
+    assert "a,param:t;B,param:t" in httpx.get(f"{job}/parameters").text
+    httpx.post(f"{job}/phase", data={"PHASE": "RUN"})
+    assert phase(job) == "COMPLETED"
+    assert httpx.get(f"{job}/results/result").text == "one,other\n1,3\n"
+
+
 def test_a_job_that_takes_too_long_or_is_wrong_ends_in_error(service):
     slow = create(service, ENDLESS, PHASE="RUN")
     late = create(service, ENDLESS)

@@ -95,6 +95,13 @@ def test_a_query_means_what_adql_says(database, text, expected):
         assert [pytest.approx(v) if isinstance(v, float) else v for v in other] == list(one)
 
 
+def test_a_cast_to_bigint_cuts_off_and_keeps_every_digit(database):
+    casts = ("2.7", "-2.7", "e", "9007199254740993", "'9007199254740993'", "'12.7'", "CAST(2.7 AS REAL)", 'SUM("size")')
+    text = ", ".join(f"CAST({one} AS BIGINT)" for one in casts)
+    found = rows(database, f"SELECT {text}, MAX(CAST(g AS BIGINT)) FROM curated.stars WHERE id = 'b' GROUP BY e")
+    assert found == [(2, -2, -2, 9007199254740993, 9007199254740993, 12, 2, 2, 6)]
+
+
 @pytest.mark.parametrize(
     ("condition", "function"),
     [

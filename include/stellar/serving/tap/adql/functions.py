@@ -49,6 +49,13 @@ _TYPES = {
     "VARCHAR": "VARCHAR",
     "TIMESTAMP": "TIMESTAMP",
 }
+#: CAST to BIGINT. A float is cut off as such; anything else by way of 38 digits, which hold every BIGINT exactly. The
+#: list holds the value once, however deep casts are nested in one another.
+_BIGINT = (
+    "list_transform([{0}], lambda v: CASE WHEN typeof(v) IN ('DOUBLE', 'FLOAT')"
+    " THEN CAST(trunc(CAST(v AS DOUBLE)) AS BIGINT)"
+    " ELSE CAST(trunc(CAST(v AS DECIMAL(38, 18))) AS BIGINT) END)[1]"
+)
 
 
 def maths(name: str, arguments: Sequence[str]) -> str:
@@ -70,12 +77,10 @@ def cast(value: str, type_: str) -> str:
     name, length = " ".join(name.split()), length.strip()
     if name not in _TYPES or (length and (name not in ("CHAR", "VARCHAR") or not length.isdigit())):
         raise InputError(f"CAST to {type_}: no such type; use {', '.join(_TYPES)}")
-    if name in ("SMALLINT", "INTEGER", "BIGINT"):
-        return (
-            f"CAST(trunc(CAST({value} AS DOUBLE)) AS {_TYPES[name]})"
-            if name != "BIGINT"
-            else f"CAST({value} AS BIGINT)"
-        )
+    if name == "BIGINT":
+        return _BIGINT.format(value)
+    if name in ("SMALLINT", "INTEGER"):
+        return f"CAST(trunc(CAST({value} AS DOUBLE)) AS {_TYPES[name]})"
     made = f"CAST({value} AS {_TYPES[name]})"
     if name == "TIMESTAMP":
         return made
