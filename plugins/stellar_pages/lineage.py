@@ -1,12 +1,13 @@
 """Data of the page Lineage."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from stellar_pages import home
 
 router = APIRouter()
+Limit = Annotated[int, Query(ge=1, le=500)]
 
 
 @router.get("/graph")
@@ -34,7 +35,7 @@ def names() -> dict[str, Any]:
 
 
 @router.get("/search")
-def search(q: str, limit: int = 60) -> list[dict[str, Any]]:
+def search(q: str, limit: Limit = 60) -> list[dict[str, Any]]:
     """Nodes by name, key or text of the query."""
     from stellar.serving import lineage
 
@@ -66,8 +67,8 @@ def tainted(batch: str) -> dict[str, Any]:
 
 
 @router.get("/events")
-def events(run: str | None = None, snapshot: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+def events(run: str | None = None, snapshot: str | None = None, limit: Limit = 100) -> list[dict[str, Any]]:
     """OpenLineage events of a run or of a snapshot."""
     from stellar.serving import lineage
 
-    return lineage.events(home.engine(), run, snapshot, min(limit, 1000))
+    return lineage.events(home.engine(), run, snapshot, limit)

@@ -1,8 +1,8 @@
 """Data of the page Sky."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from stellar_pages import home
 
@@ -66,7 +66,7 @@ def density(
 
 
 @router.get("/cell")
-def cell(snapshot: str, order: int, pixel: int, limit: int = 100) -> dict[str, Any]:
+def cell(snapshot: str, order: int, pixel: int, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
     """Rows, files and gates of a cell."""
     from stellar.serving import sky_cells
 

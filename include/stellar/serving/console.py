@@ -22,16 +22,16 @@ from stellar.errors import InputError, StellarError
 from stellar.settings import Settings
 
 from .console_process import Ended, Limits, Worker
+from .console_watch import LOOK_S, Watch
 
 START_S = 90.0
 #: How long a stopped question may take to end before its process is ended.
 GRACE_S = 1.5
-LOOK_S = 0.1
 OUTCOMES = 200
 
 
 class BusyError(StellarError):
-    """All processes are at work, and waiting did not help."""
+    """All processes are at work, and waiting did not help; or the user has a download under way."""
 
 
 class Console:
@@ -50,6 +50,7 @@ class Console:
         self._workers: set[Worker] = set()
         self._starting = 0
         self._stops: dict[tuple[str, str], threading.Event] = {}
+        self._downloads: dict[str, threading.Event] = {}
         self._outcomes: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
         self._closed = False
         _clear(settings.cache / "console")
@@ -112,9 +113,15 @@ class Console:
         ------
         InputError
             At the first part, when the question is wrong; later the file breaks off.
+        BusyError
+            When all processes stay at work, or another download of the user is under way.
         """
         task = {"op": "download", "statement": statement, "form": form, "rows": self.limits.file_rows}
-        with self._watched((user, token)) as stop, self._taken(self.limits.wait_s) as worker:
+        with (
+            self._watched((user, token)) as stop,
+            self._only_download(user, stop),
+            self._taken(self.limits.wait_s, stop) as worker,
+        ):
             for letter, content in self._frames(worker, task, stop, 2 * self.limits.most_time_s):
                 if letter == "H":
                     yield b""
@@ -152,7 +159,14 @@ class Console:
         """Frames of a task up to its last one; what takes too much is stopped, and if it does not, ended."""
         worker.task += 1
         number, until, ended = worker.task, time.monotonic() + time_s, False
-        most = worker.base_bytes + int(self.limits.memory_mb * 1.6) * (1 << 20)
+        watch = Watch(
+            worker,
+            stop,
+            time_s=time_s,
+            grace_s=2 * GRACE_S,  # a task that is stopped gently has ended by then
+            most_bytes=worker.base_bytes + int(self.limits.memory_mb * 1.6) * (1 << 20),
+            end=lambda: self._give_up(worker, stop),
+        )
         try:
             worker.send(task | {"id": number})
             while True:
@@ -162,31 +176,32 @@ class Console:
                     raise InputError("stopped")
                 if found is not None:
                     ended = found[0] == "E"
+                    if ended and watch.close():
+                        self._drop(worker)
                     yield found
                     if ended:
                         return
-                if worker.resident_bytes() > most:
-                    self._drop(worker)
-                    raise InputError(
-                        f"stopped: the question took more than {_mb(most)} of memory; ask for fewer rows or columns, "
-                        "shorter texts and lists, or add up in parts"
-                    )
                 if time.monotonic() > until:
                     self._interrupt(worker, number)
                     raise InputError(
                         f"stopped after {time_s:g} s; narrow the question (a cone, a LIMIT, fewer columns), or give it "
                         f"more time, up to {self.limits.most_time_s:g} s"
                     )
-        except Ended:
+        except Ended as error:
             self._drop(worker)
             raise InputError(
-                "the question ended its process, most likely by taking too much memory; a new one stands ready. Ask "
+                watch.why
+                or str(error)
+                or "the question ended its process, most likely by taking too much memory; a new one stands ready. Ask "
                 "for less at once"
             ) from None
         except GeneratorExit:  # nobody takes the file any more
             if not ended:
                 self._interrupt(worker, number)
             raise
+        finally:
+            if watch.close():
+                self._drop(worker)
 
     def _interrupt(self, worker: Worker, number: int) -> None:
         """Stop a task, and where it does not stop in time its process."""
@@ -213,6 +228,22 @@ class Console:
         finally:
             with self._lock:
                 self._stops.pop(key, None)
+
+    @contextmanager
+    def _only_download(self, user: str, stop: threading.Event) -> Iterator[None]:
+        """One download of a user at a time: one that is read slowly, or not at all, keeps its process."""
+        with self._lock:
+            if user in self._downloads:
+                raise BusyError("a download of yours is under way; wait until it has ended, or stop it")
+            self._downloads[user] = stop
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._forget_download(stop)
+
+    def _forget_download(self, stop: threading.Event) -> None:
+        self._downloads = {user: one for user, one in self._downloads.items() if one is not stop}
 
     @contextmanager
     def _taken(self, wait_s: float, stop: threading.Event | None = None) -> Iterator[Worker]:
@@ -277,6 +308,14 @@ class Console:
             self._lock.notify()
         worker.end()
 
+    def _give_up(self, worker: Worker, stop: threading.Event) -> None:
+        """End a task's process from outside; its streams are left to whoever takes its frames."""
+        with self._lock:
+            self._workers.discard(worker)
+            self._forget_download(stop)
+            self._lock.notify()
+        worker.kill()
+
     def _note(self, key: tuple[str, str], outcome: dict[str, Any]) -> None:
         with self._lock:
             self._outcomes[key] = outcome
@@ -305,7 +344,3 @@ def _within(name: str, value: float | None, default: float, most: float) -> Any:
     if not 0 < value <= most:
         raise InputError(f"{name}: {value:g} is not between 0 and {most:g}")
     return value
-
-
-def _mb(size: int) -> str:
-    return f"{size / (1 << 20):,.0f} MB"

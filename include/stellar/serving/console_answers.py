@@ -23,6 +23,8 @@ from .console_columns import Columns
 EXACT = 2**53
 SHOWN_ITEMS = 8
 SHOWN_CHARACTERS = 10_000
+#: Of a text inside a list or struct.
+SHOWN_INSIDE = 1_000
 #: Beyond this, rows are left out of an answer for the screen even where fewer than asked for were given.
 SCREEN_BYTES = 8 << 20
 
@@ -64,10 +66,10 @@ def cell(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else "NaN" if value != value else str(value)
     if isinstance(value, list):
-        head = json.dumps([json_value(one) for one in value[:SHOWN_ITEMS]], default=str)
-        return head if len(value) <= SHOWN_ITEMS else f"{head[:-1]}, … {len(value):,} items]"
+        head = json.dumps([_inside(one) for one in value[:SHOWN_ITEMS]], default=str)
+        return _short(head) if len(value) <= SHOWN_ITEMS else f"{_short(head[:-1])}, … {len(value):,} items]"
     if isinstance(value, dict):
-        return _short(json.dumps(json_value(value), default=str))
+        return _short(json.dumps(_inside(value), default=str))
     if isinstance(value, bytes):
         return _short(value.hex())
     return _short(value.isoformat(sep=" ") if hasattr(value, "hour") else str(value))
@@ -95,7 +97,7 @@ def screen(reader: Iterable[pa.RecordBatch], schema: pa.Schema, most: int) -> di
                 more = True
                 break
             rows.append(list(row))
-            size += sum(len(value) if isinstance(value, str) else 8 for value in row)
+            size += sum(len(json.dumps(value)) if isinstance(value, str) else 8 for value in row)  # escapes count
         if more:
             break
     return {"columns": columns, "rows": rows, "more": more}
@@ -245,8 +247,19 @@ def _items(column: pa.Array) -> list[Any]:
         return column.cast(pa.string()).to_pylist()
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}… {len(text):,} characters"
+def _inside(value: Any) -> Any:
+    """A value of a list or struct, with its texts cut."""
+    if isinstance(value, list | tuple):
+        return [_inside(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _inside(one) for name, one in value.items()}
+    if isinstance(value, bytes):
+        return _short(value.hex(), SHOWN_INSIDE)
+    return _short(value, SHOWN_INSIDE) if isinstance(value, str) else json_value(value)
+
+
+def _short(text: str, most: int = SHOWN_CHARACTERS) -> str:
+    return text if len(text) <= most else f"{text[:most]}… {len(text):,} characters"
 
 
 class _Writable:

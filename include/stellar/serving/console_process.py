@@ -22,6 +22,8 @@ from stellar.settings import Settings
 _PACKAGES = Path(__file__).resolve().parents[2]
 _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
 _KEPT_PREFIXES = ("STELLAR_", "AWS_", "LC_", "SSL_")
+#: Of one frame: screens hold a quarter of it, downloads come in parts of `console_worker.PART_BYTES`.
+MOST_FRAME_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Limits:
 
 
 class Ended(Exception):  # noqa: N818
-    """The process has gone."""
+    """The process has gone, or what it says is no use; the text tells why where that is known."""
 
 
 class Worker:
@@ -101,7 +103,13 @@ class Worker:
             raise Ended from None
 
     def frame(self, wait_s: float) -> tuple[str, bytes] | None:
-        """The next frame; None when there is none after so long."""
+        """The next frame; None when there is none after so long.
+
+        Raises
+        ------
+        Ended
+            When the process has gone, or announces more than `MOST_FRAME_BYTES`.
+        """
         until = time.monotonic() + wait_s
         while (found := self._whole()) is None:
             ready, _, _ = select.select([self._out], [], [], max(0.0, until - time.monotonic()))
@@ -117,6 +125,11 @@ class Worker:
         if len(self._held) < 5:
             return None
         size = 5 + struct.unpack_from(">I", self._held, 1)[0]
+        if size > MOST_FRAME_BYTES:
+            raise Ended(
+                f"stopped: the answer has {size >> 20:,} MB, the screen takes {MOST_FRAME_BYTES >> 20} MB; ask "
+                "for fewer columns, or shorter texts and lists"
+            )
         if len(self._held) < size:
             return None
         found = chr(self._held[0]), bytes(self._held[5:size])
@@ -130,15 +143,19 @@ class Worker:
             return int(pages) * os.sysconf("SC_PAGESIZE")
         return 0
 
-    def end(self) -> None:
-        """End the process and remove what it put aside."""
+    def kill(self) -> None:
+        """End the process and remove what it put aside; its streams stay open for who may be reading them."""
         self.process.kill()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(10)
+        shutil.rmtree(self.spill, ignore_errors=True)
+
+    def end(self) -> None:
+        """End the process, remove what it put aside and close its streams."""
+        self.kill()
         for stream in (self._in, self.process.stdout):
             with suppress(OSError, ValueError):
                 stream.close()  # type: ignore[union-attr]
-        shutil.rmtree(self.spill, ignore_errors=True)
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 Task = dict[str, Any]
 SCREEN_BATCH = 1000
 FILE_BATCH = 20_000
+#: Of one part of a download: what the server holds of it at once.
+PART_BYTES = 1 << 20
+#: An error may quote a value of any length.
+ERROR_CHARACTERS = 2_000
 #: The index of ids of so few files is made at once.
 FEW_FILES = 24
 _GIB = 1 << 30
@@ -230,6 +234,8 @@ class Answerer:
             found = {"error": f"{type(error).__name__}: {error}"}
         finally:
             self.inbox.end()
+        if "error" in found:
+            found["error"] = _cut(found["error"])
         self.frame(b"E", json.dumps(found).encode())
 
     def warm_up(self) -> None:
@@ -270,9 +276,10 @@ class Answerer:
 
     def _parts(self, task: int) -> Any:
         def sink(part: bytes) -> None:
-            if self.inbox.is_stopped(task):
-                raise Stopped
-            self.frame(b"B", part)
+            for start in range(0, len(part), PART_BYTES):
+                if self.inbox.is_stopped(task):
+                    raise Stopped
+                self.frame(b"B", part[start : start + PART_BYTES])
 
         return sink
 
@@ -336,6 +343,10 @@ class Answerer:
         from .console_guard import datasets_named
 
         return {name: self.desk.current[name] for name in sorted(datasets_named(node)) if name in self.desk.current}
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= ERROR_CHARACTERS else f"{message[:ERROR_CHARACTERS]}…"
 
 
 def _plain(message: str) -> str:

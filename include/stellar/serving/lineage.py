@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Direction = Literal["up", "down", "both"]
 Answer = dict[str, Any]
 
+MOST_EVENTS = 500
 FOUND = 60  # hits of a search; more than that is a list nobody reads
 _SHORTEST = 2
 _RUN = sa.text("""
@@ -282,7 +283,11 @@ def plain(row: Any) -> Answer:
 
 
 def events(engine: sa.Engine, run: str | None = None, snapshot: str | None = None, limit: int = 100) -> list[Answer]:
-    """Newest OpenLineage events, of a run or about a snapshot or version where given: ``id, …, body``, ``sent_at``."""
+    """Newest OpenLineage events, of a run or about a snapshot or version where given: ``id, …, body``, ``sent_at``.
+
+    Of `limit` at least one and at most `MOST_EVENTS` are given.
+    """
+    limit = max(1, min(limit, MOST_EVENTS))
     with engine.connect() as connection:
         rows = connection.execute(_EVENTS, {"run": run, "snapshot": snapshot, "limit": limit})
         return [plain(row) for row in rows.mappings()]

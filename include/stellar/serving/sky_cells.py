@@ -60,7 +60,7 @@ def cell(engine: sa.Engine, settings: Settings, key: str, order: int, pixel: int
     order, pixel : int
         The cell, of any order (nested numbering).
     limit : int
-        Most rows that come back; the first along the sky.
+        Most rows that come back, 1 to `MOST_ROWS`; the first along the sky.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def cell(engine: sa.Engine, settings: Settings, key: str, order: int, pixel: int
     if shown.root is not None:
         opened = Searchable(Catalog(shown.root))
         columns = describe(opened.schema)
-        rows = _first(_rows(opened, place, None), min(limit, MOST_ROWS))
+        rows = _first(_rows(opened, place, None), max(1, min(limit, MOST_ROWS)))
     with engine.connect() as connection:
         gates = [record(row) for row in connection.execute(_GATES, {"snapshot": shown.key}).mappings()]
     return {

@@ -140,6 +140,42 @@ def test_a_download_ends_at_the_limit_and_says_so(made):
         console.close()
 
 
+def test_a_download_that_nobody_reads_gives_its_process_back(made):
+    console = Console(made[0].settings, Limits(workers=1, memory_mb=256, spill_mb=64, threads=1, most_time_s=2.0))
+    endless = "SELECT md5(range::VARCHAR) AS m FROM range(100000000)"
+    try:
+        parts = console.download(endless, "csv", user="v", token="kept")
+        next(parts), next(parts)
+        (worker,) = console._workers
+        with pytest.raises(BusyError, match="a download of yours is under way"):
+            next(console.download("SELECT 1", "csv", user="v", token="second"))
+        until(lambda: not worker.is_running, 30)
+        assert b"".join(console.download("SELECT 1 AS a", "csv", user="v", token="third")) == b'"a"\n1\n'
+        with pytest.raises(InputError, match="stopped after 4 s"):
+            list(parts)
+        stopped = console.download(endless, "csv", user="v", token="stopped")
+        next(stopped)
+        (worker,) = console._workers
+        assert console.stop("v", "stopped")
+        until(lambda: not worker.is_running, 30)
+    finally:
+        console.close()
+
+
+def test_what_a_process_sends_is_bounded(console):
+    wide = ", ".join(f"repeat(chr(1), 10000) AS c{number}" for number in range(700))
+    with pytest.raises(InputError, match="the screen takes 32 MB"):
+        ask(console, f"SELECT {wide}")
+    with pytest.raises(InputError, match="xxx") as refused:
+        ask(console, "SELECT error(repeat('x', 1000000))")
+    assert len(str(refused.value)) < 2100
+    long = "SELECT repeat('x', 5000000) AS a FROM range(3)"
+    for form in ("csv", "votable"):
+        parts = list(console.download(long, form, user="viewer", token=uuid.uuid4().hex))
+        assert max(map(len, parts)) <= 1 << 20 and b"".join(parts).count(b"x") >= 15_000_000
+    assert len(ask(console, "SELECT [repeat('x', 50000000)]")["rows"][0][0]) < 11_000
+
+
 def test_a_question_can_be_stopped_by_who_asked_it_alone(console):
     token, said = uuid.uuid4().hex, []
 

@@ -81,6 +81,8 @@ FILES = [
     ("WITH f AS (SELECT * FROM read_text('/etc/passwd')) SELECT * FROM f", "read_text"),
     ("SELECT * FROM query('SELECT * FROM read_text(''/etc/passwd'')')", "query"),
     ("FROM query_table('curated.stars')", "query_table"),
+    ("FROM histogram('/etc/passwd', content)", r"histogram\(…\) cannot be used"),
+    ("FROM histogram_values('duckdb_settings', name)", r"histogram_values\(…\) cannot be used"),
     ('FROM "main"."READ_TEXT"(\'/etc/passwd\')', "read_text"),
 ]
 INSIDES = [

@@ -6,6 +6,7 @@ from fastapi.testclient import TestClient
 from integration.engine import small_steps as small
 from integration.engine.conftest import ctx, gates, sync  # noqa: F401
 from stellar.engine import engine
+from stellar.serving import lineage
 
 
 class Manager:
@@ -60,12 +61,18 @@ def test_graph_node_search_names_and_events_are_answered(pages):
      ("graph", {"ref": "curated.stars", "direction": "sideways"}, 422, "direction"),
      ("search", {"q": " "}, 400, "at least"), ("node", {"kind": "snapshot", "id": "'; --"}, 400, "knows no"),
      ("rebuilt", {"kind": "run", "id": "x"}, 400, "rebuilds nothing"),
-     ("tainted", {"batch": "0" * 64}, 400, "no batch")],
+     ("tainted", {"batch": "0" * 64}, 400, "no batch"), ("events", {"limit": -1}, 422, "limit"),
+     ("events", {"limit": 10**20}, 422, "limit"), ("search", {"q": "stars", "limit": -1}, 422, "limit")],
 )  # fmt: skip
 def test_what_means_nothing_is_refused_with_words(pages, path, asked, status, said):
     answer = pages().get(f"/api/lineage/{path}", params=asked)
     assert answer.status_code == status
     assert said in answer.text
+
+
+def test_a_number_of_events_is_bounded_for_every_caller(pages, ctx):  # noqa: F811
+    pages()
+    assert len(lineage.events(ctx.engine, limit=-1)) == 1 < len(lineage.events(ctx.engine, limit=10**20))
 
 
 @pytest.mark.parametrize("path", ["graph?ref=curated.stars", "names", "events", "search?q=curated"])

@@ -306,6 +306,7 @@ def test_routes_answer_and_refuse_in_words(home, client):
     refused = get("density", snapshot=home.after, order=20)
     assert refused.status_code == 400 and "no order 20" in refused.json()["detail"]
     assert get("coverage", snapshot="x").status_code == 400 and get("cell", snapshot=home.after).status_code == 422
+    assert [get("cell", **place, limit=limit).status_code for limit in (-1, 0, 10**20)] == [422] * 3
     page = client.get("/pages/sky")
     assert page.status_code == 200 and 'data-can-act="no"' in page.text
     for name in ("sky.js", "sky-map.js", "sky.css", "dag-form.js"):

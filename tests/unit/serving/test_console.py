@@ -94,6 +94,12 @@ def test_cells_keep_what_javascript_would_lose():
     assert answers.cell("x" * 20_000).endswith("… 20,000 characters") and answers.cell(b"\x01\xff") == "01ff"
 
 
+@pytest.mark.parametrize("value", [["x" * 50_000], [["x" * 50_000] * 9], [{"a": b"x" * 50_000}], {"a": ["x" * 50_000]},
+                                   [list(range(50_000))] * 9, ["x" * 50_000] * 20, [("k", "x" * 50_000)]])  # fmt: skip
+def test_cells_are_short_whatever_lies_inside_them(value):
+    assert len(answers.cell(value)) < answers.SHOWN_CHARACTERS + 100
+
+
 def batches(rows, size):
     table = pa.table({"n": np.arange(rows)})
     return table.schema, table.to_batches(max_chunksize=size)
