@@ -18,8 +18,12 @@ from stellar.sky.healpix import spatial_index
 RELAXED = hypothesis_settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-ra = st.one_of(st.floats(0, 360), st.sampled_from([0.0, 90.0, 180.0, 270.0, 360.0, 45.0]))
-dec = st.one_of(st.floats(-90, 90), st.sampled_from([-90.0, 0.0, 90.0, 89.999999, -41.8103148957786, 41.8103148957786]))
+# Postgres refuses the text of a subnormal number
+ra = st.one_of(st.floats(0, 360, allow_subnormal=False), st.sampled_from([0.0, 90.0, 180.0, 270.0, 360.0, 45.0]))
+dec = st.one_of(
+    st.floats(-90, 90, allow_subnormal=False),
+    st.sampled_from([-90.0, 0.0, 90.0, 89.999999, -41.8103148957786, 41.8103148957786]),
+)
 radius = st.one_of(st.sampled_from([0.0, 1e-9, 90.0, 179.0, 180.0]), st.floats(-9, 2.25).map(lambda power: 10.0**power))
 
 

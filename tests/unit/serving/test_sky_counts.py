@@ -1,10 +1,11 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stellar.serving.sky_counts import FINEST, Counts, coarser
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 12 * 4**FINEST - 1), st.integers(1, 9), max_size=50), st.integers(0, FINEST))
 def test_coarser_pixels_hold_what_their_parts_do(rows, order):
     pixels = np.array(sorted(rows), np.int64)
