@@ -72,14 +72,14 @@ def test_an_operator_may_trigger_and_a_viewer_may_look_at_pages_too(both):
     (_, home), _ = both
     viewer, operator = login(home, "viewer"), login(home, "operator")
     # Healthy is not yet parsed: the two DAG processors share a machine, and the files come in one after another.
-    wait_for(lambda: len(viewer.dags()) == 14, 120, "all DAGs")
+    wait_for(lambda: len(viewer.dags()) == 14, 300, "all DAGs")
     viewer.request("GET", "/plugins")
     with pytest.raises(ServiceError, match="403"):
         viewer.trigger("maintain_lake")
     with pytest.raises(ServiceError, match="400"):
         operator.trigger("maintain_lake", {"keep": 0})
     run_id = operator.trigger("maintain_lake", {"dry_run": True})
-    wait_for(lambda: operator.run("maintain_lake", run_id)["state"] == "success", 120, "the run of a person")
+    wait_for(lambda: operator.run("maintain_lake", run_id)["state"] == "success", 300, "the run of a person")
 
 
 def test_an_operator_imports_and_matches_catalogues(both):
