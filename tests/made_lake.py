@@ -3,8 +3,9 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import brought
 from made_stars import make_stars
-from stellar.engine import engine, ingest
+from stellar.engine import engine
 from stellar.engine.context import Context
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
 from stellar.surveys.base import Fetched, WorkUnit
@@ -50,12 +51,7 @@ LABELS_STEP = Step(
 def bring(ctx: Context, stars: pa.Table, unit: str = "all") -> None:
     """Stars as one unit of a survey `stars`, through to current features and labels."""
     work = WorkUnit("stars", "stars", "made", unit, f"{unit}-{stars.num_rows}", {}, stars.num_rows)
-    ingest.plan_units(ctx, "stars", [work])
-    ingest.record_batch(ctx, work, Fetched(stars, "made", f"select {unit}", {}, "0" * 64))
-    commit = ingest.commit_raw(ctx, "raw.stars")
-    assert commit is not None
-    engine.gate(ctx, [commit.key])
-    engine.promote(ctx, [commit.key], who="tests", reason="made")
+    brought.bring(ctx, "stars", (work, Fetched(stars, "made", f"select {unit}", {}, "0" * 64)), reason="made")
     engine.run(ctx, [FEATURES_STEP, LABELS_STEP], who="tests", reason="made")
 
 
@@ -71,11 +67,6 @@ def pass_on(_: Partition, inputs: dict[str, PartitionInput], params: dict) -> St
 def bring_plain(ctx: Context, name: str, table: pa.Table, id_column: str) -> None:
     """A table without positions as the current dataset `features.<name>`."""
     unit = WorkUnit("made", name, "made", "all", "1", {}, len(table))
-    ingest.plan_units(ctx, "made", [unit])
-    ingest.record_batch(ctx, unit, Fetched(table, "made", "select", {}, "0" * 64))
-    commit = ingest.commit_raw(ctx, f"raw.{name}")
-    assert commit is not None
-    engine.gate(ctx, [commit.key])
-    engine.promote(ctx, [commit.key], who="tests", reason="made")
+    brought.bring(ctx, "made", (unit, Fetched(table, "made", "select", {}, "0" * 64)), dataset=name, reason="made")
     step = Step(f"features.{name}", "made", 1, {"raw": Input(f"raw.{name}")}, {}, pass_on, id_column, "plain", "raw")
     engine.run(ctx, [step], who="tests", reason="made")

@@ -10,8 +10,9 @@ from unittest.mock import patch
 import numpy as np
 import pyarrow as pa
 
+from brought import bring
 from made_stars import make_stars
-from stellar.engine import engine, ingest
+from stellar.engine import engine
 from stellar.engine.context import Context
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
 from stellar.lake.schema import field
@@ -146,10 +147,5 @@ def bring_sky(ctx: Context, n: int = 3000, seed: int = 1) -> None:
 
 def _bring(ctx: Context, stars: pa.Table, unit: str) -> None:
     work = WorkUnit("stars", "stars", "made", unit, unit, {}, stars.num_rows)
-    ingest.plan_units(ctx, "stars", [work])
-    ingest.record_batch(ctx, work, Fetched(stars, "made", f"select {unit}", {}, "0" * 64))
-    commit = ingest.commit_raw(ctx, "raw.stars")
-    assert commit is not None
-    engine.gate(ctx, [commit.key])
-    engine.promote(ctx, [commit.key], who="tests", reason="made")
+    bring(ctx, "stars", (work, Fetched(stars, "made", f"select {unit}", {}, "0" * 64)), reason="made")
     engine.run(ctx, steps(), who="tests", reason="made")

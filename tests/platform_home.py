@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -21,6 +22,7 @@ from stellar.settings import Settings, load_settings
 
 PROFILE = "tiny"
 RUN_LIMIT_S = 900
+START_LIMIT_S = 300
 
 
 class Home:
@@ -53,6 +55,19 @@ class Home:
         text = self.output.read_bytes()[before:].decode()
         assert code == 0, text[-6000:]
         return text
+
+    @contextmanager
+    def up(self) -> Iterator[None]:
+        """`stellar up`, from its being healthy until it is ended."""
+        process = self.start("up")
+        try:
+            wait_for(lambda: self.is_healthy() or process.poll() is not None, START_LIMIT_S, "the platform")
+            assert process.poll() is None, self.output.read_text()[-4000:]
+            yield
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(timeout=60)
 
     def status(self) -> dict:
         return running_status(self.settings) or {"parts": {}, "url": None}

@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,19 @@ def _make_home() -> Path:
     return home
 
 
-@pytest.fixture
-def bare_home() -> Iterator[Path]:
-    """An empty folder, removed afterwards."""
+@contextmanager
+def made_folder() -> Iterator[Path]:
+    """An empty folder for a home, removed afterwards."""
     path = _make_home()
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def bare_home() -> Iterator[Path]:
+    """An empty folder, removed afterwards."""
+    with made_folder() as path:
+        yield path
 
 
 @pytest.fixture(scope="session")
@@ -68,20 +76,27 @@ def database_server(made_home: Path) -> Iterator[sa.Engine]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.fixture
-def settings(bare_home: Path, database_server: sa.Engine) -> Iterator[Settings]:
-    """Settings of an empty home with an empty, migrated ledger: a database of its own on the tests' server.
-
-    A command that a test starts as a process needs `STELLAR_POSTGRES_URL` as well as `STELLAR_HOME`, or the fixture
-    `home`, whose embedded server it starts itself.
-    """
+@contextmanager
+def settings_of(home: Path, database_server: sa.Engine) -> Iterator[Settings]:
+    """Settings of a home with an empty, migrated ledger: a database of its own on the tests' server."""
     name = f"test_{uuid.uuid4().hex}"
     with database_server.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE stellar STRATEGY file_copy"))
     where = database_server.url.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
-    yield load_settings(home=bare_home, postgres_url=where)
+    yield load_settings(home=home, postgres_url=where)
     with database_server.connect() as connection:
         connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def settings(bare_home: Path, database_server: sa.Engine) -> Iterator[Settings]:
+    """Settings of an empty home with an empty, migrated ledger.
+
+    A command that a test starts as a process needs `STELLAR_POSTGRES_URL` as well as `STELLAR_HOME`, or the fixture
+    `home`, whose embedded server it starts itself.
+    """
+    with settings_of(bare_home, database_server) as made:
+        yield made
 
 
 @pytest.fixture

@@ -22,10 +22,11 @@ import pytest
 import redis
 import sqlalchemy as sa
 
+import brought
 from integration.conftest import database_server, made_home  # noqa: F401  fixtures
 from integration.engine import small_steps as small
 from scale.cluster import Cluster
-from stellar.engine import engine, ingest
+from stellar.engine import engine
 from stellar.ledger.connect import ledger_session
 from stellar.platform.ports import free_ports, is_free
 from stellar.quality import suites
@@ -123,13 +124,7 @@ def bring() -> Callable[..., None]:
     """Brings fields of `small_steps` into a lake and makes them current."""
 
     def stars(ctx: engine.Context, *fields: str) -> None:
-        for field in fields:
-            unit, answer = small.fetched(field)
-            ingest.plan_units(ctx, "test", [unit])
-            ingest.record_batch(ctx, unit, answer)
-        made = ingest.commit_raw(ctx, "raw.stars")
-        engine.gate(ctx, [made.key])
-        engine.promote(ctx, [made.key], who="test", reason="sync")
+        brought.bring(ctx, "test", *map(small.fetched, fields))
 
     return stars
 

@@ -25,7 +25,7 @@ from stellar.ledger.connect import ledger_session
 from stellar.platform import workers
 from stellar.settings import load_settings
 
-START_S, FLOW_S, KILL_S = 300, 600, 120
+FLOW_S, KILL_S = 600, 120
 SURVEYS = ("gaia", "sdss", "tess", "labels")
 LATER = ("extract_features", "train_models", "score_catalog")  # the same tasks once more: one such DAG is enough here
 IMPORT = {"id_column": "id", "margin_arcsec": 10.0}
@@ -95,15 +95,8 @@ class Workers(Home):
 @pytest.fixture(scope="module")
 def home(homes, redis_url, new_bucket):
     home = Workers(homes / "celery", redis_url, f"{new_bucket()}/lake")
-    process = home.start("up")
-    try:
-        wait_for(lambda: home.is_healthy() or process.poll() is not None, START_S, "the platform")
-        assert process.poll() is None, home.output.read_text()[-4000:]
+    with home.up():
         yield home
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(timeout=60)
 
 
 def contents(home: Path) -> dict[str, tuple]:

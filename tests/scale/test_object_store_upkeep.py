@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+import brought
 from integration.engine import small_steps as small
 from integration.engine.test_rebuild import rows as ledger_rows
 from scale.test_object_store import OPTIONS, changed, hashes
 from stellar import cli, flow, store
-from stellar.engine import engine, ingest
+from stellar.engine import engine
 from stellar.engine.backup import backup
 from stellar.engine.maintain import clear, maintain
 from stellar.engine.restore import restore
@@ -40,12 +41,7 @@ def stellar(there, monkeypatch):
 
 def refetch(ctx, name, sign, seed):
     """Bring other stars of a field in place of those that were brought."""
-    unit, answer = small.fetched(name, sign=sign, seed=seed)
-    ingest.plan_units(ctx, "test", [unit])
-    ingest.record_batch(ctx, unit, answer)
-    made = ingest.commit_raw(ctx, "raw.stars")
-    engine.gate(ctx, [made.key])
-    engine.promote(ctx, [made.key], who="test", reason="sync")
+    brought.bring(ctx, "test", small.fetched(name, sign=sign, seed=seed))
 
 
 def live(ctx, bring):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from platform_home import Home, wait_for
+from platform_home import Home
 from stellar.platform import bootstrap
 
 START_S = 300
@@ -26,23 +26,15 @@ def home() -> Iterator[Home]:
 
     One model has a second version, of another seed.
     """
-    folder = Path(tempfile.mkdtemp(prefix="stellar-ui-"))
-    folder.chmod(0o755)  # Postgres' user must pass
-    home = Home(folder / "home")
-    home.environment["STELLAR_REGIONS"] = REGIONS
-    home.run()
-    trained = home.start("train", "lightcurve-class", "--seed", "7")
-    assert trained.wait(timeout=START_S) == 0, home.output.read_text()[-4000:]
-    process = home.start("up")
-    try:
-        wait_for(lambda: home.is_healthy() or process.poll() is not None, START_S, "the platform")
-        assert process.poll() is None, home.output.read_text()[-4000:]
-        yield home
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(timeout=60)
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="stellar-ui-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # Postgres' user must pass
+        home = Home(Path(folder) / "home")
+        home.environment["STELLAR_REGIONS"] = REGIONS
+        home.run()
+        trained = home.start("train", "lightcurve-class", "--seed", "7")
+        assert trained.wait(timeout=START_S) == 0, home.output.read_text()[-4000:]
+        with home.up():
+            yield home
 
 
 @pytest.fixture(scope="session")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
-from xml.sax.saxutils import escape
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from stellar.errors import InputError
 from stellar.lake.sql_answers import json_value
-from stellar.lake.voparquet import votable_header, votable_metadata
+from stellar.lake.voparquet import votable_metadata
+from stellar.serving import votable
+from stellar.serving.results import Column, Cut, plain, typed
 
 from .console_columns import Columns
 
@@ -131,49 +131,25 @@ def write(form: str, reader: Iterable[pa.RecordBatch], schema: pa.Schema, sink: 
     """
     if form not in WRITERS:
         raise InputError(f"form {form!r}: take one of {', '.join(WRITERS)}")
-    outcome = {"rows": 0, "more": False}
-
-    def counted() -> Iterator[pa.RecordBatch]:
-        for batch in reader:
-            left = most - outcome["rows"]
-            if batch.num_rows > left:
-                outcome["more"], batch = True, batch.slice(0, left)
-            outcome["rows"] += batch.num_rows
-            if batch.num_rows:
-                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-            if outcome["more"]:
-                return
-
-    WRITERS[form](counted(), schema, sink, lambda: bool(outcome["more"]))
-    return int(outcome["rows"]), bool(outcome["more"])
+    rows = Cut((pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in reader), most)
+    WRITERS[form](rows, schema, sink)
+    return rows.rows, rows.overflow
 
 
-def _csv(batches: Iterator[pa.RecordBatch], schema: pa.Schema, sink: Sink, _: Callable[[], bool]) -> None:
+def _csv(batches: Cut, schema: pa.Schema, sink: Sink) -> None:
     """Header and rows; null is an empty field, lists are JSON."""
     flat = pa.schema([_flat(one) for one in schema])
     with pa.PythonFile(_Writable(sink), mode="w") as file, pyarrow.csv.CSVWriter(file, flat) as writer:
         for batch in batches:
-            columns = [
-                pa.array(
-                    [None if v is None else json.dumps(json_value(v), default=str) for v in column.to_pylist()]
-                ).cast(pa.string())
-                if pa.types.is_nested(column.type) or not _csv_takes(column.type)
-                else column
-                for column in batch.columns
-            ]
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=flat))
-
-
-def _csv_takes(type_: pa.DataType) -> bool:
-    return not (pa.types.is_binary(type_) or pa.types.is_null(type_))
+            writer.write_batch(pa.RecordBatch.from_arrays(list(map(_column, batch.columns, flat)), schema=flat))
 
 
 def _flat(column: pa.Field) -> pa.Field:
-    flat = pa.types.is_nested(column.type) or not _csv_takes(column.type)
-    return pa.field(column.name, pa.string() if flat else column.type)
+    is_text = (pa.types.is_nested, pa.types.is_binary, pa.types.is_null)
+    return pa.field(column.name, pa.string() if any(kind(column.type) for kind in is_text) else column.type)
 
 
-def _parquet(batches: Iterator[pa.RecordBatch], schema: pa.Schema, sink: Sink, _: Callable[[], bool]) -> None:
+def _parquet(batches: Cut, schema: pa.Schema, sink: Sink) -> None:
     """Parquet with units, UCDs and descriptions in the fields and in a VOTable header."""
     told = schema.with_metadata(votable_metadata(schema))
     with (
@@ -184,59 +160,42 @@ def _parquet(batches: Iterator[pa.RecordBatch], schema: pa.Schema, sink: Sink, _
             writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=told))
 
 
-def _votable(batches: Iterator[pa.RecordBatch], schema: pa.Schema, sink: Sink, more: Callable[[], bool]) -> None:
-    """A VOTable 1.4 (TABLEDATA), after https://www.ivoa.net/documents/VOTable/20191021, overflow told at its end."""
+def _votable(batches: Cut, schema: pa.Schema, sink: Sink) -> None:
+    """A VOTable (TABLEDATA): numbers with their exact digits, what VOTable has no type for as text."""
     shown = pa.schema([_votable_field(one) for one in schema])
-    head, tail = votable_header(shown).decode().split("</TABLE>")
-    sink(f"{head}<DATA>\n<TABLEDATA>\n".encode())
-    for batch in batches:
-        columns = [_votable_cells(column) for column in batch.columns]
-        rows = ("<TR>" + "".join(f"<TD>{one}</TD>" for one in row) + "</TR>" for row in zip(*columns, strict=True))
-        sink(("\n".join(rows) + "\n").encode())
-    overflow = '<INFO name="QUERY_STATUS" value="OVERFLOW"/>\n' if more() else ""
-    sink(f"</TABLEDATA>\n</DATA>\n</TABLE>{tail.replace('</RESOURCE>', overflow + '</RESOURCE>')}".encode())
+    texts = (pa.RecordBatch.from_arrays(list(map(_column, batch.columns, shown)), schema=shown) for batch in batches)
+    columns = [typed(_told(one), one.type) for one in shown]
+    for piece in votable.document(columns, plain(texts, shown), (), binary=False):
+        sink(piece)
+    sink(votable.tail(batches.overflow))
 
 
 def _votable_field(column: pa.Field) -> pa.Field:
-    """A column as one that VOTable has a type for: others are texts."""
+    """A column as VOTable has it; whole numbers that pass its largest, and lists but those of floats, are texts."""
     type_ = column.type
     if pa.types.is_decimal(type_):
         return column.with_type(pa.float64())
-    if pa.types.is_uint64(type_):
+    if pa.types.is_uint64(type_) or pa.types.is_binary(type_):
         return column.with_type(pa.string())
-    numeric = pa.types.is_boolean(type_) or pa.types.is_integer(type_) or pa.types.is_floating(type_)
-    if numeric or (pa.types.is_list(type_) and _is_number(type_.value_type)):
+    floats = pa.types.is_list(type_) and pa.types.is_floating(type_.value_type)
+    return column.with_type(pa.string()) if pa.types.is_nested(type_) and not floats else column
+
+
+def _told(column: pa.Field) -> Column:
+    known = {key.decode(): value.decode() for key, value in (column.metadata or {}).items()}
+    return Column(column.name, **{key: known.get(key, "") for key in ("unit", "ucd", "description")})
+
+
+def _column(column: pa.Array, wanted: pa.Field) -> pa.Array:
+    """A column as text where that is wanted: lists and structures as JSON."""
+    if column.type == wanted.type:
         return column
-    return column.with_type(pa.string())
-
-
-def _is_number(type_: pa.DataType) -> bool:
-    return pa.types.is_integer(type_) or pa.types.is_floating(type_)
-
-
-def _votable_cells(column: pa.Array) -> list[str]:
-    if _is_number(column.type) or pa.types.is_decimal(column.type):
-        return ["" if value is None else str(value) for value in _numbers(column)]
-    if pa.types.is_boolean(column.type):
-        return ["" if value is None else "T" if value else "F" for value in column.to_pylist()]
-    if pa.types.is_list(column.type) and _is_number(column.type.value_type):
-        return [
-            "" if value is None else " ".join("NaN" if one is None else str(one) for one in value)
-            for value in column.to_pylist()
-        ]
-    return ["" if value is None else _xml(value) for value in _items(column)]
-
-
-def _numbers(column: pa.Array) -> list[Any]:
-    """Numbers in the fewest digits that tell them apart: those of float32 are fewer."""
-    if pa.types.is_float32(column.type):
-        return pc.cast(column, pa.string()).to_pylist()
-    return column.to_pylist()
-
-
-def _xml(value: Any) -> str:
-    text = json.dumps(json_value(value), default=str) if isinstance(value, list | dict) else str(value)
-    return escape("".join(c if c >= " " or c in "\t\n\r" else " " for c in text))
+    if not pa.types.is_string(wanted.type) or not (pa.types.is_nested(column.type) or pa.types.is_binary(column.type)):
+        return column.cast(wanted.type)
+    return pa.array(
+        [None if value is None else json.dumps(json_value(value), default=str) for value in column.to_pylist()],
+        pa.string(),
+    )
 
 
 def _items(column: pa.Array) -> list[Any]:
@@ -295,7 +254,7 @@ class _Writable:
         return False
 
 
-WRITERS: dict[str, Callable[[Iterator[pa.RecordBatch], pa.Schema, Sink, Callable[[], bool]], None]] = {
+WRITERS: dict[str, Callable[[Cut, pa.Schema, Sink], None]] = {
     "csv": _csv,
     "parquet": _parquet,
     "votable": _votable,

@@ -1,6 +1,6 @@
 // A run of a DAG and the runs that its asset events start, followed until nothing moves any more.
 "use strict";
-import { airflow, badge, el, when } from "./base.js";
+import { airflow, badge, el, message, told, when } from "./base.js";
 
 const EVERY_MS = 2500, QUIET_MS = 45_000;
 const OVER = new Set(["success", "failed"]);
@@ -8,6 +8,13 @@ const segment = encodeURIComponent;
 
 /** Start a run; the error of a refused one has Airflow's words and `status`. */
 export const startRun = (dag, conf) => airflow(`dags/${segment(dag)}/dagRuns`, { body: { logical_date: null, conf } });
+
+/** Start a run with a click; the button stays off once it started. */
+export async function trigger(dag, button) {
+  button.disabled = true;
+  const run = await told(() => startRun(dag, {}));
+  if (run) message(`${dag} is ${run.state}: ${run.dag_run_id}`, "good"); else button.disabled = false;
+}
 
 async function lookAt(run) {
   const base = `dags/${segment(run.dag)}/dagRuns/${segment(run.id)}`;

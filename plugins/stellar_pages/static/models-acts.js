@@ -1,5 +1,5 @@
 // Promoting and rolling back: what is asked before, what is run after.
-import { api, ask, el, message, told } from "./base.js";
+import { api, ask, el, told } from "./base.js";
 
 /** Ask for a reason (and, over the policy, for a confirmation) and change the current version. */
 export async function changeVersion(act, { model, current, version }, done) {
@@ -32,17 +32,3 @@ function warning(said) {
 }
 
 const formerly = (model, current) => model.versions.filter((one) => one.key !== current?.key && model.history.some((line) => line.alias === "current" && line.to_version === one.key));
-
-/** Trigger a DAG by Airflow's own API, with the rights of whoever is logged in. */
-export async function trigger(dag, button) {
-  button.disabled = true;
-  const run = await told(async () => {
-    const answer = await fetch(`../../api/v2/dags/${dag}/dagRuns`, {
-      method: "POST", credentials: "same-origin", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ logical_date: null, conf: {} }),
-    });
-    const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(`Airflow did not start ${dag}: ${typeof told.detail === "string" ? told.detail : answer.statusText}`);
-    return told;
-  });
-  if (run) message(`${dag} is ${run.state}: ${run.dag_run_id}`, "good"); else button.disabled = false;
-}

@@ -1,7 +1,8 @@
 // One model: versions, figures side by side, history, and what a person may do about it.
 import { api, badge, canAct, count, el, main, message, query, remember, table, told, when } from "./base.js";
 import { interval, figures } from "./models-figures.js";
-import { changeVersion, trigger } from "./models-acts.js";
+import { trigger } from "./dag-runs.js";
+import { changeVersion } from "./models-acts.js";
 import { markdown } from "./markdown.js";
 
 const link = (version) => `?version=${version.key}`;

@@ -1,6 +1,6 @@
 // Rows in quarantine, and what a person decides about them.
 import { api, ask, badge, canAct, count, el, main, message, query, remember, table, told, when } from "./base.js";
-import { trigger } from "./models-acts.js";
+import { trigger } from "./dag-runs.js";
 
 const WHAT = {
   release: ["Release", "The reason is overruled for these rows, as they are: the next run of build_catalog takes them into the curated dataset. It builds the partitions that they touch again, and what follows from them. Their gate still has its say."],

@@ -2,8 +2,9 @@
 
 import pytest
 
+import brought
 from integration.engine import small_steps as small
-from stellar.engine import engine, ingest
+from stellar.engine import engine
 from stellar.quality import suites
 
 
@@ -30,13 +31,7 @@ def sync(ctx):
     """Bring fields of stars and make them current; returns the raw snapshot's key."""
 
     def bring(*names, dataset="stars", **options):
-        for name in names:
-            unit, answer = small.fetched(name, dataset=dataset, **options)
-            ingest.plan_units(ctx, "test", [unit])
-            ingest.record_batch(ctx, unit, answer)
-        made = ingest.commit_raw(ctx, f"raw.{dataset}")
-        assert all(result.passed for result in engine.gate(ctx, [made.key]))
-        engine.promote(ctx, [made.key], who="test", reason="sync")
-        return made.key
+        answers = [small.fetched(name, dataset=dataset, **options) for name in names]
+        return brought.bring(ctx, "test", *answers, dataset=dataset)
 
     return bring

@@ -1,7 +1,5 @@
 """Units fetched again and partitions built again: nothing is duplicated, and what is the same comes out the same."""
 
-import json
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,14 +17,6 @@ CONE = {"regions": [{"ra": 0.0, "dec": 20.0, "radius_deg": 0.5}]}
 
 
 def quiet(line: str) -> None: ...
-
-
-@pytest.fixture
-def ctx(settings, archive_service):
-    (settings.home / "run").mkdir(exist_ok=True)
-    (settings.home / "run" / "archive.json").write_text(json.dumps({"url": archive_service.url}))
-    with flow.open_context("test", settings.model_copy(update={"profile": "tiny"})) as ctx:
-        yield ctx
 
 
 @pytest.fixture

@@ -1,22 +1,11 @@
 """What is late, by a real ledger: surveys nobody synced, and outputs that did not follow a sync."""
 
-import json
 from datetime import UTC, datetime, timedelta
-
-import pytest
 
 from stellar import flow
 from stellar.flow.lateness import messages
 
 CONE = {"regions": [{"ra": 0.0, "dec": 20.0, "radius_deg": 0.3}]}
-
-
-@pytest.fixture
-def ctx(settings, archive_service):
-    (settings.home / "run").mkdir(exist_ok=True)
-    (settings.home / "run" / "archive.json").write_text(json.dumps({"url": archive_service.url}))
-    with flow.open_context("test", settings.model_copy(update={"profile": "tiny"})) as ctx:
-        yield ctx
 
 
 def late(ctx, **after) -> list[str]:

@@ -16,14 +16,6 @@ from stellar.sky.healpix import Cell
 CONE = {"regions": [{"ra": 0.0, "dec": 20.0, "radius_deg": 0.3}]}
 
 
-@pytest.fixture
-def ctx(settings, archive_service):
-    (settings.home / "run").mkdir(exist_ok=True)
-    (settings.home / "run" / "archive.json").write_text(json.dumps({"url": archive_service.url}))
-    with flow.open_context("sync_gaia/test", settings.model_copy(update={"profile": "tiny"})) as ctx:
-        yield ctx
-
-
 def trace(ctx) -> dict[str, object]:
     """Every row count of the ledger, and every file below lake and workspace."""
     with ctx.engine.connect() as connection:

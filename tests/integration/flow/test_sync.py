@@ -1,7 +1,5 @@
 """Syncs as the DAG and the command call them: with a real ledger, over HTTP from a real archive."""
 
-import json
-
 import pytest
 import sqlalchemy as sa
 
@@ -11,14 +9,6 @@ from stellar.errors import StellarError
 from stellar.flow.staleness import stale
 
 CONE = {"regions": [{"ra": 0.0, "dec": 20.0, "radius_deg": 0.3}]}
-
-
-@pytest.fixture
-def ctx(settings, archive_service):
-    (settings.home / "run").mkdir(exist_ok=True)
-    (settings.home / "run" / "archive.json").write_text(json.dumps({"url": archive_service.url}))
-    with flow.open_context("test", settings.model_copy(update={"profile": "tiny"})) as ctx:
-        yield ctx
 
 
 def units(ctx) -> dict[str, int]:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from brought import bring
 from integration.engine import small_steps as small
-from stellar.engine import engine, ingest
+from stellar.engine import engine
 from stellar.engine.context import Context
 
 
@@ -15,13 +16,7 @@ def ctx(settings, ledger):
 
 @pytest.fixture
 def stars(ctx):
-    """`raw.stars`, `curated.stars` and `quarantine.stars` of two fields; the keys by dataset."""
-    for name in ("a", "b"):
-        unit, answer = small.fetched(name)
-        ingest.plan_units(ctx, "test", [unit])
-        ingest.record_batch(ctx, unit, answer)
-    raw = ingest.commit_raw(ctx, "raw.stars")
-    engine.gate(ctx, [raw.key])
-    engine.promote(ctx, [raw.key], who="test", reason="sync")
+    """`raw.stars`, `curated.stars` and `quarantine.stars` of two fields."""
+    bring(ctx, "test", small.fetched("a"), small.fetched("b"))
     engine.run(ctx, [small.curate_step()])
     return ctx

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from brought import bring
 from integration.engine import small_steps as small
-from stellar.engine import engine, ingest
+from stellar.engine import engine
 from stellar.engine.recall import read_home
 from stellar.ledger import history, snapshots
 from stellar.ledger.connect import ledger_session
@@ -25,16 +26,7 @@ def old_home(settings, ledger):
     """As layout 1 had it: no version, no histories, no origins; the ledger alone knows."""
     settings.workers = 1
     ctx = engine.Context(settings, ledger)
-    for name in "ab":
-        unit, answer = small.fetched(name)
-        ingest.plan_units(ctx, "test", [unit])
-        ingest.record_batch(ctx, unit, answer)
-    unit, answer = small.fetched("a", sign="2", seed=3)
-    ingest.plan_units(ctx, "test", [unit])
-    ingest.record_batch(ctx, unit, answer)
-    raw = ingest.commit_raw(ctx, "raw.stars")
-    engine.gate(ctx, [raw.key])
-    engine.promote(ctx, [raw.key], who="test", reason="sync")
+    bring(ctx, "test", small.fetched("a"), small.fetched("b"), small.fetched("a", sign="2", seed=3))
     for pattern in (f"*/*/{history.HISTORY}", f"*/*/*/*{history.ORIGIN}"):
         for path in settings.lake.glob(pattern):
             path.unlink()

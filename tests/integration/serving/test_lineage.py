@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from benchmarks import lineage as made
+from brought import bring
 from integration.engine import small_steps as small
 from integration.engine.conftest import ctx, gates, sync  # noqa: F401
 from stellar.engine import engine
@@ -135,14 +136,7 @@ def test_a_change_of_one_batch_rebuilds_its_own_cells_and_no_others(planned):
     foretold = {one["dataset"]: {part["name"] for part in one["named"]} for one in plan["steps"]}
 
     # and so it is: the field comes again with other rows, and what is built is what was foretold
-    from stellar.engine import ingest
-
-    unit, answer = small.fetched("a", sign="2", seed=7)
-    ingest.plan_units(planned, "test", [unit])
-    ingest.record_batch(planned, unit, answer)
-    raw = ingest.commit_raw(planned, "raw.stars")
-    engine.gate(planned, [raw.key])
-    engine.promote(planned, [raw.key], who="t", reason="again")
+    bring(planned, "test", small.fetched("a", sign="2", seed=7), reason="again")
     for step in STEPS:
         built = engine.plan(planned, step)
         anew = {one.partition.name for one in built.partitions if not one.carried}

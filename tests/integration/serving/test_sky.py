@@ -3,18 +3,16 @@
 import base64
 import shutil
 import sys
-import tempfile
-import uuid
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
 
+import brought
+from console_home import made_settings
 from integration.engine import small_steps as small
-from stellar.engine import engine, ingest, maintain
+from stellar.engine import engine, maintain
 from stellar.engine.context import Context
 from stellar.errors import InputError, IntegrityError
 from stellar.lake.kept import KEPT
@@ -22,31 +20,19 @@ from stellar.lake.read import Catalog
 from stellar.ledger import snapshots
 from stellar.ledger.connect import ledger_session
 from stellar.serving import sky, sky_cells, sky_counts
-from stellar.settings import load_settings
 
 healpy = pytest.importorskip("healpy", reason="healpy is not installed")
 
 
 def bring(ctx, name, **options):
-    unit, answer = small.fetched(name, **options)
-    ingest.plan_units(ctx, "test", [unit])
-    ingest.record_batch(ctx, unit, answer)
-    raw = ingest.commit_raw(ctx, "raw.stars")
-    engine.gate(ctx, [raw.key])
-    engine.promote(ctx, [raw.key], who="test", reason=f"sync of {name}")
+    brought.bring(ctx, "test", small.fetched(name, **options))
     engine.run(ctx, [small.curate_step(), small.double_step()], who="test", reason=f"sync of {name}")
 
 
 @pytest.fixture(scope="module")
 def home(database_server):
     """Fields a and b, then c as well, in a home for all tests here; the keys of `features.double` by time."""
-    folder = Path(tempfile.mkdtemp(prefix="stellar-test-", dir="/tmp"))
-    name = f"test_{uuid.uuid4().hex}"
-    with database_server.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE stellar STRATEGY file_copy"))
-    where = database_server.url.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
-    settings = load_settings(home=folder, postgres_url=where, workers=1)
-    with ledger_session(settings) as ledger:
+    with made_settings(database_server) as settings, ledger_session(settings) as ledger:
         ctx = Context(settings, ledger)
         for field in ("a", "b"):
             bring(ctx, field)
@@ -54,9 +40,6 @@ def home(database_server):
         bring(ctx, "c")
         after = snapshots.current(ledger, "features.double").key
         yield SimpleNamespace(ctx=ctx, engine=ledger, settings=settings, before=before, after=after)
-    with database_server.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

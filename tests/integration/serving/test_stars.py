@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import brought
 from console_home import made_settings
-from stellar.engine import engine, ingest
+from stellar.engine import engine
 from stellar.engine.context import Context
 from stellar.engine.step import Accounting, Input, Step, StepResult
 from stellar.errors import InputError
@@ -32,11 +33,8 @@ def bring(ctx, dataset, table, id_column):
     """A table as a current dataset, laid out on the sky where it has positions."""
     name = dataset.replace(".", "_")
     unit = WorkUnit("made", name, "dr1", "all", "1", {}, len(table))
-    ingest.plan_units(ctx, "made", [unit])
-    ingest.record_batch(ctx, unit, Fetched(table, "http://service", f"query of {dataset}", {}, "0" * 64))
-    raw = ingest.commit_raw(ctx, f"raw.{name}")
-    engine.gate(ctx, [raw.key])
-    engine.promote(ctx, [raw.key], who="test", reason="made")
+    answer = Fetched(table, "http://service", f"query of {dataset}", {}, "0" * 64)
+    brought.bring(ctx, "made", (unit, answer), dataset=name, reason="made")
     layout = "rows" if "ra" in table.column_names else "plain"
     params = {"with_batch": dataset.startswith("curated.")}
     step = Step(dataset, "made", 1, {"raw": Input(f"raw.{name}")}, params, pass_on, id_column, layout, "raw")

@@ -23,8 +23,9 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from stellar.errors import InputError, StellarError
+from stellar.serving import votable
 
-from . import requests, vosi, votable
+from . import requests, vosi
 from .adql.names import find_table
 from .adql.translate import translate
 from .async_ import XML, AsyncRoutes, address

@@ -11,8 +11,9 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from stellar.errors import InputError
+from stellar.serving import votable
 
-from . import requests, uws, votable
+from . import requests, uws
 from .jobs import ACTIVE, COMPLETED, ERROR, PENDING, PHASES, Job, Jobs, format_of, now, written
 from .requests import Parameters, one
 from .uploads import joined

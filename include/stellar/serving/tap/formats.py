@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,9 +14,8 @@ import pyarrow as pa
 
 from stellar.errors import InputError
 from stellar.lake.voparquet import votable_footer
-
-from . import votable
-from .adql.names import Column
+from stellar.serving import votable
+from stellar.serving.results import Column, Cut
 
 
 @dataclass(frozen=True)
@@ -82,29 +81,6 @@ def chosen(name: str | None) -> Format:
         if asked in (one.mime, one.alias, *one.called):
             return one
     raise InputError(f"RESPONSEFORMAT={name}: there is no such format; use {', '.join(one.alias for one in FORMATS)}")
-
-
-class Cut:
-    """Batches up to a number of rows, and whether there were more."""
-
-    def __init__(self, batches: Iterable[pa.RecordBatch], most: int) -> None:
-        self._batches, self._most = batches, most
-        #: Rows that were handed on.
-        self.rows = 0
-        #: Whether there were more.
-        self.overflow = False
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        for batch in self._batches:
-            left = self._most - self.rows
-            if batch.num_rows > left:
-                self.overflow = True
-                batch = batch.slice(0, left)
-            self.rows += batch.num_rows
-            if batch.num_rows:
-                yield batch
-            if self.overflow:
-                return
 
 
 def write(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from stellar.lake.sql_text import dotted
+from stellar.serving.results import Column, is_published, typed
 from stellar.sky.healpix import INDEX_COLUMN
 
-from .adql.names import Column, Table
+from .adql.names import Table
 from .adql.parse import is_regular
-from .types import is_published, typed
 
 if TYPE_CHECKING:
     from stellar.lake.read import Catalog

@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from stellar import __version__
 from stellar.errors import InputError, StellarError
+from stellar.serving.results import Cut, plain, plain_type, typed
 
 from . import formats
 from .adql.translate import translate
-from .types import plain, plain_type, typed
 from .uploads import Room, read_uploads
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def run(releases: Releases, query: Query, path: Path, seconds: float, stop: Stop
                 result = cursor.sql(sql).to_arrow_reader(BATCH_ROWS)
                 columns = [typed(c, f.type) for c, f in zip(translated.columns, result.schema, strict=True)]
                 schema = pa.schema([pa.field(field.name, plain_type(field.type)) for field in result.schema])
-                rows = formats.Cut(plain(result, result.schema), query.most)
+                rows = Cut(plain(result, result.schema), query.most)
                 formats.write(path, query.format, columns, rows, _infos(query, snapshots), schema)
             return Answer(rows.rows, rows.overflow, snapshots)
         except (duckdb.Error, pa.ArrowException, OSError) as error:

@@ -13,12 +13,12 @@ import pyarrow as pa
 
 from stellar.errors import InputError
 from stellar.lake.sql_text import quoted
+from stellar.serving.results import Column, is_published, typed
 from stellar.surveys.readers.chunks import iter_chunks, read_schema
 from stellar.surveys.readers.chunks_sources import SourceFile
 
-from .adql.names import Column, Table
+from .adql.names import Table
 from .published import UPLOADS
-from .types import is_published, typed
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 MOST_TABLES = 8

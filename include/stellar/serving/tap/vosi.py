@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
-from .adql.names import Column, Table
+from stellar.serving.results import Column
+
+from .adql.names import Table
 from .formats import FORMATS
 from .published import TAP_SCHEMA, Key, described, keys_of, schemas_of, written, written_column
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stellar.errors import InputError
+from stellar.serving.results import Column
 from stellar.serving.tap.adql.geometry import MACROS
-from stellar.serving.tap.adql.names import Column, Table
+from stellar.serving.tap.adql.names import Table
 from stellar.serving.tap.adql.parse import is_regular, parse
 from stellar.serving.tap.adql.translate import translate
 from stellar.sky.separation import separation_arcsec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .names import Column
+from stellar.serving.results import Column
 
 
 @dataclass

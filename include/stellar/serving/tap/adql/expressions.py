@@ -13,10 +13,11 @@ from queryparser.adql.ADQLParserVisitor import ADQLParserVisitor
 
 from stellar.errors import InputError
 from stellar.lake.sql_text import literal
+from stellar.serving.results import Column
 
 from . import functions, geometry
 from .geometry import Box, Circle, Geometry, Number, Point, Polygon
-from .names import Column, Scope, Source
+from .names import Scope, Source
 from .parse import place
 
 _PLAIN_NUMBER = re.compile(r"\s*[+-]?\s*(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")

@@ -8,34 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from stellar.errors import InputError
 from stellar.lake.sql_text import quoted
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column as it is published.
-
-    Attributes
-    ----------
-    name : str
-        Without quotation marks.
-    datatype, arraysize, xtype : str
-        VOTable's type; empty where there is none.
-    unit, ucd, utype, description : str
-    principal, indexed, std : bool
-        As TAP_SCHEMA means them.
-    """
-
-    name: str
-    datatype: str = ""
-    arraysize: str = ""
-    xtype: str = ""
-    unit: str = ""
-    ucd: str = ""
-    utype: str = ""
-    description: str = ""
-    principal: bool = True
-    indexed: bool = False
-    std: bool = False
+from stellar.serving.results import Column
 
 
 @dataclass(frozen=True)

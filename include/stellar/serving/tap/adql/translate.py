@@ -12,13 +12,14 @@ from queryparser.adql.ADQLParser import ADQLParser
 
 from stellar.errors import InputError
 from stellar.lake.sql_text import quoted
+from stellar.serving.results import Column
 
 from . import geometry
 from .body import Body, Translated
 from .conditions import asked_contains, conjuncts
 from .expressions import Expressions, fault, name_of, nodes, sole
 from .geometry import Box, Circle, Point, Polygon
-from .names import Column, Scope, Source, Table, find_table, hint, unnamed
+from .names import Scope, Source, Table, find_table, hint, unnamed
 from .parse import parse
 
 _SETS = {ADQLLexer.UNION: "UNION", ADQLLexer.EXCEPT: "EXCEPT", ADQLLexer.INTERSECT: "INTERSECT", ADQLLexer.ALL: "ALL"}

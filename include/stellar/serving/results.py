@@ -1,16 +1,14 @@
-"""Types of results and of published columns: Arrow's as VOTable's, and rows as what every format can write."""
+"""Columns and rows of results: Arrow's types as VOTable's, rows as what every format can write, and their cutting."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from stellar.errors import InputError
-
-from .adql.names import Column
 
 _NUMBERS: dict[pa.DataType, tuple[str, pa.DataType]] = {
     pa.bool_(): ("boolean", pa.bool_()),
@@ -29,6 +27,57 @@ _NUMBERS: dict[pa.DataType, tuple[str, pa.DataType]] = {
 TEXT = "unicodeChar"
 #: Of times, which DALI (3.3.3) has as plain characters.
 TIME = "char"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a result, or as it is published.
+
+    Attributes
+    ----------
+    name : str
+        Without quotation marks.
+    datatype, arraysize, xtype : str
+        VOTable's type; empty where there is none.
+    unit, ucd, utype, description : str
+    principal, indexed, std : bool
+        As TAP_SCHEMA means them.
+    """
+
+    name: str
+    datatype: str = ""
+    arraysize: str = ""
+    xtype: str = ""
+    unit: str = ""
+    ucd: str = ""
+    utype: str = ""
+    description: str = ""
+    principal: bool = True
+    indexed: bool = False
+    std: bool = False
+
+
+class Cut:
+    """Batches up to a number of rows, and whether there were more."""
+
+    def __init__(self, batches: Iterable[pa.RecordBatch], most: int) -> None:
+        self._batches, self._most = batches, most
+        #: Rows that were handed on.
+        self.rows = 0
+        #: Whether there were more.
+        self.overflow = False
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._batches:
+            left = self._most - self.rows
+            if batch.num_rows > left:
+                self.overflow = True
+                batch = batch.slice(0, left)
+            self.rows += batch.num_rows
+            if batch.num_rows:
+                yield batch
+            if self.overflow:
+                return
 
 
 def is_published(type_: pa.DataType) -> bool:

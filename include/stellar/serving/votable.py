@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .adql.names import Column
+from .results import Column
 
 MIME = "application/x-votable+xml"
 # What XML 1.0 has no way to write.
@@ -127,13 +127,9 @@ def _shown(column: pa.Array) -> pa.Array:
     if pa.types.is_boolean(column.type):
         return pc.if_else(column, "T", "F")
     if pa.types.is_list(column.type):
-        return pa.array(
-            [
-                None if row is None else " ".join(repr(float(x)) for x in row if x is not None)
-                for row in column.to_pylist()
-            ],
-            pa.string(),
-        )
+        words = pc.fill_null(number_text(pc.list_flatten(column)), "NaN")
+        ends = np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy())
+        return pc.binary_join(pa.ListArray.from_arrays(pa.array([0, *ends], pa.int32()), words), " ")
     return number_text(column)
 
 

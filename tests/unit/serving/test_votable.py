@@ -10,9 +10,8 @@ from astropy.io.votable import parse_single_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stellar.serving.tap import votable
-from stellar.serving.tap.adql.names import Column
-from stellar.serving.tap.types import plain, typed
+from stellar.serving import votable
+from stellar.serving.results import Column, plain, typed
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), max_codepoint=0xFFFF), max_size=8).map(
     str.strip
@@ -96,3 +95,15 @@ def test_infinities_times_and_decimals(binary):
 
 def test_an_error_is_escaped():
     assert b"a &lt; b &amp; c" in votable.error_document("a < b & c\x00")
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_null_in_a_list_keeps_its_place(binary):
+    lists = pa.array([[1.5, None, math.inf], None, [], [0.1, -math.inf]])
+    found = read(
+        [pa.record_batch({"x": lists}).slice(0, 2), pa.record_batch({"x": lists}).slice(2)],
+        pa.schema({"x": lists.type}),
+        binary,
+    )
+    shown = [[x if x == x else None for x in np.ma.filled(row, math.nan).tolist()] for row in found.array["x"]]
+    assert shown == [[1.5, None, math.inf], [], [], [0.1, -math.inf]]
