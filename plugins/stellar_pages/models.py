@@ -56,7 +56,9 @@ def version(version: Reference) -> dict[str, Any]:
 
 
 @router.get("/compare")
-def compare(version: Annotated[list[str], Query()], seed: int = 0) -> list[dict[str, Any]]:
+def compare(
+    version: Annotated[list[str], Query()], seed: Annotated[int, Query(ge=0, lt=2**32)] = 0
+) -> list[dict[str, Any]]:
     """Versions side by side on shared test examples."""
     from stellar.serving import models as registry
 

@@ -44,7 +44,9 @@ def overview(settings: Settings, engine: sa.Engine) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     batches: set[str] = set()
     for dataset in _datasets(engine):
-        rows = _read(settings, engine, dataset)
+        # what is decided about is known by the whole row; where nothing is, two columns tell
+        columns = None if decisions.decided(engine, dataset) else ("reason", "batch_id")
+        rows = _read(settings, engine, dataset, columns)
         states = _states(engine, dataset, rows)
         config = _config(settings, dataset)
         reasons, brought = [kind_of(one) for one in rows["reason"].to_pylist()], rows["batch_id"].to_pylist()
@@ -242,20 +244,20 @@ def _datasets(engine: sa.Engine) -> list[str]:
         return list(connection.scalars(sql))
 
 
-def _read(settings: Settings, engine: sa.Engine, dataset: str) -> pa.Table:
-    """The rows of a quarantine dataset's current snapshot."""
+def _read(settings: Settings, engine: sa.Engine, dataset: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a quarantine dataset's current snapshot, whole or some of their columns."""
     from stellar.lake.read import Catalog
 
     row = snapshots.current(engine, dataset) if dataset.startswith("quarantine.") else None
     if row is None or row.path is None:
         known = ", ".join(_datasets(engine)) or "none has rows"
         raise InputError(f"{dataset}: no such quarantine; with rows: {known}")
-    table = Catalog(settings.lake / row.path).read_all()
-    if "reason" not in table.column_names:  # nothing was ever refused, so there is no table of it
+    catalog = Catalog(settings.lake / row.path)
+    if "reason" not in catalog.schema.names:  # nothing was ever refused, so there is no table of it
         import pyarrow as pa
 
         return pa.table({"reason": pa.array([], pa.string()), "batch_id": pa.array([], pa.string())})
-    return table
+    return catalog.read_all(columns)
 
 
 def _take(table: pa.Table, places: list[int]) -> pa.Table:
