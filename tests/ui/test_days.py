@@ -20,8 +20,7 @@ FLOW_MS = FLOW_S * 1000
 RIM = (0.0, 20.95, 0.2)  # a part of what the home was made without
 FIELD = (0.0, 20.0, 1.2)  # and all of it
 HR = (
-    "-- The Hertzsprung-Russell diagram of stars whose parallax is good to a fifth\n"
-    "SELECT object_id, bp_rp, g_abs_mag, parallax_mas, teff_k\n"
+    "SELECT object_id, bp_rp, g_abs_mag, teff_k\n"
     "FROM features.sed JOIN scores.photometric_teff USING (object_id)\n"
     "WHERE parallax_mas > 5 * parallax_mas_err AND g_abs_mag IS NOT NULL AND bp_rp IS NOT NULL\n"
     "ORDER BY parallax_mas DESC"
@@ -140,6 +139,7 @@ def test_the_astronomer_asks_in_sql_and_opens_a_star(home, log_in, page_of, pict
     expect(page.get_by_text(re.compile(r"rows? ·|rows; there are more ·"))).to_be_visible()
     page.get_by_label("Plot").select_option("hr")
     expect(page.get_by_role("img", name=re.compile("^hr of"))).to_be_visible()
+    page.locator(".canvas figure").evaluate("figure => figure.scrollIntoView({ block: 'end' })")
     picture(page, "catalogue")
 
 

@@ -2,10 +2,21 @@
 /* global d3 */
 import { api, el, number, table, told } from "./base.js";
 
-/** `accuracy 0.83 [0.75, 0.89]`; the name where it is wanted. */
-export function interval(figure, named = false) {
+const IN_THE_TARGET_S = /^(baseline_)?(mae|rmse|bias|crps|median_ae|interval_median_width)$/;
+const UNITS = { k: "K", dex: "dex", mag: "mag", d: "d", kms: "km/s", pc: "pc", mas: "mas" };
+
+/** Unit of a figure of a model whose targets are `teff_k, logg_dex, …` (a figure without a target's name is of the first); "" without one. */
+export function unitOf(name, target) {
+  if (name.endsWith("subtype_mae")) return "subtypes";
+  const targets = target.split(", ");
+  const of = targets.find((one) => name.startsWith(`${one}_`)) ?? targets[0];
+  return IN_THE_TARGET_S.test(name.replace(`${of}_`, "")) ? UNITS[of.split("_").at(-1)] ?? "" : "";
+}
+
+/** `mae 221.9 K [197, 247]`; name and unit where they are wanted. */
+export function interval(figure, named = false, unit = "") {
   const bounds = figure.lower === null || figure.lower === undefined ? null : el("span", { class: "faint" }, ` [${number(figure.lower, 3)}, ${number(figure.upper, 3)}]`);
-  return el("span", {}, named ? `${figure.name} ` : null, number(figure.value, 4), bounds);
+  return el("span", {}, named ? `${figure.name} ` : null, number(figure.value, 4), unit ? ` ${unit}` : null, bounds);
 }
 
 const COLOURS = ["--series-1", "--series-2", "--series-3", "--series-4", "--series-5", "--series-6", "--series-7", "--series-8"];
@@ -50,7 +61,7 @@ export async function figures(model, shown, chosen) {
   const body = el("div", {});
   box.append(body);
   const known = new Map();
-  const state = { split: "test", metric: shown.headline?.name, along: null };
+  const state = { split: "test", metric: shown.headline?.name, along: null, target: model.target };
   const draw = async (versions) => {
     for (const one of versions) if (!known.has(one.key)) known.set(one.key, (await told(() => api(`models/version?version=${one.key}`)))?.metrics ?? []);
     body.replaceChildren(...view(versions.slice(0, COLOURS.length), known, state, () => draw(versions)));
@@ -71,7 +82,7 @@ function view(versions, known, state, again) {
     versions.length > 1 ? legend(versions) : null,
     el("div", { class: "bar" }, select("Examples", "split", splits, state.split, (value) => { state.split = value; again(); })),
     el("div", { class: "grid" }, el("div", {}, table([
-      { key: "name", title: "Figure" },
+      { key: "name", title: "Figure", show: (name) => { const unit = unitOf(name, state.target); return unit ? `${name} [${unit}]` : name; } },
       { key: "of", title: "Interval", show: (of) => small(of.filter(Boolean)) },
       ...versions.map((one, i) => ({ key: "of", title: `@${one.number}`, show: (of) => (of[i] ? interval(of[i]) : "–") })),
     ], names.map((name) => ({ name, of: versions.map((_, i) => whole.find((row) => row.name === name && row.series === i)) })), { caption: `On the examples "${state.split}", all of them`, empty: "No figures." })),
@@ -115,7 +126,7 @@ function slices(rows, state, again) {
     el("div", { class: "bar" },
       select("Slices by", "along", kinds, state.along, (value) => { state.along = value; again(); }),
       select("Figure", "metric", names, metric, (value) => { state.metric = value; again(); })),
-    forest(lines, { axis: metric, caption: `${metric} by ${state.along}, in brackets how many examples; lines are 95% bootstrap intervals, where there were enough${empty ? `. ${empty} slices without examples are left out` : ""}` }),
+    forest(lines, { axis: unitOf(metric, state.target) ? `${metric} [${unitOf(metric, state.target)}]` : metric, caption: `${metric} by ${state.along}, in brackets how many examples; lines are 95% bootstrap intervals, where there were enough${empty ? `. ${empty} slices without examples are left out` : ""}` }),
   ];
 }
 

@@ -1,6 +1,6 @@
 // One model: versions, figures side by side, history, and what a person may do about it.
 import { api, badge, canAct, count, el, main, message, query, remember, table, told, when } from "./base.js";
-import { interval, figures } from "./models-figures.js";
+import { figures, interval, unitOf } from "./models-figures.js";
 import { trigger } from "./dag-runs.js";
 import { changeVersion } from "./models-acts.js";
 import { markdown } from "./markdown.js";
@@ -48,7 +48,7 @@ function versionsTable(model, shown, current, again) {
     } }) },
     { key: "number", title: "Version", show: (number, row) => el(row.key === shown.key ? "strong" : "span", {}, el("a", { href: link(row) }, `@${number}`), " ", names(row.key)) },
     { key: "state", title: "State", show: badge },
-    { key: "headline", title: "Figure", show: (one) => (one ? interval(one, true) : "–") },
+    { key: "headline", title: "Figure", show: (one) => (one ? interval(one, true, unitOf(one.name, model.target)) : "–") },
     { key: "trained_at", title: "Trained", show: when },
     { key: "training_rows", title: "Learned from", numeric: true, show: count },
     { key: "architecture", title: "Architecture" },
