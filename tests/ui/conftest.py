@@ -23,6 +23,7 @@ REGIONS = "305.5,37.5,0.6;0,20,0.9"
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 KEPT = bool(os.environ.get("STELLAR_IMAGES"))
 Open = Callable[..., Page]
+expect.set_options(timeout=30_000)  # a page of a busy machine
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +39,7 @@ def home() -> Iterator[Home]:
         home.run()
         trained = home.start("train", "lightcurve-class", "--seed", "7")
         assert trained.wait(timeout=START_S) == 0, home.output.read_text()[-4000:]
-        bring_spoilt_rows(home.settings)
+        bring_spoilt_rows(home.settings, (0.0, 20.0))
         with home.up():
             yield home
 
