@@ -12,18 +12,17 @@ import re
 from playwright.sync_api import Page, expect
 
 from platform_home import Home, wait_for
-from stellar.platform.client import Airflow
+from ui.flow import FLOW_S, wait_until_quiet
 from ui.spoilt_rows import REASON
 
-FLOW_S = 420
 FLOW_MS = FLOW_S * 1000
 RIM = (0.0, 20.95, 0.2)  # a part of what the home was made without
 FIELD = (0.0, 20.0, 1.2)  # and all of it
 HR = (
-    "SELECT object_id, bp_rp, g_abs_mag, teff_k\n"
-    "FROM features.sed JOIN scores.photometric_teff USING (object_id)\n"
+    "SELECT object_id, bp_rp, g_abs_mag, parallax_mas\n"
+    "FROM features.sed\n"
     "WHERE parallax_mas > 5 * parallax_mas_err AND g_abs_mag IS NOT NULL AND bp_rp IS NOT NULL\n"
-    "ORDER BY parallax_mas DESC"
+    "ORDER BY object_id"
 )
 # A star that all models know: with a spectrum, a light curve and colours.
 STAR = (
@@ -35,20 +34,6 @@ STAR = (
 def current(home: Home, dataset: str) -> tuple[str, int]:
     [row] = home.query(f"SELECT snapshot, rows FROM lake.current WHERE dataset = '{dataset}'")
     return row
-
-
-def wait_until_quiet(home: Home) -> None:
-    """Wait until no run is under way and none is about to start."""
-    client: Airflow = home.client()
-    calm = 0
-
-    def is_quiet() -> bool:
-        nonlocal calm
-        busy = client.runs(state=["running", "queued"])
-        calm = 0 if busy else calm + 1
-        return calm >= 20
-
-    wait_for(is_quiet, FLOW_S, "the flow to come to rest")
 
 
 def ask(page: Page, statement: str) -> None:
@@ -97,6 +82,8 @@ def test_the_operator_starts_another_from_the_sky_page_and_sees_it_arrive(home, 
     assert current(home, "curated.objects")[1] > before[1]
     expect(page.get_by_text(re.compile(r"[1-9]\d* (new|changed)")).first).to_be_visible()
     page.evaluate("scrollTo(0, 0)")
+    for message in page.get_by_role("button", name="Close", exact=True).and_(page.locator("#messages button")).all():
+        message.click()
     picture(page, "sky")
     wait_until_quiet(home)
     assert not home.client().runs(state=["failed"])
@@ -109,6 +96,13 @@ def test_the_sky_lies_in_airflow_s_frame(home, log_in, picture):
     expect(sky.get_by_role("heading", name="Sky", exact=True)).to_be_visible()
     expect(sky.get_by_text(re.compile(r"rows in \d+ cells"))).to_be_visible()
     assert sky.locator("html").get_attribute("data-theme") in page.locator("html").get_attribute("class")
+    for label, value in zip(("RA, degrees", "Dec, degrees", "Radius, degrees"), FIELD, strict=True):
+        sky.get_by_label(label).fill(str(value))
+    sky.get_by_role("button", name="Look at it").click()
+    sky.get_by_role("application", name="Map of the sky").click()  # in its middle, where the field is
+    expect(sky.get_by_role("heading", name=re.compile(r"^Cell \d+.\d+"))).to_be_visible()
+    expect(sky.get_by_text("Looking for the batches")).to_have_count(0)
+    page.mouse.move(0, 0)
     picture(page, "in-airflow")
 
 
@@ -153,7 +147,10 @@ def test_a_star_is_opened_from_an_answer(home, log_in, page_of, picture):
     expect(page.get_by_role("heading", name=re.compile(re.escape(star)))).to_be_visible()
     expect(page.get_by_text("photometric-teff").first).to_be_visible()
     expect(page.get_by_text("Looking …")).to_have_count(0)
+    page.locator("h2.name").evaluate("name => name.scrollIntoView({ block: 'start' })")
     picture(page, "star")
+    page.get_by_role("region", name="Spectra").evaluate("one => one.scrollIntoView({ block: 'start' })")
+    picture(page, "spectrum")
 
 
 def test_the_auditor_follows_a_star_s_number_to_the_query(home, log_in, page_of, picture):
@@ -163,6 +160,8 @@ def test_the_auditor_follows_a_star_s_number_to_the_query(home, log_in, page_of,
     star = page.locator("table a").first.inner_text()
     page.goto(page_of("lineage", f"?star={star}"))
     expect(page.get_by_text(re.compile(r"\d+ snapshots, \d+ model versions, \d+ batches"))).to_be_visible()
+    page.get_by_role("button", name="Close the facts").click()
+    page.get_by_role("button", name="Show all").click()
     picture(page, "lineage")
     page.get_by_label("as a table").check()
     page.get_by_role("region", name=re.compile("Table|nodes", re.IGNORECASE)).first.wait_for()
@@ -175,6 +174,10 @@ def test_a_model_is_promoted_and_rolled_back_and_forward(home, log_in, page_of, 
     page: Page = log_in("operator")
     page.goto(page_of("models", "?name=lightcurve-class"))
     expect(page.get_by_role("row", name=re.compile("@2"))).to_be_visible()
+    expect(page.get_by_role("heading", name="Figures", exact=True)).to_be_visible()
+    expect(page.get_by_text("Loading…")).to_have_count(0)
+    page.get_by_label("Compare version 1").check()
+    expect(page.get_by_role("heading", name="Paired comparison")).to_be_visible()
     picture(page, "models")
 
     def now() -> int:
@@ -240,5 +243,3 @@ def test_a_quarantined_row_is_released(home, log_in, page_of, picture):
     expect(page.get_by_role("heading", name="Quarantine")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text=REASON)).to_have_count(0)
     assert home.query("SELECT who, decision FROM quality.decision") == [("operator", "release")]
-    wait_until_quiet(home)
-    assert not home.client().runs(state=["failed"])

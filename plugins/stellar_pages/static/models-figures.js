@@ -120,7 +120,7 @@ function slices(rows, state, again) {
   const found = here.filter((row) => row.name === metric && row.n !== 0);
   const empty = here.filter((row) => row.name === metric && row.n === 0).length;
   const groups = d3.group(found, (row) => row.slice);
-  const lines = [...groups].map(([slice, marks]) => ({ label: `${slice.slice(slice.indexOf("=") + 1)} (${marks[0].n ?? "?"})`, marks: marks.map((row) => ({ ...row, title: title(row.one, row) })) }));
+  const lines = [...groups].sort(([a], [b]) => from(a) - from(b) || a.localeCompare(b, "en", { numeric: true })).map(([slice, marks]) => ({ label: `${slice.slice(slice.indexOf("=") + 1)} (${marks[0].n ?? "?"})`, marks: marks.map((row) => ({ ...row, title: title(row.one, row) })) }));
   return [
     el("h3", {}, "Along slices"),
     el("div", { class: "bar" },
@@ -128,6 +128,12 @@ function slices(rows, state, again) {
       select("Figure", "metric", names, metric, (value) => { state.metric = value; again(); })),
     forest(lines, { axis: unitOf(metric, state.target) ? `${metric} [${unitOf(metric, state.target)}]` : metric, caption: `${metric} by ${state.along}, in brackets how many examples; lines are 95% bootstrap intervals, where there were enough${empty ? `. ${empty} slices without examples are left out` : ""}` }),
   ];
+}
+
+/** Where a slice such as `tmag=[12, 14)` begins; of one without numbers nothing tells its place but its name. */
+function from(slice) {
+  const [, low] = /=\[(-?inf|-?[\d.]+),/.exec(slice) ?? [];
+  return low === undefined ? 0 : low === "-inf" ? -Number.MAX_VALUE : Number(low);
 }
 
 /** Paired differences on shared test examples, asked for by hand since the bootstrap takes a while. */

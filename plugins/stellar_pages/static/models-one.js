@@ -27,6 +27,8 @@ export async function showModel(name, chosen) {
     versionsTable(model, shown, current, again),
     canAct && current && model.versions.length > 1 ? el("div", { class: "bar" }, el("button", { type: "button", onclick: () => changeVersion("rollback", { model, current }, again) }, "Roll back…")) : null,
   ].filter(Boolean));
+  const loading = main.querySelector(":scope > [role=status]");
+  if (loading) main.append(loading); // below what is there already
   main.append(await figures(model, shown, checked(model, shown)));
   main.append(historyTable(model), await about(shown));
 }

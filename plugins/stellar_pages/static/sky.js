@@ -51,8 +51,8 @@ main.append(
       el("details", {}, el("summary", {}, "Keys"), el("p", { id: "sky-keys", class: "faint" },
         "On the map: arrow keys walk over the cells, Enter opens one, Shift and arrows move the map, + and − zoom, Home shows the whole sky, Escape stops drawing. A mouse drags, its wheel zooms; two fingers pinch."))),
       el("section", { "aria-label": "Cells" }, el("h2", {}, "Cells"), summary, cellTable)),
-    el("div", { class: "sky-side" }, cells.element,
-      el("section", { class: "panel", "aria-label": "Region" }, el("h2", {}, "Region"), regions.element, sync.element, sync.runs))),
+    el("div", { class: "sky-side" }, sync.runs, cells.element,
+      el("section", { class: "panel", "aria-label": "Region" }, el("h2", {}, "Region"), regions.element, sync.element))),
   cells.rows);
 
 // -- the picture -------------------------------------------------------------------------------------------------------
