@@ -61,7 +61,7 @@ function paper(into, width, height, says) {
   const pen = canvas.getContext("2d");
   pen.scale(scale, scale);
   const svg = d3.create("svg").attr("viewBox", `0 0 ${width} ${height}`).attr("width", width).attr("height", height).attr("aria-hidden", "true");
-  into.replaceChildren(el("figure", { class: "plot" }, el("div", { class: "layers" }, canvas, svg.node()), el("figcaption", {}, says)));
+  into.replaceChildren(el("figure", { class: "plot" }, el("div", { class: "layers" }, canvas, svg.node()), el("figcaption", {}, says.replace(/^hr /, "Hertzsprung–Russell diagram "))));
   return { pen, svg };
 }
 

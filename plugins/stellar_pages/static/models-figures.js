@@ -31,7 +31,8 @@ export function forest(rows, { zero = null, axis = "", caption }) {
   const height = rows.length * lineHeight + 44;
   const ends = marks.flatMap((mark) => [mark.lower ?? mark.value, mark.upper ?? mark.value]);
   if (zero !== null) ends.push(zero);
-  const x = d3.scaleLinear().domain(d3.extent(ends)).nice().range([left, width - 20]);
+  const [low, high] = d3.extent(ends), room = low === high ? Math.abs(low) * 0.1 || 1 : 0; // one point has no extent of its own
+  const x = d3.scaleLinear().domain([low - room, high + room]).nice().range([left, width - 20]);
   const svg = d3.create("svg").attr("viewBox", `0 0 ${width} ${height}`).attr("class", "forest").attr("role", "img").attr("aria-label", caption).style("max-width", `${width}px`);
   svg.append("g").attr("class", "axis").attr("transform", `translate(0,${height - 36})`).call(d3.axisBottom(x).ticks(6)).append("text").attr("x", width - 20).attr("y", 34).attr("text-anchor", "end").attr("fill", "currentColor").text(axis);
   if (zero !== null) svg.append("line").attr("class", "zero").attr("x1", x(zero)).attr("x2", x(zero)).attr("y1", 0).attr("y2", height - 36);
@@ -81,7 +82,7 @@ function view(versions, known, state, again) {
   return [
     versions.length > 1 ? legend(versions) : null,
     el("div", { class: "bar" }, select("Examples", "split", splits, state.split, (value) => { state.split = value; again(); })),
-    el("div", { class: "grid" }, el("div", {}, table([
+    el("div", { class: "grid figures" }, el("div", {}, table([
       { key: "name", title: "Figure", show: (name) => { const unit = unitOf(name, state.target); return unit ? `${name} [${unit}]` : name; } },
       { key: "of", title: "Interval", show: (of) => small(of.filter(Boolean)) },
       ...versions.map((one, i) => ({ key: "of", title: `@${one.number}`, show: (of) => (of[i] ? interval(of[i]) : "–") })),
@@ -97,7 +98,7 @@ const rank = (name) => (MAIN.includes(name) ? MAIN.indexOf(name) : MAIN.length);
 function small(marks) {
   const bounded = marks.filter((mark) => mark.lower !== null);
   if (!bounded.length) return "";
-  const [width, height] = [150, 6 + 9 * marks.length];
+  const [width, height] = [110, 6 + 9 * marks.length];
   const x = d3.scaleLinear().domain(d3.extent(marks.flatMap((mark) => [mark.lower ?? mark.value, mark.upper ?? mark.value]))).range([6, width - 6]);
   const svg = d3.create("svg").attr("width", width).attr("height", height).attr("class", "forest").attr("aria-hidden", "true");
   marks.forEach((mark, i) => {
@@ -131,7 +132,7 @@ function slices(rows, state, again) {
 }
 
 /** Where a slice such as `tmag=[12, 14)` begins; of one without numbers nothing tells its place but its name. */
-function from(slice) {
+export function from(slice) {
   const [, low] = /=\[(-?inf|-?[\d.]+),/.exec(slice) ?? [];
   return low === undefined ? 0 : low === "-inf" ? -Number.MAX_VALUE : Number(low);
 }

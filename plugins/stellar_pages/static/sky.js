@@ -165,7 +165,7 @@ async function markGained(asked) {
   const rows = unpacked(before.values, Float32Array), former = new Map(Array.from(unpacked(before.pixels, Uint32Array), (pixel, i) => [pixel, rows[i]]));
   const gained = Array.from(held.pixels).filter((pixel, i) => held.values[i] > (former.get(pixel) ?? 0));
   map.setGained(held.order, gained.slice(0, MOST_GAINED));
-  if (gained.length) legend.append(el("span", { class: "key", style: "--key: var(--sky-new)" }, `${count(gained.length)} pixels gained rows`));
+  if (gained.length) legend.append(el("span", { class: "key", style: "--key: var(--sky-new)" }, `${count(gained.length)} pixel${gained.length === 1 ? "" : "s"} gained rows`));
 }
 
 // -- datasets, snapshots, time -----------------------------------------------------------------------------------------
