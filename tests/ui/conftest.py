@@ -18,12 +18,20 @@ from stellar.platform import bootstrap
 from ui.spoilt_rows import bring_spoilt_rows
 
 START_S = 300
+LIMIT_S = 2400  # of a test together with the making of the home, which the first one waits for
 # the two fields of the simulated sky, the one at (0, 20) without its rim: it has a radius of 1.05 degrees
 REGIONS = "305.5,37.5,0.6;0,20,0.9"
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 KEPT = bool(os.environ.get("STELLAR_IMAGES"))
 Open = Callable[..., Page]
 expect.set_options(timeout=30_000)  # a page of a busy machine
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The home is made within the first test that asks for it; on a busy machine that takes a quarter of an hour."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(LIMIT_S))
 
 
 @pytest.fixture(scope="session")
