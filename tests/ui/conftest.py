@@ -24,7 +24,8 @@ REGIONS = "305.5,37.5,0.6;0,20,0.9"
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 KEPT = bool(os.environ.get("STELLAR_IMAGES"))
 Open = Callable[..., Page]
-expect.set_options(timeout=30_000)  # a page of a busy machine
+PATIENCE_MS = 90_000  # a busy machine takes half a minute for the first page of Airflow
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -101,7 +102,7 @@ def log_in(home: Home, browser: Browser, logins: dict[str, dict]) -> Iterator[Op
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: note(f"{error} {error.stack}"))
         page.on(
             "response",
