@@ -66,8 +66,8 @@ def model(settings, ledger):
     depths = np.where(np.arange(STARS) % 2, 0.6, 0.15)
     rows = [features(text(depth, seed), f"s{seed}.csv") for seed, depth in enumerate(depths)]
     kinds = pa.array(["deep" if depth > 0.3 else "shallow" for depth in depths])
-    spectra = pa.concat_tables(rows).append_column("lines", kinds).drop_columns(["id", "ra", "dec"])
-    bring_plain(ctx, "made_spectra", spectra, "spec_id")
+    table_of = pa.concat_tables(rows).append_column("lines", kinds).drop_columns(["id", "ra", "dec"])
+    bring_plain(ctx, "made_spectra", table_of, "spec_id")
     config = ModelConfig.model_validate(
         {
             "name": "lines",
