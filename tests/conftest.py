@@ -4,10 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parents[1]
+# how long an example takes is the machine's affair, and no test's
+settings.register_profile("stellar", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("stellar")
 REAL = Path(os.environ.get("STELLAR_DATA", ROOT.parent / "shared" / "real"))
 
 
