@@ -78,7 +78,7 @@ def measure_questions(home: Path, rows: int = ROWS, files: int = FILES, asked: i
         "id": [f"SELECT * FROM own.scored WHERE object_id = '{one}'" for one in ids],
     }
     settings = load_settings(home=home)
-    found: dict = {"rows": rows}
+    found: dict = {"rows": rows, "up_s": UP_S}
     with ledger_session(settings, role="reader"):
         console = Console(settings, Limits(workers=1))
         started = time.perf_counter()
