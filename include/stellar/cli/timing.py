@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stellar.engine.context import Context
     from stellar.ledger.server import Server
+    from stellar.settings import Settings
 
 
 def process_seconds() -> float:
@@ -94,7 +95,7 @@ def timed_context(
     settings = load_settings()
     store.check_reachable(settings.lake)  # before a server is started for nothing
     server = embedded(settings)
-    begun = _Start(server) if server else None
+    begun = _Start(server, settings) if server else None
     _load(["stellar.flow.context", *modules], without)
     _reuse_memory()
     seconds["start"] = round(process_seconds(), 4)
@@ -103,7 +104,9 @@ def timed_context(
         begun.wait()
     reached = ended = 0.0
     try:
-        with import_module("stellar.flow.context").open_context(settings=settings, postgres=server) as ctx:
+        with import_module("stellar.flow.context").open_context(
+            settings=settings, postgres=server, ready=begun is not None
+        ) as ctx:
             reached = time.perf_counter()
             try:
                 yield ctx
@@ -114,25 +117,27 @@ def timed_context(
 
 
 class _Start(Thread):
-    """The start of a server, beside other work.
+    """The start of a server, its ledger brought up to date, beside other work.
 
     A command that ends meanwhile does not wait for it: the server's warden stops what nobody uses any more.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, settings: Settings) -> None:
         super().__init__(name="ledger", daemon=True)
-        self.server = server
+        self.server, self.settings = server, settings
         self.fault: BaseException | None = None
         self.start()
 
     def run(self) -> None:
         try:
             self.server.start()
+            import_module("stellar.ledger.connect").bring_up_to_date(self.settings)
         except BaseException as fault:  # of whatever kind, it is raised where the server is waited for
             self.fault = fault
 
     def wait(self) -> None:
-        """Wait until the server is up; raises what its start raised."""
+        """Wait until the ledger is up; raises what its start raised."""
         self.join()
         if self.fault is not None:
+            self.server.stop()
             raise self.fault

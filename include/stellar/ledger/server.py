@@ -311,6 +311,9 @@ class Server:
         # no TCP at all; sockets are for the owner and root only
         options = {"listen_addresses": "", "unix_socket_permissions": "0700", "timezone": "UTC", "log_timezone": "UTC"}
         options["max_connections"] = str(MAX_CONNECTIONS)
+        options["max_logical_replication_workers"] = (
+            "0"  # nobody subscribes; their launcher is one process more to stop
+        )
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         arguments = {
