@@ -50,7 +50,7 @@ def _load(modules: Sequence[str], without: Sequence[str]) -> None:
 
 #: glibc's `mallopt`: free memory beyond so much goes back to the kernel, and so does each block from so much on.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_MOST_FREE, _LARGEST_BLOCK = 1 << 30, 32 << 20  # the latter is as much as glibc accepts
+_MOST_FREE, _LARGEST_BLOCK = 256 << 20, 32 << 20  # the latter is as much as glibc accepts
 
 
 def _reuse_memory() -> None:
