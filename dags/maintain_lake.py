@@ -2,8 +2,9 @@
 ### Maintain the lake
 
 Checks stored files against the ledger's hashes, retires snapshots that nothing needs any more, and clears what was
-never committed. What current scores and model versions came from always stays. Monthly, at a quiet hour; it holds no
-lock and disturbs no other run.
+never committed, and checkpoints of trainings that were killed and not resumed for `keep_days` (a day at least). What
+current scores and model versions came from always stays, and so does what a running training keeps. Monthly, at a quiet
+hour; it holds no lock and disturbs no other run.
 
 **By hand**: after a crash or a copy of the lake; `verify` alone is `stellar verify`.
 

@@ -33,6 +33,23 @@ how fast.
    more than the Fourier series, the star is taken for an eclipsing one with the box's period.
 3. **Shape**: Fourier series, folded minima, prewhitened frequencies, statistics.
 
+**Several sectors or quarters of one star** are one curve where a profile says `stitch: true` for a feature dataset, or
+where a table of curves has a list `segment` (`segments`, `stitching`). Rows of one object and one mission are put
+together. Each segment is moved as a whole: fluxes are multiplied, magnitudes get something added, so that amplitudes
+stay. Where segments overlap in time, they are moved so that they agree there; else their medians are made equal, and
+variation slower than a segment is lost. `segment_how` and `segment_moved` tell it for each segment; both are null for a
+curve of one segment, whose other features are what they are without `stitch`. Each segment loses a parabola of its own.
+
+**What may be asked for** (`params` of the step; none of it is on by default):
+
+- `detrend_window_d`: a robust cubic spline in the place of the parabola (`detrending.trend`), with a knot every so many
+  days, Tukey's biweight, and nothing carried across a gap of half a day or into another segment. With a window of
+  three periods or more a sinusoid of 0.2% or more keeps its amplitude to 3%; eclipses of up to a sixteenth of the
+  window keep their depth, and flares their height, to 2% and the noise; of a trend of some per cent 0.2% is left at
+  most (property tests on curves of a sector with its gap, noise 0.03%).
+- `clip_brighter`, `clip_fainter`: lone points beyond so many standard deviations go, each side with its own limit
+  (`detrending.lone_outliers`). Three neighbours beyond 3 sigma stay, so eclipses and flares do.
+
 A column is null where it cannot be measured: dips and flares of curves from the ground, lags longer than the curve.
 
 Several bands of one star (`multiband.multiband_peak`) share a frequency; each has a mean, an amplitude and a phase of

@@ -29,7 +29,7 @@ KEEP_DAYS = Param(
     minimum=0,
     title="Keep days",
     section="What",
-    description="Keep what was current within so many days, for `stellar sql --as-of`",
+    description="Keep what was current within so many days, for `stellar sql --as-of`; checkpoints too",
 )
 
 DRY_RUN = Param(

@@ -164,11 +164,14 @@ class FeatureSet(Section):
 
     kind: Literal["sed", "spectra", "lightcurves"]
     source: str | None = Field(None, pattern=_NAME)
+    stitch: bool = Field(False, description="Light curves: rows of one object and mission become one curve")
 
     @model_validator(mode="after")
     def _source_where_needed(self) -> FeatureSet:
         if (self.kind == "sed") != (self.source is None):
             raise ValueError("`sed` takes no `source`; `spectra` and `lightcurves` need one: a curated dataset")
+        if self.stitch and self.kind != "lightcurves":
+            raise ValueError(f"`stitch` is for light curves, not for {self.kind}")
         return self
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import openlineage_schemas
 from notices import hook
 from platform_home import Home, wait_for
 from stellar.errors import ServiceError
@@ -34,9 +35,17 @@ def told():
 
 
 @pytest.fixture(scope="module")
-def both(undisturbed, homes, told):
-    """Two platforms at once: the home that has data, and an empty one."""
+def lineage():
+    """A receiver of OpenLineage events."""
+    with hook() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def both(undisturbed, homes, told, lineage):
+    """Two platforms at once: the home that has data, and an empty one, which sends its OpenLineage events."""
     pair = (undisturbed, Home(homes / "beside"))
+    pair[1].environment["STELLAR_OPENLINEAGE_URL"] = lineage.url
     for home in pair:
         home.environment["STELLAR_NOTIFY"] = told.url
     processes = [home.start("up") for home in pair]
@@ -103,16 +112,39 @@ def test_an_operator_imports_and_matches_catalogues(both):
     }
     for dag, conf in asked.items():
         run_id = operator.trigger(dag, conf)
-        wait_for(lambda d=dag, r=run_id: operator.run(d, r)["state"] in ("success", "failed"), 180, dag)
+        wait_for(lambda d=dag, r=run_id: operator.run(d, r)["state"] in ("success", "failed"), 300, dag)
         assert operator.run(dag, run_id)["state"] == "success", operator.tasks(dag, run_id)
     rows = dict(home.query("SELECT dataset, rows FROM lake.current WHERE dataset LIKE 'own.%'"))
     assert rows["own.stars"] == 1000 and 500 < rows["own.pairs"] < 1000
 
 
+def test_openlineage_events_of_airflow_and_of_the_engine_are_sent_and_say_the_same(both, lineage):
+    (_, home), _ = both
+    operator = login(home, "operator")
+    wrong = finished(operator, "import_catalog", {"files": ["/nowhere.csv"], "name": "none", "id_column": "n"})
+    assert wrong["state"] == "failed"
+
+    def sent() -> dict[tuple[str, str], dict]:
+        return {(one["job"]["name"], one["eventType"]): one for one in list(lineage.received)}
+
+    wanted = {("import_catalog", "COMPLETE"), ("import_catalog", "FAIL"), ("build/own.stars", "COMPLETE")}
+    wait_for(lambda: wanted <= set(sent()), 60, "the events")
+    events = list(lineage.received)
+    for one in events:
+        openlineage_schemas.validate(one)
+    failures = [one for one in events if one["eventType"] == "FAIL" and "errorMessage" in one["run"]["facets"]]
+    assert any("/nowhere.csv" in one["run"]["facets"]["errorMessage"]["message"] for one in failures)
+    # what the engine built names the task of Airflow's that it was built in
+    tasks = {one["run"]["runId"] for one in events if one["job"]["name"].startswith("import_catalog.")}
+    built = sent()["build/own.stars", "COMPLETE"]
+    assert built["run"]["facets"]["parent"]["run"]["runId"] in tasks
+    assert "own.stars" in {output["name"] for output in built["outputs"]}
+
+
 def finished(client: Airflow, dag: str, conf: dict) -> dict:
     """A run by hand, once it has ended."""
     run_id = client.trigger(dag, conf, note="by a person")
-    wait_for(lambda: client.run(dag, run_id)["state"] in ("success", "failed"), 180, dag)
+    wait_for(lambda: client.run(dag, run_id)["state"] in ("success", "failed"), 300, dag)
     return client.run(dag, run_id)
 
 

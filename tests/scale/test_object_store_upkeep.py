@@ -145,7 +145,13 @@ def test_a_ledger_with_a_past_is_made_again(there, bring, tables, other_tables, 
     for table, rows in before.items():
         assert after[table] == rows, table
     assert verify(there, rows=True) == []
-    assert maintain(there, keep=1) == {"faults": [], "retired": [], "cleared": [], "freed_bytes": 0}
+    assert maintain(there, keep=1) == {
+        "faults": [],
+        "retired": [],
+        "cleared": [],
+        "checkpoints": [],
+        "freed_bytes": 0,
+    }
     assert crossmatch(there, "stars", "others", "pairs", radius_arcsec=2.0)["found"]
 
 

@@ -22,6 +22,7 @@ from stellar.engine.verify import verify
 from stellar.errors import InputError
 from stellar.ledger import history, snapshots
 from stellar.ledger.partitions import files_held
+from stellar.models.keras_checkpoints import remove_abandoned
 from stellar.store import is_remote, remove
 
 STALE_S = 24 * 3600.0
@@ -40,20 +41,23 @@ def maintain(ctx: Context, *, keep: int = 2, keep_days: float = 0, dry_run: bool
         Former snapshots whose files are kept per dataset, beside the current one, to roll back to; of rejected ones
         as many.
     keep_days : float
-        Former snapshots that were current within so many days stay too, so that `as_of` can show them.
+        Former snapshots that were current within so many days stay too, so that `as_of` can show them; and so do
+        checkpoints of trainings that were killed, which are kept for a day at least.
     dry_run : bool
         Only say what would be done.
 
     Returns
     -------
     dict
-        ``faults``, ``retired``, ``cleared`` (lists) and ``freed_bytes``; hard links mean that less may come free.
+        ``faults``, ``retired``, ``cleared`` and ``checkpoints`` (lists), and ``freed_bytes`` of what was retired and of
+        the checkpoints; hard links mean that less may come free.
     """
     faults = verify(ctx)
     if faults and not dry_run:
-        return {"faults": faults, "retired": [], "cleared": [], "freed_bytes": 0}
+        return {"faults": faults, "retired": [], "cleared": [], "checkpoints": [], "freed_bytes": 0}
     retired = retire(ctx, keep=keep, keep_days=keep_days, dry_run=dry_run)
     cleared = clear(ctx, dry_run=dry_run)
+    checkpoints = clear_checkpoints(ctx, keep_days=keep_days, dry_run=dry_run)
     if not dry_run:  # whatever a crash has kept from being noted
         history.write_all(ctx.engine, ctx.settings.lake, ctx.settings.artifacts)
         publish_behind(ctx)
@@ -61,8 +65,24 @@ def maintain(ctx: Context, *, keep: int = 2, keep_days: float = 0, dry_run: bool
         "faults": faults,
         "retired": retired,
         "cleared": cleared,
-        "freed_bytes": sum(one["bytes"] or 0 for one in retired),
+        "checkpoints": checkpoints,
+        "freed_bytes": sum(one["bytes"] or 0 for one in [*retired, *checkpoints]),
     }
+
+
+def clear_checkpoints(ctx: Context, *, keep_days: float = 0, dry_run: bool = False) -> list[dict[str, Any]]:
+    """Remove the checkpoints of trainings that were killed and not resumed for `keep_days`, a day at least.
+
+    Those of a training that runs stay however old they are. One that is started again later begins anew.
+
+    Returns
+    -------
+    list of dict
+        ``path`` below the home and ``bytes``.
+    """
+    older_s = max(keep_days * 24 * 3600.0, STALE_S)
+    found = remove_abandoned(ctx.settings.cache / "training", older_s, dry_run=dry_run)
+    return [{"path": path.relative_to(ctx.settings.home).as_posix(), "bytes": size} for path, size in found]
 
 
 def set_aside(ctx: Context, faults: Iterable[dict[str, str]]) -> dict[str, Path]:

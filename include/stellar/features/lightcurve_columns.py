@@ -211,8 +211,8 @@ def extractor() -> Any:
     )
 
 
-def lightcurve_schema(carry: list[str], *, magnitudes: bool) -> pa.Schema:
-    """Columns of a light-curve feature table with units and definitions."""
+def lightcurve_schema(carry: list[str], *, magnitudes: bool, segments: bool = False) -> pa.Schema:
+    """Columns of a light-curve feature table with units and definitions; `segments` of curves that were stitched."""
     fields = [
         field("lc_id", pa.string(), description="Id of the light curve"),
         field("object_id", pa.string(), ucd="meta.id;meta.main", description="Object that it belongs to"),
@@ -226,4 +226,9 @@ def lightcurve_schema(carry: list[str], *, magnitudes: bool) -> pa.Schema:
         field(one.name, pa.float64() if one.unit == "d" else pa.float32(), one.unit, None, one.description)
         for one in _OWN
     ]
+    if segments:
+        about = "What was done with each segment: reference, overlap, median, refused; null for a curve of one"
+        fields.append(field("segment_how", pa.list_(pa.string()), None, "meta.note", about))
+        about = "By what each segment was multiplied (fluxes), or what was added to it (magnitudes)"
+        fields.append(field("segment_moved", pa.list_(pa.float64()), None, "arith.factor", about))
     return pa.schema(fields)

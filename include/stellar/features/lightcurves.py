@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from stellar.features.lightcurve_columns import lightcurve_schema
 from stellar.features.measures import curves_features
 from stellar.features.objects import ASSOCIATIONS, associations_input, object_ids
 from stellar.features.ragged import Ragged, ragged
+from stellar.features.segments import SEGMENT, in_segments
 from stellar.features.timescales import middle
 from stellar.features.variability import Curve, clean
 
-VERSION = 4
+VERSION = 5
 DEFAULTS: dict[str, Any] = {
     "kind": "flux",  # or "mag"
     "columns": {"time": "time_btjd", "value": "flux", "error": "flux_err", "quality": "quality"},
@@ -26,7 +28,11 @@ DEFAULTS: dict[str, Any] = {
     "quality_bits": {"tess": 17087, "kepler": 1130799, "k2": 1130799},
     "carry": ["ra", "dec", "epoch_yr", "ticid", "sector", "tmag"],
     "min_points": 50,
+    "stitch": False,  # rows of one object and mission are one curve of several segments
     "detrend_degree": 2,
+    "detrend_window_d": None,  # days between knots of a robust spline, in the place of the polynomial
+    "clip_brighter": None,  # standard deviations beyond which lone points go; None for no limit
+    "clip_fainter": None,
     "dense_cadence_d": 0.1,  # closer points than this are space photometry; 0 for ground-based curves
     "fmin_per_day": None,
     "fmax_per_day": 50.0,
@@ -62,7 +68,8 @@ def lightcurve_features(
     Parameters
     ----------
     table : pa.Table
-        `lc_id`, the carried columns, and lists named by `params["columns"]`.
+        `lc_id`, the carried columns, and lists named by `params["columns"]`; where there is a list `segment`, its
+        integers say which points are of one sector, quarter or night (null for a curve of one).
     objects : pa.ChunkedArray
         Object of each row, null where there is none.
     params : mapping, optional
@@ -85,13 +92,18 @@ def lightcurve_features(
     quality = ragged(table, names["quality"], np.int64) if "quality" in names else None
     missions = table.column("mission").to_pylist() if "mission" in table.column_names else [None] * table.num_rows
     bits = _bits(missions, settings["quality_bits"])
+    segments = ragged(table, SEGMENT, np.int64) if SEGMENT in table.column_names else None
     reasons = malformed({**lists, **({"quality": quality} if quality is not None else {})}, objects)
+    if segments is not None:
+        for row in np.flatnonzero((segments.lengths > 0) & (segments.lengths != lists["time"].lengths)):
+            reasons[row] = reasons[row] or "arrays of different length: segment and time"
     whole = [row for row, reason in enumerate(reasons) if reason is None]
 
     def cleaned(row: int) -> Curve | str:
         time, value, error = (lists[role][row] for role in ("time", "value", "error"))
         flags = None if quality is None else quality[row]
-        return clean(time, value, error, flags, kind=kind, bits=bits[row], settings=settings)
+        of = None if segments is None or not segments.lengths[row] else segments[row]
+        return clean(time, value, error, flags, kind=kind, bits=bits[row], settings=settings, segment=of)
 
     if threads > 1:
         with ThreadPoolExecutor(threads) as pool:
@@ -105,7 +117,10 @@ def lightcurve_features(
     if kind == "mag":
         for one, row in zip(found, rows, strict=True):
             one["mag_median"] = float(middle(lists["value"][row]))
-    schema = lightcurve_schema(settings["carry"], magnitudes=kind == "mag")
+    schema = lightcurve_schema(settings["carry"], magnitudes=kind == "mag", segments=segments is not None)
+    if segments is not None:
+        for one, (_, curve) in zip(found, usable, strict=True):
+            one |= {"segment_how": list(curve.how) or None, "segment_moved": list(curve.moved) or None}
     return _table(table, objects, rows, found, schema), dict(filtered), reasons
 
 
@@ -132,6 +147,8 @@ def _table(
             arrays.append(objects.take(take))
         elif one.name in table.column_names:
             arrays.append(table.column(one.name).take(take).cast(one.type))
+        elif pa.types.is_list(one.type):
+            arrays.append(pa.array([features[one.name] for features in found], one.type))
         else:
             values = np.array([features[one.name] for features in found], dtype=np.float64)
             values[~np.isfinite(values)] = np.nan
@@ -142,14 +159,23 @@ def _table(
 def run_lightcurves(partition: Partition, inputs: dict[str, PartitionInput], params: dict[str, Any]) -> StepResult:
     """Run `lightcurve_features` on one partition."""
     if inputs["lightcurves"].absent:
-        empty = lightcurve_schema(params["carry"], magnitudes=params["kind"] == "mag").empty_table()
-        return StepResult(empty, Accounting(0, 0))
+        schema = lightcurve_schema(params["carry"], magnitudes=params["kind"] == "mag", segments=params["stitch"])
+        return StepResult(schema.empty_table(), Accounting(0, 0))
     rows = inputs["lightcurves"].rows
     ids = rows.column("lc_id")
     # curves without a position are objects of their own
     objects = object_ids(ids, params["survey"], inputs["associations"]) if "associations" in inputs else ids
-    table, filtered, reasons = lightcurve_features(rows, objects, {k: v for k, v in params.items() if k in DEFAULTS})
-    return StepResult.by_reason(rows, table, filtered, reasons)
+    settings = {k: v for k, v in params.items() if k in DEFAULTS}
+    if not params["stitch"]:
+        table, filtered, reasons = lightcurve_features(rows, objects, settings)
+        return StepResult.by_reason(rows, table, filtered, reasons)
+    kinds = {role: np.int64 if role == "quality" else np.float64 for role in params["columns"]}
+    reasons = malformed({role: ragged(rows, name, kinds[role]) for role, name in params["columns"].items()}, objects)
+    whole = pa.array([row for row, reason in enumerate(reasons) if reason is None], pa.int64())
+    curves, owners = in_segments(rows.take(whole), objects.take(whole), params["columns"])
+    table, filtered, _ = lightcurve_features(curves, owners, settings)
+    result = StepResult.by_reason(rows, table, filtered, reasons)
+    return replace(result, accounting=replace(result.accounting, merged=len(whole) - len(curves)))
 
 
 def lightcurves_step(

@@ -42,7 +42,7 @@ def feature_steps(profile: Profile) -> list[Step]:
             # Curves without a position belong to no object of the sky: they are their own.
             associations=ASSOCIATIONS if source.layout == "rows" else None,
             margin_arcsec=profile.chain_arcsec,
-            params=MAGNITUDES if source.has("mag") else None,
+            params={**(MAGNITUDES if source.has("mag") else {}), **({"stitch": True} if one.stitch else {})},
         )
         steps.append(step)
     return steps

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import median_filter, uniform_filter1d
 
+from stellar.features.detrending import lone_outliers
+from stellar.features.detrending import trend as slow_course
 from stellar.features.harmonics import rise_fraction
 from stellar.features.periods import Fourier
+from stellar.features.stitching import stitch_points
 from stellar.features.timescales import point_to_point, usual_step
 from stellar.kernels import kernel
 
@@ -27,7 +30,7 @@ class Curve:
     """Clean light curve: days, relative flux (median 1), its error, the height of the trend taken out.
 
     `dense` curves have points closer together than stars change: space photometry. `logarithmic` ones came as
-    magnitudes.
+    magnitudes. Of curves of several segments `how` says what was done with each, and `moved` by how much (`stitching`).
     """
 
     time: np.ndarray
@@ -37,6 +40,8 @@ class Curve:
     cadence_d: float
     dense: bool
     logarithmic: bool = False
+    how: tuple[str, ...] = ()
+    moved: tuple[float, ...] = ()
 
     @property
     def course(self) -> np.ndarray:
@@ -125,14 +130,26 @@ def clean(
     kind: str,
     bits: int,
     settings: Mapping[str, Any],
+    segment: np.ndarray | None = None,
 ) -> Curve | str:
     """Clean curve, or the name of the rule that takes the whole curve out.
 
     The steps are mild, because what they take cannot come back: bad points by quality bits, points whose error is five
     times the usual one, and (dense curves only) single points far from both neighbours, which no star can do between
-    two cadences; then a parabola over the whole span.
+    two cadences; then a parabola over the whole span. Points of several segments (`segment`, int64[n], sectors say) are
+    brought to one scale first, and each loses a parabola of its own.
+
+    `settings` may ask for more: a robust spline instead of the parabola (`detrend_window_d`), and lone points to be
+    clipped (`clip_brighter`, `clip_fainter`, in standard deviations), which eclipses and flares survive.
     """
     flags = _NO_FLAGS if quality is None else quality
+    how: tuple[str, ...] = ()
+    moved: tuple[float, ...] = ()
+    if segment is not None:
+        good = None if quality is None else (flags & bits) == 0
+        whole = stitch_points(time, value, error, segment, "mag" if kind == "mag" else "flux", good)
+        time, value, error, segment, flags = whole.time, whole.value, whole.error, whole.segment, _NO_FLAGS
+        how, moved = whole.how, tuple(whole.moved.tolist())
     t, v, e, level = usable_points(time, value, error, flags, bits, kind == "mag")
     if len(t) < settings["min_points"]:
         return "too_few_points"
@@ -150,14 +167,40 @@ def clean(
         kept &= ~isolated_outliers(v)
     if not kept.all():
         t, v, e = t[kept], v[kept], e[kept]
+        segment = None if segment is None else segment[kept]
     if len(t) < settings["min_points"] or not t[-1] - t[0] > 0:
         return "too_few_points"
-    trend = 0.0
-    if dense and settings["detrend_degree"] > 0:
-        baseline = robust_polynomial(t, v, settings["detrend_degree"])
-        trend = float(np.ptp(baseline))
+    baseline = _baseline(t, v, segment, settings, dense=dense)
+    trend = 0.0 if baseline is None else float(np.ptp(baseline))
+    if baseline is not None:
         v = v / np.maximum(baseline, 0.1)
-    return Curve(t, v, e, trend, cadence, dense, kind == "mag")
+    limits = settings.get("clip_brighter"), settings.get("clip_fainter")
+    if limits != (None, None):
+        kept = ~lone_outliers(t, v, "flux", brighter=limits[0], fainter=limits[1], segment=segment)
+        t, v, e = t[kept], v[kept], e[kept]
+        if len(t) < settings["min_points"] or not t[-1] - t[0] > 0:
+            return "too_few_points"
+    return Curve(t, v, e, trend, cadence, dense, kind == "mag", how, moved)
+
+
+def _baseline(
+    time: np.ndarray, flux: np.ndarray, segment: np.ndarray | None, settings: Mapping[str, Any], *, dense: bool
+) -> np.ndarray | None:
+    """What is to be divided out of a curve, float64[n]; None where nothing is."""
+    if settings.get("detrend_window_d"):
+        return slow_course(time, flux, settings["detrend_window_d"], segment=segment)
+    degree = settings["detrend_degree"]
+    if not dense or not degree > 0:
+        return None
+    if segment is None:
+        return robust_polynomial(time, flux, degree)
+    baseline = np.ones(len(flux))
+    for number in np.unique(segment):
+        part = segment == number
+        if part.sum() > 3 * degree and np.ptp(time[part]) > 0:
+            own = robust_polynomial(time[part], flux[part], degree)
+            baseline[part] = own / max(float(np.median(own)), 0.1)  # the segment's level is the stitching's
+    return baseline
 
 
 def isolated_outliers(value: np.ndarray, sigmas: float = 6.0) -> np.ndarray:

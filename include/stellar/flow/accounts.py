@@ -130,4 +130,8 @@ def maintained_text(report: Mapping[str, Any]) -> str:
     ]
     lines += [f"- retired: {one['dataset']} {one['key'][:16]}" for one in report["retired"]]
     lines += [f"- cleared: {one}" for one in report["cleared"]]
+    lines += [
+        f"- checkpoints of an abandoned training: {one['path']}, {one['bytes']:,} bytes"
+        for one in report["checkpoints"]
+    ]
     return "\n".join(lines)

@@ -39,7 +39,9 @@ from stellar.surveys.readers.members import Member, members
 if TYPE_CHECKING:
     pass
 
-LARGEST = 256 << 20  # bytes of one file of a spectrum or light curve; what is larger is something else
+# bytes of one file of spectra or of a light curve; what is larger is something else: DESI's have 500 spectra each, and
+# matrices of resolution that are most of a file
+LARGEST = 1 << 30
 # Endings that a name loses to be an id: those that begin with a letter, not the fraction of a coordinate
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,8}$")
 #: Lists of a curated dataset that the features of a family of models are made of; one of the sets is enough.
@@ -200,7 +202,7 @@ def _features(curated: pa.Table, member: Member, family: str, config: Curated, *
         from stellar.features.spectra import spectra_features
 
         table, filtered, reasons = spectra_features(curated, ids)
-        rules = ["too few good pixels"] if filtered.any() else []
+        rules = list(dict.fromkeys(_too_few_pixels(curated["loglam"][int(row)]) for row in filtered.nonzero()[0]))
         key = "spec_id"
     else:
         from stellar.features.lightcurves import MAGNITUDES, lightcurve_features
@@ -215,6 +217,17 @@ def _features(curated: pa.Table, member: Member, family: str, config: Curated, *
     # a file of one object is named by the user; the ids within it are the survey's
     own = pa.array([_ENDING.sub("", text_of(member.name))])
     return table.add_column(0, "id", own if is_one else table[key].cast(pa.string()))
+
+
+def _too_few_pixels(loglam: pa.ListScalar) -> str:
+    """Why a spectrum has too little on the grid of the features: where it lies, or what its pixels are."""
+    from stellar.features.spectra import DEFAULTS
+
+    first, last = (round(10 ** loglam.values[at].as_py()) for at in (0, -1))
+    low, high = (DEFAULTS["grid"][f"{end}_angstrom"] for end in ("first", "last"))
+    if min(last, high) - max(first, low) < DEFAULTS["min_good_fraction"] * (high - low):
+        return f"it has {first} to {last} Angstrom, of which too little lies in {low:.0f} to {high:.0f}"
+    return "too few good pixels"
 
 
 @dataclass(frozen=True)
@@ -251,7 +264,7 @@ class _Reader:
 
     def _members(self, path: Path) -> Iterator[pa.Table]:
         if path.stat().st_size > LARGEST and path.suffix.lower() not in (".tar", ".zip", ".gz", ".tgz"):
-            raise InputError(f"it has more than {LARGEST >> 20} MiB; a spectrum or a light curve has not")
+            raise InputError(f"it has more than {LARGEST >> 20} MiB; files of spectra and light curves have not")
         count = 0
         told = len(self.refused)
 

@@ -11,14 +11,14 @@ from stellar.errors import IntegrityError
 
 
 def maintain(ctx: Context, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Verify hashes, retire old snapshots, clear what was never committed.
+    """Verify hashes, retire old snapshots, clear what was never committed and what killed trainings left.
 
     Parameters
     ----------
     params
         ``keep`` (former snapshots kept per dataset beside the current one, default 2), ``keep_days`` (those that were
-        current within so many days are kept too, default 0) and ``dry_run`` (only say what would be done, faults
-        included).
+        current within so many days are kept too, and as long the checkpoints of killed trainings; default 0) and
+        ``dry_run`` (only say what would be done, faults included).
 
     Raises
     ------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from stellar.errors import InputError, IntegrityError
 from stellar.models.base import Labels, labels_of, merge_params
-from stellar.models.keras_checkpoints import Checkpoint, content_key, remove
+from stellar.models.keras_checkpoints import Checkpoint, content_key, held, remove
 from stellar.models.keras_heads import (
     CLASS_DEFAULTS,
     ClassHead,
@@ -161,30 +162,31 @@ class SequenceModel(Predictions):
         rows, labelled = self._labelled(X, labels, sample_weight)
         self._learn_inputs(X.take(pa.array(rows)))
         examples = self._examples(X, training=True)
-        held = self._held(validation)
+        held_out = self._held(validation)
         folder = None
         if self.checkpoints is not None:
             folder = Path(self.checkpoints) / self._key(X, labels, sample_weight, validation, seed)[:32]
         self._forget()
         runs = []
-        for member in range(self.settings["members"]):
-            checkpoint = Checkpoint(folder, member) if folder else None
-            own_seed = member_seed(seed, member)
-            network, progress = self._train(keras, examples, rows, labelled, held, own_seed, checkpoint)
-            self._networks.append(network)
-            runs.append(progress)
+        with held(folder) if folder else nullcontext():
+            for member in range(self.settings["members"]):
+                checkpoint = Checkpoint(folder, member) if folder else None
+                own_seed = member_seed(seed, member)
+                network, progress = self._train(keras, examples, rows, labelled, held_out, own_seed, checkpoint)
+                self._networks.append(network)
+                runs.append(progress)
+            if folder is not None:
+                remove(folder)
         self.seed = seed
         self.classes = {target: head.classes for target, head in self._heads.items() if head.kind == "class"}
         self.history = {
             "epochs": runs[0].epoch,
             "best_epoch": runs[0].best_epoch,
-            "validation_loss": float(np.mean([run.best for run in runs])) if held else None,
+            "validation_loss": float(np.mean([run.best for run in runs])) if held_out else None,
             "loss": runs[0].losses,
             "parameters": int(self._networks[0].count_params()),
             "members": [{"epochs": run.epoch, "best_epoch": run.best_epoch} for run in runs],
         }
-        if folder is not None:
-            remove(folder)
         return self
 
     def _train(

@@ -1,18 +1,22 @@
 """State of a training after each epoch, so that a process that was killed goes on where it stopped.
 
 A folder is named by the content of everything that decides the weights, so a checkpoint is never taken up by another
-training. One file per member holds arrays alone (no pickles) and is replaced whole.
+training. One file per member holds arrays alone (no pickles) and is replaced whole. A training holds a lock on its
+folder, which the system lets go of however the process ends: so what nobody holds was left, or waits to be resumed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import logging
 import os
 import shutil
+import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 log = logging.getLogger(__name__)
+LOCK = ".lock"
 
 
 def content_key(
@@ -96,3 +101,90 @@ class Checkpoint:
 def remove(folder: Path) -> None:
     """Remove the checkpoints of a finished training."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a training's folder, which is made, while it trains. Two attempts at one training may hold it at once."""
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # the maintenance took the folder away in between
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            if _is_at(lock, folder / LOCK):
+                yield
+                return
+        finally:
+            os.close(lock)
+
+
+def _is_at(opened: int, path: Path) -> bool:
+    """Whether an open file still lies at its path: one that waited for a lock may have been removed meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(opened), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def remove_abandoned(root: Path, older_s: float, *, dry_run: bool = False) -> list[tuple[Path, int]]:
+    """Remove what trainings left that were killed and not resumed.
+
+    Parameters
+    ----------
+    root : Path
+        Holds a folder for each version of the code, and in it one for each training.
+    older_s : float
+        Only what was last written so many seconds ago, or longer; never that of a training that runs.
+    dry_run : bool
+        Only tell.
+
+    Returns
+    -------
+    list of (Path, int)
+        The folders of trainings and the bytes of their files.
+    """
+    found = []
+    for code in sorted(one for one in root.iterdir() if one.is_dir()) if root.is_dir() else []:
+        for folder in sorted(one for one in code.iterdir() if one.is_dir()):
+            with _alone(folder) as alone:
+                written, size = _written(folder)
+                if not alone or time.time() - written < older_s:
+                    continue
+                found.append((folder, size))
+                if not dry_run:
+                    remove(folder)
+        with contextlib.suppress(OSError):  # it holds others, or one that began just now
+            if not dry_run:
+                code.rmdir()
+    return found
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Whether no training holds the folder; none begins with it until the end of the block."""
+    try:
+        lock = os.open(folder / LOCK, os.O_RDWR)
+    except FileNotFoundError:
+        yield True  # of a program from before there were locks, whose age alone decides
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(lock)
+
+
+def _written(folder: Path) -> tuple[float, int]:
+    """When something in a folder was last written, in seconds of the epoch, and the bytes in it."""
+    last, size = 0.0, 0
+    for one in [folder, *folder.iterdir()]:
+        with contextlib.suppress(FileNotFoundError):
+            about = one.stat()
+            last = max(last, about.st_mtime)
+            size += 0 if one is folder else about.st_size
+    return last, size

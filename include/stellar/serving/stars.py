@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ MOST_NEAR = 100
 MERGED = "scores.catalog"
 SHOWN_PROBABILITIES = 5
 _HIDDEN = ("_healpix_29",)
+_MK_TYPE = re.compile(r"[a-z][0-9]?")
 _ALIASES = sa.text("SELECT new_id FROM lake.object_alias WHERE old_id = :id ORDER BY recorded_at DESC LIMIT 1")
 _OLD_NAMES = sa.text("SELECT old_id, recorded_at FROM lake.object_alias WHERE new_id = :id ORDER BY recorded_at")
 _VERSIONS = sa.text("SELECT key, model, number, state, architecture FROM registry.version WHERE model = :model")
@@ -186,8 +188,10 @@ def score(row: Row, schema: pa.Schema) -> dict[str, Any]:
             for name in names
             if name.startswith("probability_") and row[name] is not None
         }
-        best = sorted(each.items(), key=lambda item: -(item[1] or 0))[:SHOWN_PROBABILITIES]
         name = names[names.index("probability") - 1]
+        known = [row[name], *(row.get("prediction_set") or [])]
+        best = sorted(each.items(), key=lambda item: -(item[1] or 0))[:SHOWN_PROBABILITIES]
+        best = [(_spelled(column, known), share) for column, share in best]
         classes = [
             {
                 "name": name,
@@ -199,6 +203,12 @@ def score(row: Row, schema: pa.Schema) -> dict[str, Any]:
         ]
     rest = {key: plain(row.get(key)) for key in ("novelty", "flags", "is_out_of_range", "model", "model_version")}
     return {"quantities": quantities, "classes": classes, **rest}
+
+
+def _spelled(column: str, known: list[str | None]) -> str:
+    """A class as it is written: its column's name has small letters only."""
+    as_columns = {re.sub(r"\W+", "_", one.lower()): one for one in known if one}
+    return as_columns.get(column, column.upper() if _MK_TYPE.fullmatch(column) else column)
 
 
 def star_lineage(settings: Settings, engine: sa.Engine, wanted: str) -> list[dict[str, Any]]:

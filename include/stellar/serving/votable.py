@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .results import Column
 
 MIME = "application/x-votable+xml"
+PIECE_BYTES = 4 << 20
 # What XML 1.0 has no way to write.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_XML_RE2 = "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f]"
@@ -56,7 +57,7 @@ def document(
     if binary:
         yield b'<BINARY2>\n<STREAM encoding="base64">\n'
         left = b""
-        for batch in batches:
+        for batch in _pieces(batches):
             data = left + rows_binary(batch, forms)
             whole = len(data) - len(data) % 57
             left = data[whole:]
@@ -65,10 +66,18 @@ def document(
         yield b"</STREAM>\n</BINARY2>\n"
     else:
         yield b"<TABLEDATA>\n"
-        for batch in batches:
+        for batch in _pieces(batches):
             yield rows_text(batch)
         yield b"</TABLEDATA>\n"
     yield b"</DATA>\n</TABLE>\n"
+
+
+def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches in pieces of some `PIECE_BYTES`, since writing one takes several times its memory."""
+    for batch in batches:
+        rows = max(1, int(PIECE_BYTES * batch.num_rows / max(batch.nbytes, 1)))
+        for start in range(0, batch.num_rows, rows):
+            yield batch.slice(start, rows)
 
 
 def tail(overflow: bool) -> bytes:

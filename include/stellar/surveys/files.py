@@ -24,7 +24,7 @@ from stellar.errors import InputError
 from stellar.profile import TYPES
 from stellar.settings import CONFIG, Settings
 from stellar.surveys.base import Fetched, Scope, WorkUnit, digest, missing
-from stellar.surveys.readers import lightcurves, spectra, tables
+from stellar.surveys.readers import layouts, lightcurves, spectra, tables
 from stellar.surveys.readers.members import Member, members
 from stellar.surveys.readers.parse import to_type
 
@@ -41,6 +41,7 @@ READERS: dict[str, Callable[[Member, Mapping[str, Any]], pa.Table]] = {
     "sdss_spectrum": spectra.read_sdss_spectrum,
     "lamost_spectrum": spectra.read_lamost_spectrum,
     "sdss_eigen": spectra.read_sdss_eigen,
+    "spectra_file": layouts.read_spectra_file,
     "space_lightcurve": lightcurves.read_space_lightcurve,
     "curve": lightcurves.read_curve,
 }

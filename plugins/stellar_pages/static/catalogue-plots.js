@@ -61,15 +61,19 @@ function paper(into, width, height, says) {
   const pen = canvas.getContext("2d");
   pen.scale(scale, scale);
   const svg = d3.create("svg").attr("viewBox", `0 0 ${width} ${height}`).attr("width", width).attr("height", height).attr("aria-hidden", "true");
-  into.replaceChildren(el("figure", { class: "plot" }, el("div", { class: "layers" }, canvas, svg.node()), el("figcaption", {}, says)));
+  into.replaceChildren(el("figure", { class: "plot" }, el("div", { class: "layers" }, canvas, svg.node()), el("figcaption", {}, says.replace(/^hr /, "Hertzsprung–Russell diagram "))));
   return { pen, svg };
 }
 
-function dots(pen, places) {
+// Colours by BP - RP (mag), from hot and blue to cool and red: an impression of the stars, no photometry
+const STAR_COLOURS = [[-0.4, "#7d9cf5"], [0, "#8fb0f7"], [0.4, "#b9c6e8"], [0.8, "#e8d48a"], [1.2, "#f2b455"], [1.8, "#ee8b3a"], [2.6, "#d95f2b"], [4, "#b23a1e"]];
+
+/** `paint(n)`: the colour of the n-th place; all alike without it. */
+function dots(pen, places, paint) {
   pen.fillStyle = css("--accent");
   pen.globalAlpha = places.length > 3000 ? 0.35 : 0.65;
   const size = places.length > 3000 ? 1.2 : places.length > 300 ? 1.8 : 2.8;
-  for (const [x, y] of places) { pen.beginPath(); pen.arc(x, y, size, 0, 2 * Math.PI); pen.fill(); }
+  for (const [n, [x, y]] of places.entries()) { if (paint) pen.fillStyle = paint(n); pen.beginPath(); pen.arc(x, y, size, 0, 2 * Math.PI); pen.fill(); }
 }
 
 function sky(into, points, width, says) {
@@ -102,7 +106,8 @@ function scatter(into, points, width, xName, yName, hr, teff, says) {
   const x = d3.scaleLinear(hr && teff ? xs.reverse() : xs, [box.left, box.right]);
   const y = d3.scaleLinear(hr && /mag/i.test(yName) ? ys.reverse() : ys, [box.bottom, box.top]);
   axes(svg, x, y, box, xName, yName);
-  dots(pen, points.map(([a, b]) => [x(a), y(b)]));
+  const stars = d3.scaleLinear(STAR_COLOURS.map(([colour]) => colour), STAR_COLOURS.map(([, paint]) => paint)).clamp(true);
+  dots(pen, points.map(([a, b]) => [x(a), y(b)]), hr && /^bp_rp/i.test(xName) ? (n) => stars(points[n][0]) : null);
 }
 
 function histogram(into, values, width, name, says) {

@@ -5,12 +5,15 @@ import { el } from "./base.js";
 const ROW = 29;
 const BEYOND = 12;
 
-/** Text of a value, as it is shown. */
-export function text(value, kind) {
+// Digits that are shown: what a float holds, and of a double what a table is read for; places and times need all of theirs.
+const digitsOf = (column) => (/float32|^float$/i.test(column.type ?? "") ? 7 : /^(deg|d)$/.test(column.unit ?? "") ? 12 : 8);
+
+/** Text of a value, as it is shown; with `digits` digits. */
+export function text(value, kind, digits = 12) {
   if (value === null) return "null";
   if (kind === "number" && typeof value === "number" && !Number.isInteger(value)) {
     const size = Math.abs(value);
-    return size !== 0 && (size < 1e-4 || size >= 1e7) ? value.toExponential(7).replace(/\.?0+e/, "e") : String(Number(value.toPrecision(12)));
+    return size !== 0 && (size < 1e-4 || size >= 1e7) ? value.toExponential(Math.min(7, digits - 1)).replace(/\.?0+e/, "e") : String(Number(value.toPrecision(digits)));
   }
   return typeof value === "boolean" ? (value ? "true" : "false") : String(value);
 }
@@ -64,9 +67,9 @@ export function results(answer, ids) {
   function line(row, number) {
     return el("tr", { "aria-rowindex": String(number + 2) }, row.map((value, at) => {
       const column = columns[at];
-      const shownText = text(value, column.kind);
+      const shownText = text(value, column.kind, digitsOf(column)), whole = text(value, column.kind);
       const link = value !== null && ids.has(column.name) ? el("a", { href: `star?id=${encodeURIComponent(value)}` }, shownText) : shownText;
-      return el("td", { class: `${numeric(column) ? "n" : ""}${value === null ? " null" : ""}`, title: shownText.length > 60 ? shownText.slice(0, 2000) : null }, link);
+      return el("td", { class: `${numeric(column) ? "n" : ""}${value === null ? " null" : ""}`, title: whole !== shownText || whole.length > 60 ? whole.slice(0, 2000) : null }, link);
     }));
   }
   // columns keep the widths that the first rows gave them

@@ -35,7 +35,7 @@ main.append(
     edit.box, el("p", { id: "editor-help", class: "sr" }, "Ctrl and Space offers names; arrow keys choose, Tab takes, Escape closes. Ctrl and Enter runs the question."),
     el("div", { class: "bar" }, go, halt, el("label", {}, el("span", {}, "Rows at most"), rows), el("label", {}, el("span", {}, "Seconds at most"), time),
       el("button", { type: "button", onclick: () => told(link) }, "Copy link")), status, fault),
-  el("section", { "aria-label": "Answer" }, shown, files, plots.box));
+  el("section", { class: "answers", "aria-label": "Answer" }, el("div", {}, shown, files), plots.box));
 
 function kept() {
   try { return JSON.parse(localStorage.getItem(HISTORY)) ?? []; } catch { return []; }
@@ -127,7 +127,7 @@ function plotting() {
   const yLabel = el("label", {}, el("span", {}, "Up"), y);
   const xLabel = el("label", {}, el("span", {}, "Across"), x);
   const canvas = el("div", { class: "canvas" });
-  const box = el("div", { hidden: true }, el("div", { class: "bar" }, el("label", {}, el("span", {}, "Plot"), plot), xLabel, yLabel), canvas);
+  const box = el("div", { class: "plotting", hidden: true }, el("div", { class: "bar" }, el("label", {}, el("span", {}, "Plot"), plot), xLabel, yLabel), canvas);
   plot.value = query.get("plot") ?? "";
 
   function pick() {
@@ -139,6 +139,7 @@ function plotting() {
     remember({ plot: plot.value });
     xLabel.hidden = !plot.value;
     yLabel.hidden = !plot.value || plot.value === "histogram";
+    box.classList.toggle("drawn", Boolean(plot.value));
     if (!plot.value) { canvas.replaceChildren(); return; }
     draw(canvas, answer, { plot: plot.value, x: x.value === "" ? null : Number(x.value), y: y.value === "" ? null : Number(y.value) });
   }

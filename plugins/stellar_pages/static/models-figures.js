@@ -2,10 +2,21 @@
 /* global d3 */
 import { api, el, number, table, told } from "./base.js";
 
-/** `accuracy 0.83 [0.75, 0.89]`; the name where it is wanted. */
-export function interval(figure, named = false) {
+const IN_THE_TARGET_S = /^(baseline_)?(mae|rmse|bias|crps|median_ae|interval_median_width)$/;
+const UNITS = { k: "K", dex: "dex", mag: "mag", d: "d", kms: "km/s", pc: "pc", mas: "mas" };
+
+/** Unit of a figure of a model whose targets are `teff_k, logg_dex, …` (a figure without a target's name is of the first); "" without one. */
+export function unitOf(name, target) {
+  if (name.endsWith("subtype_mae")) return "subtypes";
+  const targets = target.split(", ");
+  const of = targets.find((one) => name.startsWith(`${one}_`)) ?? targets[0];
+  return IN_THE_TARGET_S.test(name.replace(`${of}_`, "")) ? UNITS[of.split("_").at(-1)] ?? "" : "";
+}
+
+/** `mae 221.9 K [197, 247]`; name and unit where they are wanted. */
+export function interval(figure, named = false, unit = "") {
   const bounds = figure.lower === null || figure.lower === undefined ? null : el("span", { class: "faint" }, ` [${number(figure.lower, 3)}, ${number(figure.upper, 3)}]`);
-  return el("span", {}, named ? `${figure.name} ` : null, number(figure.value, 4), bounds);
+  return el("span", {}, named ? `${figure.name} ` : null, number(figure.value, 4), unit ? ` ${unit}` : null, bounds);
 }
 
 const COLOURS = ["--series-1", "--series-2", "--series-3", "--series-4", "--series-5", "--series-6", "--series-7", "--series-8"];
@@ -20,7 +31,8 @@ export function forest(rows, { zero = null, axis = "", caption }) {
   const height = rows.length * lineHeight + 44;
   const ends = marks.flatMap((mark) => [mark.lower ?? mark.value, mark.upper ?? mark.value]);
   if (zero !== null) ends.push(zero);
-  const x = d3.scaleLinear().domain(d3.extent(ends)).nice().range([left, width - 20]);
+  const [low, high] = d3.extent(ends), room = low === high ? Math.abs(low) * 0.1 || 1 : 0; // one point has no extent of its own
+  const x = d3.scaleLinear().domain([low - room, high + room]).nice().range([left, width - 20]);
   const svg = d3.create("svg").attr("viewBox", `0 0 ${width} ${height}`).attr("class", "forest").attr("role", "img").attr("aria-label", caption).style("max-width", `${width}px`);
   svg.append("g").attr("class", "axis").attr("transform", `translate(0,${height - 36})`).call(d3.axisBottom(x).ticks(6)).append("text").attr("x", width - 20).attr("y", 34).attr("text-anchor", "end").attr("fill", "currentColor").text(axis);
   if (zero !== null) svg.append("line").attr("class", "zero").attr("x1", x(zero)).attr("x2", x(zero)).attr("y1", 0).attr("y2", height - 36);
@@ -50,7 +62,7 @@ export async function figures(model, shown, chosen) {
   const body = el("div", {});
   box.append(body);
   const known = new Map();
-  const state = { split: "test", metric: shown.headline?.name, along: null };
+  const state = { split: "test", metric: shown.headline?.name, along: null, target: model.target };
   const draw = async (versions) => {
     for (const one of versions) if (!known.has(one.key)) known.set(one.key, (await told(() => api(`models/version?version=${one.key}`)))?.metrics ?? []);
     body.replaceChildren(...view(versions.slice(0, COLOURS.length), known, state, () => draw(versions)));
@@ -70,8 +82,8 @@ function view(versions, known, state, again) {
   return [
     versions.length > 1 ? legend(versions) : null,
     el("div", { class: "bar" }, select("Examples", "split", splits, state.split, (value) => { state.split = value; again(); })),
-    el("div", { class: "grid" }, el("div", {}, table([
-      { key: "name", title: "Figure" },
+    el("div", { class: "grid figures" }, el("div", {}, table([
+      { key: "name", title: "Figure", show: (name) => { const unit = unitOf(name, state.target); return unit ? `${name} [${unit}]` : name; } },
       { key: "of", title: "Interval", show: (of) => small(of.filter(Boolean)) },
       ...versions.map((one, i) => ({ key: "of", title: `@${one.number}`, show: (of) => (of[i] ? interval(of[i]) : "–") })),
     ], names.map((name) => ({ name, of: versions.map((_, i) => whole.find((row) => row.name === name && row.series === i)) })), { caption: `On the examples "${state.split}", all of them`, empty: "No figures." })),
@@ -86,7 +98,7 @@ const rank = (name) => (MAIN.includes(name) ? MAIN.indexOf(name) : MAIN.length);
 function small(marks) {
   const bounded = marks.filter((mark) => mark.lower !== null);
   if (!bounded.length) return "";
-  const [width, height] = [150, 6 + 9 * marks.length];
+  const [width, height] = [110, 6 + 9 * marks.length];
   const x = d3.scaleLinear().domain(d3.extent(marks.flatMap((mark) => [mark.lower ?? mark.value, mark.upper ?? mark.value]))).range([6, width - 6]);
   const svg = d3.create("svg").attr("width", width).attr("height", height).attr("class", "forest").attr("aria-hidden", "true");
   marks.forEach((mark, i) => {
@@ -109,14 +121,20 @@ function slices(rows, state, again) {
   const found = here.filter((row) => row.name === metric && row.n !== 0);
   const empty = here.filter((row) => row.name === metric && row.n === 0).length;
   const groups = d3.group(found, (row) => row.slice);
-  const lines = [...groups].map(([slice, marks]) => ({ label: `${slice.slice(slice.indexOf("=") + 1)} (${marks[0].n ?? "?"})`, marks: marks.map((row) => ({ ...row, title: title(row.one, row) })) }));
+  const lines = [...groups].sort(([a], [b]) => from(a) - from(b) || a.localeCompare(b, "en", { numeric: true })).map(([slice, marks]) => ({ label: `${slice.slice(slice.indexOf("=") + 1)} (${marks[0].n ?? "?"})`, marks: marks.map((row) => ({ ...row, title: title(row.one, row) })) }));
   return [
     el("h3", {}, "Along slices"),
     el("div", { class: "bar" },
       select("Slices by", "along", kinds, state.along, (value) => { state.along = value; again(); }),
       select("Figure", "metric", names, metric, (value) => { state.metric = value; again(); })),
-    forest(lines, { axis: metric, caption: `${metric} by ${state.along}, in brackets how many examples; lines are 95% bootstrap intervals, where there were enough${empty ? `. ${empty} slices without examples are left out` : ""}` }),
+    forest(lines, { axis: unitOf(metric, state.target) ? `${metric} [${unitOf(metric, state.target)}]` : metric, caption: `${metric} by ${state.along}, in brackets how many examples; lines are 95% bootstrap intervals, where there were enough${empty ? `. ${empty} slices without examples are left out` : ""}` }),
   ];
+}
+
+/** Where a slice such as `tmag=[12, 14)` begins; of one without numbers nothing tells its place but its name. */
+export function from(slice) {
+  const [, low] = /=\[(-?inf|-?[\d.]+),/.exec(slice) ?? [];
+  return low === undefined ? 0 : low === "-inf" ? -Number.MAX_VALUE : Number(low);
 }
 
 /** Paired differences on shared test examples, asked for by hand since the bootstrap takes a while. */

@@ -1,6 +1,6 @@
 // One model: versions, figures side by side, history, and what a person may do about it.
 import { api, badge, canAct, count, el, main, message, query, remember, table, told, when } from "./base.js";
-import { interval, figures } from "./models-figures.js";
+import { figures, interval, unitOf } from "./models-figures.js";
 import { trigger } from "./dag-runs.js";
 import { changeVersion } from "./models-acts.js";
 import { markdown } from "./markdown.js";
@@ -27,6 +27,8 @@ export async function showModel(name, chosen) {
     versionsTable(model, shown, current, again),
     canAct && current && model.versions.length > 1 ? el("div", { class: "bar" }, el("button", { type: "button", onclick: () => changeVersion("rollback", { model, current }, again) }, "Roll back…")) : null,
   ].filter(Boolean));
+  const loading = main.querySelector(":scope > [role=status]");
+  if (loading) main.append(loading); // below what is there already
   main.append(await figures(model, shown, checked(model, shown)));
   main.append(historyTable(model), await about(shown));
 }
@@ -48,7 +50,7 @@ function versionsTable(model, shown, current, again) {
     } }) },
     { key: "number", title: "Version", show: (number, row) => el(row.key === shown.key ? "strong" : "span", {}, el("a", { href: link(row) }, `@${number}`), " ", names(row.key)) },
     { key: "state", title: "State", show: badge },
-    { key: "headline", title: "Figure", show: (one) => (one ? interval(one, true) : "–") },
+    { key: "headline", title: "Figure", show: (one) => (one ? interval(one, true, unitOf(one.name, model.target)) : "–") },
     { key: "trained_at", title: "Trained", show: when },
     { key: "training_rows", title: "Learned from", numeric: true, show: count },
     { key: "architecture", title: "Architecture" },

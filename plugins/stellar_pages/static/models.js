@@ -1,6 +1,6 @@
 // The page Models: all of them, or one of them with its versions.
 import { api, badge, count, el, main, query, table, told, when } from "./base.js";
-import { interval } from "./models-figures.js";
+import { interval, unitOf } from "./models-figures.js";
 import { showModel } from "./models-one.js";
 
 async function showAll() {
@@ -13,7 +13,7 @@ async function showAll() {
       { key: "family", title: "Family" },
       { key: "target", title: "Predicts" },
       { key: "current", title: "Current", show: (one) => (one ? `@${one.number}` : "none") },
-      { key: "current", title: "Figure", show: (one, row) => { const shown = one ?? row.newest; return shown?.headline ? interval(shown.headline, true) : "–"; } },
+      { key: "current", title: "Figure", show: (one, row) => { const shown = one ?? row.newest; return shown?.headline ? interval(shown.headline, true, unitOf(shown.headline.name, row.target)) : "–"; } },
       { key: "current", title: "Trained", show: (one, row) => when((one ?? row.newest)?.trained_at) },
       { key: "current", title: "Learned from", numeric: true, show: (one, row) => count((one ?? row.newest)?.training_rows) },
       { key: "versions", title: "Versions", show: (states) => el("span", { class: "badges" }, Object.entries(states).map(([state, n]) => badgeOf(state, n))) },

@@ -8,6 +8,15 @@ const WHAT = {
   reopen: ["Reopen", "The decision is taken back. Rows that were released go into quarantine again with the next run of build_catalog."],
 };
 
+const rowsOf = (n) => `${count(n)} row${n === 1 ? "" : "s"}`;
+
+/** Columns: ids first, then those that a reason names (`ra, dec: position is missing`), then the others. */
+export function blamedFirst(columns, rows) {
+  const blamed = new Set(rows.flatMap((row) => row.reason.split(":")[0].split(", ")));
+  const rank = (name) => (/(^|_)id$/.test(name) && !/solution|batch/.test(name) ? 0 : blamed.has(name) ? 1 : 2);
+  return columns.toSorted((a, b) => rank(a) - rank(b));
+}
+
 /** Groups by dataset, reason and batch. */
 export function quarantineTable(groups) {
   const open = groups.reduce((sum, one) => sum + one.open, 0);
@@ -22,7 +31,7 @@ export function quarantineTable(groups) {
     { key: "released", title: "Released", numeric: true, show: count },
     { key: "discarded", title: "Discarded", numeric: true, show: count },
     { key: "kept", title: "Can be released", show: (kept) => (kept ? el("span", { class: "wrap faint" }, `no: ${kept}`) : "yes") },
-  ], groups, { caption: `${count(open)} rows are open`, empty: "No row of a current dataset is in quarantine." }), el("p", {}, el("a", { href: "?quarantine=decisions" }, "All decisions")));
+  ], groups, { caption: `${rowsOf(open)} ${open === 1 ? "is" : "are"} open`, empty: "No row of a current dataset is in quarantine." }), el("p", {}, el("a", { href: "?quarantine=decisions" }, "All decisions")));
 }
 
 export async function showQuarantine(dataset) {
@@ -42,12 +51,12 @@ async function draw(body, dataset, offset = 0) {
   const own = (groups ?? []).filter((one) => one.dataset === dataset);
   const again = () => draw(body, dataset, offset);
   const chosen = new Set();
-  const pick = (label, name, values) => el("label", {}, el("span", {}, label), el("select", { onchange: (event) => { remember({ [name]: event.target.value }); draw(body, dataset); } },
-    el("option", { value: "" }, "all"), [...new Set(values)].map((value) => el("option", { value, selected: value === query.get(name) }, value.length > 60 ? `${value.slice(0, 60)}…` : value))));
+  const pick = (label, name, values, most = 60) => el("label", {}, el("span", {}, label), el("select", { onchange: (event) => { remember({ [name]: event.target.value }); draw(body, dataset); } },
+    el("option", { value: "" }, "all"), [...new Set(values)].map((value) => el("option", { value, selected: value === query.get(name) }, value.length > most ? `${value.slice(0, most)}…` : value))));
   const rows = found.rows;
   const kept = [...new Set(rows.map((row) => row.kept).filter(Boolean))];
   body.replaceChildren(...[
-    el("div", { class: "bar" }, pick("Reason", "reason", own.map((one) => one.reason)), pick("Batch", "batch", own.map((one) => one.batch_id)), pick("State", "state", ["open", "released", "discarded"])),
+    el("div", { class: "bar" }, pick("Reason", "reason", own.map((one) => one.reason)), pick("Batch", "batch", own.map((one) => one.batch_id), 12), pick("State", "state", ["open", "released", "discarded"])),
     kept.length ? el("div", { class: "panel warning" }, el("strong", {}, "Some of these rows cannot be released: "), kept.join("; "), ". Mend them where they come from and sync again, or discard them.") : null,
     canAct && rows.length ? acts(dataset, found, chosen, again) : null,
     table([
@@ -55,8 +64,8 @@ async function draw(body, dataset, offset = 0) {
       { key: "state", title: "State", show: (state, row) => (row.decision && row.decision.decision !== "reopen" ? el("span", { title: `${row.decision.who}, ${when(row.decision.decided_at)}: ${row.decision.why}` }, badge(state)) : badge(state)) },
       { key: "reason", title: "Reason", show: (reason) => el("span", { class: "wrap" }, reason) },
       { key: "batch_id", title: "Batch", show: (id) => el("a", { href: `lineage?ref=${id}` }, el("code", {}, id.slice(0, 12))) },
-      ...found.columns.map((name) => ({ key: "values", title: name, show: (values) => (values[name] === undefined ? "–" : String(values[name])) })),
-    ], rows, { caption: `${count(found.total)} rows, ${count(offset + 1)} to ${count(offset + rows.length)} shown`, empty: "No such rows." }),
+      ...blamedFirst(found.columns, rows).map((name) => ({ key: "values", title: name, show: (values) => (values[name] === undefined ? "–" : String(values[name])) })),
+    ], rows, { caption: `${rowsOf(found.total)}, ${count(offset + 1)} to ${count(offset + rows.length)} shown`, empty: "No such rows." }),
     el("div", { class: "bar" }, offset > 0 ? el("button", { type: "button", onclick: () => draw(body, dataset, Math.max(0, offset - 100)) }, "Before") : null, offset + rows.length < found.total ? el("button", { type: "button", onclick: () => draw(body, dataset, offset + 100) }, "After") : null),
     el("h2", {}, "Decisions"), await decisions(dataset, again),
   ].filter(Boolean));
@@ -69,7 +78,7 @@ function acts(dataset, found, chosen, again) {
     const rows = [...chosen];
     if (!rows.length && !reason) { message("Tick rows, or choose one reason to mean all of its rows.", "bad"); return; }
     const what = rows.length ? { rows } : { reason, batch: query.get("batch") || null };
-    await decide(dataset, decision, what, rows.length ? `${rows.length} row${rows.length === 1 ? "" : "s"}` : `all ${count(found.total)} rows shown under "${reason}"`, again);
+    await decide(dataset, decision, what, rows.length ? rowsOf(rows.length) : `${found.total === 1 ? "the row" : `all ${count(found.total)} rows`} shown under "${reason}"`, again);
   } }, `${WHAT[decision][0]}…`);
   return el("div", { class: "bar" }, button("release"), button("discard"), button("reopen"), el("span", { class: "faint" }, "Tick rows, or filter by a reason to decide about all of it."));
 }

@@ -83,10 +83,24 @@ async function overview() {
   ]);
   if (query.get("dataset") || query.get("run")) main.append(el("p", {}, el("a", { href: "quality" }, "← Everything"), ` ${query.get("dataset") ?? ""}`));
   main.append(...[
+    fresh && refused && reports && account && !query.get("run") && !query.get("dataset") && glance(fresh, refused, reports, account),
     fresh && freshness(fresh), refused && section("Quarantine", quarantineTable(refused)),
     reports && gates(reports), account && accounting(account),
   ].filter(Boolean));
   if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+}
+
+/** What matters first, in a line of tiles that lead to their sections. */
+function glance(fresh, refused, reports, account) {
+  const tile = (where, text, about, good) => el("a", { class: `tile ${good ? "good" : "bad"}`, href: `#${where}` }, el("strong", {}, text), el("span", {}, about));
+  const shown = reports.filter((one) => !one.follows), open = refused.reduce((sum, one) => sum + one.open, 0);
+  const late = fresh.filter((one) => one.state !== "fresh").length, failed = shown.filter((one) => !one.passed).length;
+  const rows = account.rows.reduce((sum, one) => sum + one.rows_in, 0);
+  return el("div", { class: "tiles" },
+    tile("fresh", late ? `${late} late` : "All fresh", `${fresh.length} things are watched`, !late),
+    tile("quarantine", open ? `${count(open)} open` : "None open", "rows in quarantine", !open),
+    tile("gates", failed ? `${failed} failed` : `${shown.length} passed`, failed ? `of ${shown.length} gates` : "gates, none failed", !failed),
+    tile("rows", count(rows), `rows in, all accounted for in ${account.rows.length} snapshots`, true));
 }
 
 const loading = el("p", { class: "faint", role: "status" }, "Loading…");

@@ -42,10 +42,10 @@ export function cellPanel() {
         isCurrent ? "" : el("p", { class: "faint" }, "SQL asks the current snapshot, not the one shown here."),
         el("h3", {}, "Gate"),
         table([{ key: "checked_at", title: "Checked", show: when }, { key: "passed", title: "Gate", show: (passed) => badge(passed ? "passed" : "failed") },
-          { key: "expectations", title: "Expectations", numeric: true }, { key: "failed", title: "Failed", numeric: true }, { key: "rows_checked", title: "Rows", numeric: true, show: count }],
+          { key: "expectations", title: "Passed", numeric: true, show: (n, row) => `${count(n - row.failed)} of ${count(n)}` }, { key: "rows_checked", title: "Rows", numeric: true, show: count }],
         found.gates, { caption: "Gates of the snapshot", empty: "No gate was run on it." }),
         el("h3", {}, "Files"),
-        table([{ key: "file", title: "File", show: (file) => el("code", {}, file ?? "no rows") }, { key: "rows", title: "Rows", numeric: true, show: count }, { key: "bytes", title: "Size", numeric: true, show: kib },
+        table([{ key: "file", title: "File", show: (file) => el("code", { title: file }, file?.replace(/^(catalog\/)?(dataset\/)?/, "") ?? "no rows") }, { key: "rows", title: "Rows", numeric: true, show: count }, { key: "bytes", title: "Size", numeric: true, show: kib },
           { key: "made_at", title: "Made", show: when }, { key: "key", title: "Key", show: short }, { key: "file_sha256", title: "SHA-256", show: short }], found.files, { caption: "Below the snapshot's folder" }),
         el("h3", {}, "Batches that brought its rows"), batches);
       showRows(found, cell);

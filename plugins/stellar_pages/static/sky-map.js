@@ -86,7 +86,7 @@ export class SkyMap {
   select(cell) { this.selected = cell; this.draw(); }
   setRegion(region) { this.region = region; this.draw(); }
   lookAt(ra, dec, radius) {
-    this.set({ centre: toFrame(this.view.frame, ra, dec), zoom: radius ? Math.max(1, Math.min(MOST_ZOOM, 25 / radius)) : this.view.zoom });
+    this.set({ centre: toFrame(this.view.frame, ra, dec), zoom: radius ? Math.max(1, Math.min(MOST_ZOOM, 55 / radius)) : this.view.zoom });
   }
 
   cellAt(ra, dec) {

@@ -48,7 +48,7 @@ export function regionPanel(actions) {
 
 /** The panel of the sync. `actions`: region() -> region or null, cell() -> "order/pixel" or null, ran() after each look. */
 export function syncPanel(actions) {
-  const chosen = el("select", { "aria-label": "What to sync" }), place = el("div"), runs = el("div", { "aria-live": "polite" });
+  const chosen = el("select", { "aria-label": "What to sync" }), place = el("div"), runs = el("section", { class: "panel following", "aria-label": "Runs", "aria-live": "polite" });
   const start = el("button", { type: "submit", class: "primary" }, "Start the sync");
   const fill = el("button", { type: "button", onclick: () => { const cell = actions.cell(); if (cell && form?.has("cells")) { form.set("cells", [cell]); useCells(); } else message("Choose a cell on the map first."); } }, "Use the chosen cell");
   const fault = el("p", { class: "fault", role: "alert", hidden: true });
@@ -77,7 +77,7 @@ export function syncPanel(actions) {
     stop?.();
     remember({ dag, run: id });
     stop = follow(dag, id, (found, moving, error) => {
-      runs.replaceChildren(el("h3", {}, moving ? "Running" : "Done"), runList(found),
+      runs.replaceChildren(el("h2", {}, moving ? "Running" : "Done"), runList(found),
         error ? el("p", { class: "faint" }, `Asking again: ${error.message}`) : "",
         el("button", { type: "button", onclick: () => { stop?.(); remember({ dag: null, run: null }); runs.replaceChildren(); } }, moving ? "Stop following" : "Close"));
       actions.ran(found, moving);
@@ -95,6 +95,7 @@ export function syncPanel(actions) {
       const run = await startRun(chosen.value, conf);
       message(`Started ${run.dag_id}${conf.dry_run ? " (dry run: the log of its task plan says what it would do)" : ""}.`, "good");
       followRun(run.dag_id, run.dag_run_id);
+      runs.scrollIntoView({ block: "nearest" });
     } catch (error) {
       if (!form.showError(error.message)) say(error.message);
     } finally { start.disabled = false; }

@@ -51,8 +51,8 @@ main.append(
       el("details", {}, el("summary", {}, "Keys"), el("p", { id: "sky-keys", class: "faint" },
         "On the map: arrow keys walk over the cells, Enter opens one, Shift and arrows move the map, + and − zoom, Home shows the whole sky, Escape stops drawing. A mouse drags, its wheel zooms; two fingers pinch."))),
       el("section", { "aria-label": "Cells" }, el("h2", {}, "Cells"), summary, cellTable)),
-    el("div", { class: "sky-side" }, cells.element,
-      el("section", { class: "panel", "aria-label": "Region" }, el("h2", {}, "Region"), regions.element, sync.element, sync.runs))),
+    el("div", { class: "sky-side" }, sync.runs, cells.element,
+      el("section", { class: "panel", "aria-label": "Region" }, el("h2", {}, "Region"), regions.element, sync.element))),
   cells.rows);
 
 // -- the picture -------------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ async function markGained(asked) {
   const rows = unpacked(before.values, Float32Array), former = new Map(Array.from(unpacked(before.pixels, Uint32Array), (pixel, i) => [pixel, rows[i]]));
   const gained = Array.from(held.pixels).filter((pixel, i) => held.values[i] > (former.get(pixel) ?? 0));
   map.setGained(held.order, gained.slice(0, MOST_GAINED));
-  if (gained.length) legend.append(el("span", { class: "key", style: "--key: var(--sky-new)" }, `${count(gained.length)} pixels gained rows`));
+  if (gained.length) legend.append(el("span", { class: "key", style: "--key: var(--sky-new)" }, `${count(gained.length)} pixel${gained.length === 1 ? "" : "s"} gained rows`));
 }
 
 // -- datasets, snapshots, time -----------------------------------------------------------------------------------------

@@ -55,8 +55,9 @@ async function show(id) {
   where.replaceChildren(...[
     el("h2", { class: "name" }, one.id, one.object.class ? badge(one.object.class) : null),
     one.missing.length ? el("ul", { class: "missing" }, one.missing.map((text) => el("li", {}, text))) : null,
-    el("div", { class: "grid" }, position(one), panel("Scores", scores(one.scores))),
-    panel("Photometry", one.photometry.length ? [picture((into) => sed(into, one.photometry)), photometry(one.photometry)] : none("No photometry of this star."), derived(one.sed)),
+    position(one),
+    el("div", { class: "grid" }, panel("Photometry", one.photometry.length ? [picture((into) => sed(into, one.photometry)), photometry(one.photometry)] : none("No photometry of this star."), derived(one.sed)),
+      panel("Scores", scores(one.scores))),
     panel("Spectra", spectra), panel("Light curves", curves),
     el("div", { class: "grid" }, panel("Neighbours within 30″", one.neighbours.length ? neighbours(one.neighbours) : none(one.object.ra === undefined ? "No position, so no neighbours." : "None.")),
       panel("Where it came from", lineage, el("p", {}, el("a", { href: `lineage?star=${encodeURIComponent(one.id)}` }, "The whole lineage"))))].filter(Boolean));

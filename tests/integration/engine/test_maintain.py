@@ -3,6 +3,9 @@
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -241,3 +244,26 @@ def test_the_cache_forgets_partitions_that_no_snapshot_holds(ctx, bring):
     assert (cache / "edges" / "00" / ".under_way.arrow").exists()
     assert bring(0)["snapshot"] == keys[0]
     assert verify(ctx, rows=True) == []
+
+
+def test_checkpoints_of_a_killed_training_go_after_keep_days_and_are_told(ctx, history):
+    folder = ctx.settings.cache / "training" / "1" / "0123"
+    code = (
+        "import os, signal, numpy as np; from pathlib import Path\n"
+        "from stellar.models.keras_checkpoints import Checkpoint, held\n"
+        f"with held(Path({str(folder)!r})):\n"
+        f"    Checkpoint(Path({str(folder)!r}), 0).write({{}}, {{'state': [np.zeros(1000)]}})\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(CONFIG.parents[1])}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == -signal.SIGKILL
+    for one in [*folder.iterdir(), folder]:
+        then = one.stat().st_mtime - 10 * 86_400
+        os.utime(one, (then, then))
+    assert maintain(ctx, keep_days=30)["checkpoints"] == []
+    size = sum(one.stat().st_size for one in folder.iterdir())
+    told = [{"path": "cache/training/1/0123", "bytes": size}]
+    assert maintain(ctx, keep_days=9, dry_run=True)["checkpoints"] == told
+    report = maintain(ctx, keep_days=9)
+    assert report["checkpoints"] == told and report["freed_bytes"] >= size and not folder.exists()
+    assert f"cache/training/1/0123, {size:,} bytes" in flow.maintained_text(report)

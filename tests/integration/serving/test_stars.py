@@ -140,7 +140,7 @@ def test_scores_are_quantities_with_intervals_and_classes_with_probabilities(mad
     (score,) = stars.star(*made, "gaia-1")["scores"]
     assert score["quantities"] == [{"name": "teff_k", "value": 6000.0, "lower": 4900.0, "upper": 5100.0, "unit": ""}]
     (told,) = score["classes"]
-    assert told["name"] == "teff_class" and told["value"] == "F" and told["best"] == [("k", 0.9), ("f", 0.1)]
+    assert told["name"] == "teff_class" and told["value"] == "F" and told["best"] == [("K", 0.9), ("F", 0.1)]
     assert told["set"] == ["F", "G"] and score["model"] == "teff" and score["of"] == "gaia-1"
     assert stars.star(*made, "gaia-2")["scores"][0]["quantities"][0]["value"] is None
     without = stars.star(*made, "gaia-11")

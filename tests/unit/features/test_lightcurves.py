@@ -255,3 +255,113 @@ def test_installation_compiles_what_both_kinds_of_curves_need():
     signatures = {one: len(one.signatures) for one in (whole_cycle, true_peak, usable_points)}
     features(curve("c", eclipsing()))
     assert {one: len(one.signatures) for one in signatures} == signatures
+
+
+def sectors(period=2.3, steps=(1.0, 3.0, 0.4), seed=5):
+    """Rows of one star, a sector each on a scale of its own, then one of another star."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for number, step in [*enumerate(steps), (9, 1.0)]:
+        time = np.arange(28.0 * number, 28.0 * number + 26, 0.02)
+        flux = 1 + 0.05 * np.sin(2 * np.pi * time / period) - 0.3 * (((time + 0.4) % (2 * period)) < 0.1)
+        flux = (flux + random.normal(0, 1e-3, len(time))) * step * 1000
+        rows.append(
+            {
+                "lc_id": f"tic-1-s{number}" if number != 9 else "tic-2-s9",
+                "mission": "TESS",
+                "ra": 1.0,
+                "dec": 2.0,
+                "epoch_yr": 2000.0,
+                "ticid": 1 if number != 9 else 2,
+                "sector": number,
+                "tmag": 10.0,
+                "time_btjd": time,
+                "flux": flux.astype(np.float32),
+                "flux_err": np.full(len(time), step, np.float32),
+                "quality": np.zeros(len(time), np.int32),
+            }
+        )
+    types = {"flux": pa.float32(), "flux_err": pa.float32(), "quality": pa.int32(), "time_btjd": pa.float64()}
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return pa.table({k: pa.array(v, pa.list_(types[k])) if k in types else pa.array(v) for k, v in columns.items()})
+
+
+def test_sectors_of_one_star_are_one_curve_where_asked():
+    rows = sectors()
+    names = pa.array(["tic-1", "tic-1", "tic-1", "tic-2"])
+    claims = pa.table({"object_id": names, "survey": ["tess_lightcurves"] * 4, "survey_id": rows["lc_id"]})
+    shuffled = rows.take(pa.array([2, 0, 3, 1]))
+    inputs = {
+        "lightcurves": PartitionInput(shuffled, shuffled.slice(0, 0)),
+        "associations": PartitionInput(claims, claims.slice(0, 0)),
+    }
+    found = run_lightcurves(None, inputs, lightcurves_step(params={"stitch": True}).params)
+    assert found.accounting.gap == 0
+    assert (found.accounting.rows_in, found.accounting.rows_out, found.accounting.merged) == (4, 2, 2)
+    many, one = found.table.to_pylist()
+    assert (many["lc_id"], many["object_id"], many["ticid"]) == ("tic-1-s0+s1+s2", "tic-1", 1)
+    assert many["span_d"] == pytest.approx(82, abs=0.1) and many["n_points"] == 3 * one["n_points"]
+    assert many["segment_how"] == ["reference", "median", "median"]
+    assert many["segment_moved"] == pytest.approx([1, 1 / 3, 1 / 0.4], rel=2e-3)
+    # eclipses every second cycle of the wave: three sectors tell, and the scales leave nothing behind
+    assert many["period_d"] == pytest.approx(4.6, rel=1e-3)
+    assert many["fourier_amplitude"] == pytest.approx(0.05, rel=0.2)
+    assert many["primary_depth"] == pytest.approx(one["primary_depth"], rel=0.05)
+    assert many["trend"] < 0.02
+    # a star of one sector has what it has without
+    alone = run_lightcurves(None, inputs, lightcurves_step().params).table.to_pylist()
+    (same,) = [row for row in alone if row["lc_id"] == "tic-2-s9"]
+    assert one["segment_how"] is None and one["segment_moved"] is None
+    assert {name: value for name, value in one.items() if not name.startswith("segment_")} == same
+    assert len(alone) == 4
+
+
+def test_curves_of_several_missions_stay_apart_and_broken_ones_go_to_quarantine():
+    rows = sectors()
+    missions = pa.array(["TESS", "Kepler", "TESS", "TESS"])
+    rows = rows.set_column(rows.column_names.index("mission"), "mission", missions)
+    lists = rows["flux"].to_pylist()
+    lists[2] = lists[2][:-1]
+    rows = rows.set_column(rows.column_names.index("flux"), "flux", pa.array(lists, pa.list_(pa.float32())))
+    claims = pa.table(
+        {"object_id": ["tic-1"] * 3 + ["tic-2"], "survey": ["tess_lightcurves"] * 4, "survey_id": rows["lc_id"]}
+    )
+    inputs = {
+        "lightcurves": PartitionInput(rows, rows.slice(0, 0)),
+        "associations": PartitionInput(claims, claims.slice(0, 0)),
+    }
+    found = run_lightcurves(None, inputs, lightcurves_step(params={"stitch": True}).params)
+    assert found.table["lc_id"].to_pylist() == ["tic-1-s0", "tic-1-s1", "tic-2-s9"]
+    assert found.quarantine["lc_id"].to_pylist() == ["tic-1-s2"] and found.accounting.gap == 0
+    assert found.quarantine["reason"].to_pylist()[0].startswith("arrays of different length")
+
+
+def test_a_spline_and_clipping_may_be_asked_for():
+    rows = sectors(steps=(1.0,))
+    plain, _, _ = lightcurve_features(rows, rows["lc_id"])
+    drifted = rows["flux"].to_pylist()
+    time = rows["time_btjd"].to_pylist()
+    drifted = [
+        np.float32(np.array(f) * (1 + 0.05 * np.sin(np.array(t) / 5))) for f, t in zip(drifted, time, strict=True)
+    ]
+    rows = rows.set_column(rows.column_names.index("flux"), "flux", pa.array(drifted, pa.list_(pa.float32())))
+    splined, _, _ = lightcurve_features(rows, rows["lc_id"], {"detrend_window_d": 8.0, "clip_brighter": 5.0})
+    for before, after in zip(plain.to_pylist(), splined.to_pylist(), strict=True):
+        assert after["trend"] > 0.05
+        assert after["fourier_amplitude"] == pytest.approx(before["fourier_amplitude"], rel=0.05)
+        assert after["primary_depth"] == pytest.approx(before["primary_depth"], rel=0.05)
+        assert before["n_points"] >= after["n_points"] > before["n_points"] - 10
+
+
+def test_a_table_may_say_its_segments_itself():
+    rows = sectors(steps=(1.0,)).slice(0, 1)
+    count = len(rows["flux"][0])
+    numbers = np.repeat([0, 1], [count // 2, count - count // 2]).astype(np.int32)
+    flux = np.array(rows["flux"][0].as_py()) * np.where(numbers == 1, 5.0, 1.0)
+    rows = rows.set_column(rows.column_names.index("flux"), "flux", pa.array([flux], pa.list_(pa.float32())))
+    told = rows.append_column("segment", pa.array([numbers], pa.list_(pa.int32())))
+    found, _, reasons = lightcurve_features(told, told["lc_id"])
+    assert reasons == [None] and found["segment_moved"].to_pylist()[0][1] == pytest.approx(0.2, rel=0.01)
+    assert found["amplitude"][0].as_py() < 0.3
+    short = rows.append_column("segment", pa.array([numbers[:-1]], pa.list_(pa.int32())))
+    assert lightcurve_features(short, short["lc_id"])[2] == ["arrays of different length: segment and time"]

@@ -83,7 +83,7 @@ def test_killed_training_goes_on_and_ends_the_same(whole, tmp_path, monkeypatch)
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, timeout=300, check=False)
     assert found.returncode == -signal.SIGKILL, found.stderr.decode()
     (folder,) = tmp_path.iterdir()
-    assert sorted(path.name for path in folder.iterdir()) == ["member-0.npz", "member-1.npz"]
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "member-0.npz", "member-1.npz"]
 
     done = []
     epoch = Training._epoch

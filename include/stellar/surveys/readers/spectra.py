@@ -54,6 +54,8 @@ def read_sdss_spectrum(member: Member, options: Mapping[str, Any]) -> pa.Table:
         if len(about) != 1:
             raise InputError(f"{member.name}: SPECOBJ has {len(about)} rows instead of 1")
         there = {name.upper(): name for name in about.names}
+        if not {"PLATE", "FIBERID"} <= set(there):  # those of SDSS-V are named by field and catalogue
+            raise InputError(f"{member.name}: no PLATE and FIBERID; not a spectrum of SDSS-I to IV")
         row: dict[str, Any] = {k: _scalar(about[there[v]][0]) if v in there else None for k, v in _SPECOBJ.items()}
         lists = {
             "loglam": native(coadd["loglam"], np.float32),

@@ -1,0 +1,314 @@
+"""Files of spectra in all layouts: each gives the star that was written into it."""
+
+import gzip
+import io
+
+import numpy as np
+import pytest
+from astropy import units
+from astropy.io import fits
+from astropy.table import QTable, Table
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from made_spectra import BOSS_GRID, SIGMA, apstar, boss_spec, desi_coadd, mwm, seen, star, table, written
+from stellar.errors import InputError
+from stellar.photometry.refraction import vacuum_to_air
+from stellar.surveys.readers.layouts import read_spectra_file
+from stellar.surveys.readers.layouts_desi import joined
+from stellar.surveys.readers.members import Member
+from stellar.surveys.readers.spectra import read_sdss_spectrum
+from stellar.surveys.readers.spectrum_columns import base_and_unit
+from stellar.surveys.readers.spectrum_rows import BAD, estimated_ivar
+
+
+def read(data, name="star.fits"):
+    data = data.encode() if isinstance(data, str) else data
+    return read_spectra_file(Member(name, data), {}).to_pylist()
+
+
+def arrays(row):
+    return 10 ** np.array(row["loglam"]), np.array(row["flux"]), np.array(row["ivar"]), np.array(row["and_mask"])
+
+
+def is_star(row, depth=0.6, sigmas=6.0, scale=1.0):
+    """Whether every good pixel is within its noise of the star as it was made."""
+    wave, flux, ivar, mask = arrays(row)
+    good = (ivar > 0) & (mask & BAD == 0)
+    assert good.sum() > 0.9 * len(wave) and (np.diff(wave) > 0).all()
+    assert np.abs((flux - star(wave, depth) * scale) * np.sqrt(ivar))[good].max() < sigmas
+
+
+def test_a_boss_spectrum_of_sdss_v():
+    mask = np.zeros(len(BOSS_GRID), "i4")
+    mask[7] = 1 << 24
+    (row,) = read(boss_spec(and_mask=mask))
+    assert (row["layout"], row["spec_name"]) == ("SDSS-V BOSS spec", "015143-59205-27021598150201532")
+    assert (row["object_name"], row["ra"], row["dec"]) == ("sdss_id-54392544", 219.2003, 38.4001)
+    assert (row["class"], row["subclass"], row["mjd"]) == ("STAR", "A0", 59205)
+    assert np.flatnonzero(row["and_mask"]).tolist() == [7], "bits of all exposures, not of any"
+    is_star(row)
+    with pytest.raises(InputError, match="no PLATE and FIBERID"):
+        read_sdss_spectrum(Member("spec.fits", boss_spec()), {})
+
+
+def test_mwm_star_and_its_instruments():
+    boss, apogee = read(mwm(apogee=True))
+    assert (boss["spec_name"], apogee["spec_name"]) == ("54392544-boss-apo", "54392544-apogee-apo")
+    assert boss["layout"] == "SDSS-V mwmStar" and boss["mjd"] == 59010 and boss["z"] is None
+    assert not any(boss["and_mask"]), "flags of single exposures do not spoil a pixel that has weight"
+    is_star(boss)
+    assert arrays(apogee)[0][0] == pytest.approx(10**4.179)
+
+
+def test_mwm_visits_are_a_spectrum_each():
+    rows = read(mwm(visits=3))
+    assert [row["spec_name"] for row in rows] == [f"54392544-boss-apo-{mjd}" for mjd in (59000, 59001, 59002)]
+    assert {row["layout"] for row in rows} == {"SDSS-V mwmVisit"}
+    for row in rows:
+        is_star(row)
+
+
+def test_apstar_gives_the_combined_spectrum():
+    (row,) = read(apstar())
+    wave, _, ivar, mask = arrays(row)
+    assert (row["layout"], row["spec_name"]) == ("APOGEE apStar", "2M05560393-0133549")
+    assert (ivar[:10] == 0).all() and ivar[10] == pytest.approx(1e4)
+    assert np.flatnonzero(mask).tolist() == [20]
+    assert wave[-1] == pytest.approx(10 ** (4.179 + 6e-6 * 8574))
+
+
+@pytest.mark.parametrize("unit", ["Angstrom", "nm"])
+def test_desi_targets_and_their_arms(unit):
+    rows = read(desi_coadd((0.6, 0.1, 0.3), units=unit))
+    assert [row["spec_name"] for row in rows] == [str(39627652591521181 + number) for number in range(4)]
+    assert [row["fibertype"] for row in rows] == ["TGT", "TGT", "TGT", "SKY"]
+    assert (rows[0]["layout"], rows[0]["epoch"], rows[0]["object_name"]) == (
+        "DESI coadd", 2015.5, "desi-39627652591521181",
+    )  # fmt: skip
+    for row, depth in zip(rows, (0.6, 0.1, 0.3), strict=False):
+        is_star(row, depth)
+        wave, flux, ivar, mask = arrays(row)
+        assert len(wave) == 7781 and wave[0] == pytest.approx(3600) and wave[-1] == pytest.approx(9824)
+        both = (wave > 5761) & (wave < 5799) | (wave > 7521) & (wave < 7619)
+        assert (ivar[both & (mask == 0)] == pytest.approx(2 * SIGMA**-2)) or np.median(ivar[both]) > 1.9 * SIGMA**-2
+        assert (ivar[~both & (mask == 0)] < 1.1 * SIGMA**-2).mean() > 0.97
+        # two of the three rays lie where one arm alone sees; in the third's place the other arm's pixel is used
+        assert 2 <= (mask == BAD).sum() <= 3
+        assert flux[mask == 0].max() < 10
+
+
+def test_desi_exposures_have_ids_of_their_own_and_redshifts_are_taken_along():
+    assert read(desi_coadd((0.6,), sky=False, exposures=True))[0]["spec_name"] == "39627652591521181-70000-100"
+    with fits.open(io.BytesIO(desi_coadd((0.6,), sky=False))) as hdus:
+        redshifts = table(
+            "REDSHIFTS",
+            TARGETID=np.array([39627652591521181], "i8"),
+            Z=np.array([1e-4]),
+            ZERR=np.array([1e-5]),
+            ZWARN=np.array([0], "i8"),
+            SPECTYPE="STAR",
+        )
+        (row,) = read(written([*hdus, redshifts]))
+    assert (row["z"], row["zerr"], row["class"]) == (1e-4, 1e-5, "STAR")
+
+
+def test_a_desi_file_whose_parts_do_not_fit_is_told():
+    with fits.open(io.BytesIO(desi_coadd((0.6,), sky=False))) as hdus:
+        hdus["R_IVAR"].data = hdus["R_IVAR"].data[:, :-1]
+        with pytest.raises(InputError, match=r"R_IVAR is \(1, 2325\) instead of \(1, 2326\)"):
+            read(written(list(hdus)))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(3, 30), st.integers(3, 30), st.floats(0.3, 3.0), st.floats(-20.0, 20.0), st.integers(0, 2**32 - 1))
+def test_joined_arms_keep_weights_and_means(first, second, step, shift, seed):
+    """The weights add up, the weighted sum of the flux is kept, and the order of the arms does not matter."""
+    random = np.random.default_rng(seed)
+    arms = []
+    for n, start in ((first, 5000.0), (second, 5000.0 + shift)):
+        wave = start + step * np.arange(n)
+        flux, ivar = random.normal(1, 0.1, (2, n)), random.uniform(0.5, 2, (2, n)) * (random.random((2, n)) > 0.2)
+        arms.append((wave, flux, ivar, random.random((2, n)) > 0.9))
+    wave, flux, ivar, bad = joined(arms)
+    assert (np.diff(wave) > 0).all() and max(first, second) <= len(wave) <= first + second
+    good = [np.where(part_bad, 0, part_ivar) for _, _, part_ivar, part_bad in arms]
+    assert ivar.sum(axis=1) == pytest.approx(sum(one.sum(axis=1) for one in good))
+    total = sum((one * part_flux).sum(axis=1) for one, (_, part_flux, _, _) in zip(good, arms, strict=True))
+    assert (flux * ivar).sum(axis=1) == pytest.approx(total)
+    assert (bad == (ivar == 0)).all()
+    again = joined(arms[::-1])
+    for one, other in zip((wave, ivar, bad), (again[0], again[2], again[3]), strict=True):
+        assert np.allclose(one, other)
+
+
+WAVE = BOSS_GRID[::2]
+FLUX, IVAR = seen(WAVE)
+ERROR = IVAR**-0.5
+
+
+def text(header, *columns, mark=","):
+    rows = zip(*columns, strict=True)
+    return "\n".join([*([header] if header else []), *(mark.join(f"{value:.8g}" for value in row) for row in rows)])
+
+
+@pytest.mark.parametrize(
+    ("data", "noise", "medium"),
+    [
+        (text("wavelength,flux,error", WAVE, FLUX, ERROR), "given", "vacuum (not said)"),
+        (text("Wavelength (nm),Flux,e_flux", WAVE / 10, FLUX, ERROR), "given", "vacuum (not said)"),
+        (text("wave_um;flux;ivar", WAVE / 1e4, FLUX, IVAR, mark=";"), "given", "vacuum (not said)"),
+        (text("loglam,flux,ivar", np.log10(WAVE), FLUX, IVAR), "given", "vacuum (not said)"),
+        (text("wavelength_air [Angstrom]\tflux\terror", vacuum_to_air(WAVE), FLUX, ERROR, mark="\t"), "given", "air"),
+        (text("# medium: air\n# lambda flux sigma", vacuum_to_air(WAVE), FLUX, ERROR, mark=" "), "given", "air"),
+        (text("# medium = vacuum\nlambda flux variance", WAVE, FLUX, ERROR**2, mark=" "), "given", "vacuum"),
+        (text("", WAVE, FLUX, ERROR, mark="  "), "given", "vacuum (not said)"),
+        (text("", WAVE[::-1], FLUX[::-1], mark=" "), "estimated", "vacuum (not said)"),
+        (text("frequency [THz],flux,err", 2.99792458e6 / WAVE, FLUX, ERROR), "given", "vacuum (not said)"),
+    ],
+)
+def test_columns_of_text(data, noise, medium):
+    (row,) = read(data, "my star.csv")
+    assert (row["spec_name"], row["noise"], row["medium"]) == ("my star", noise, medium)
+    wave, flux, ivar, _ = arrays(row)
+    assert wave == pytest.approx(WAVE, rel=1e-6)
+    scale = float(np.median(flux / FLUX[np.argsort(WAVE)]))
+    is_star(row, scale=scale, sigmas=8.0)
+    assert np.median(ivar) * scale**2 == pytest.approx(SIGMA**-2, rel=0.15)
+
+
+def test_a_physical_unit_is_kept_and_frequencies_flux_is_turned_into_wavelength_s():
+    per_wave = FLUX * 1e-15 * units.Unit("erg / (s cm2 Angstrom)")
+    per_frequency = per_wave.to(units.Jy, equivalencies=units.spectral_density(WAVE * units.AA))
+    error = (ERROR * 1e-15 * per_wave.unit).to(units.Jy, equivalencies=units.spectral_density(WAVE * units.AA))
+    out = io.StringIO()
+    QTable({"wave": (WAVE / 10) * units.nm, "fnu": per_frequency, "err": error}).write(out, format="ascii.ecsv")
+    (row,) = read(out.getvalue(), "x.ecsv")
+    assert np.median(arrays(row)[1] / FLUX) == pytest.approx(100, rel=1e-5)  # in 1e-17
+    is_star(row, scale=100)
+
+
+@pytest.mark.parametrize("kind", ["ascii.ecsv", "votable", "fits"])
+def test_tables_that_say_their_units(kind):
+    made = Table({"wave": WAVE / 10, "flux": FLUX, "ivar": IVAR, "quality": (np.arange(len(WAVE)) == 5).astype("i4")})
+    made["wave"].unit = "nm"
+    out = io.StringIO() if kind == "ascii.ecsv" else io.BytesIO()
+    if kind == "fits":
+        hdu = fits.table_to_hdu(made)
+        primary = fits.PrimaryHDU()
+        primary.header.update({"AIRORVAC": "vac", "OBJECT": "HD 1", "RA": 10.5, "DEC": -3.25})
+        fits.HDUList([primary, hdu]).writeto(out)
+    else:
+        made.write(out, format=kind)
+    (row,) = read(out.getvalue(), f"hd1.{kind}")
+    wave, _, _, mask = arrays(row)
+    assert wave == pytest.approx(WAVE, rel=1e-6) and np.flatnonzero(mask).tolist() == [5]
+    is_star(row, scale=float(np.median(arrays(row)[1] / FLUX)))
+    if kind == "fits":
+        assert (row["object_name"], row["ra"], row["dec"], row["medium"]) == ("HD 1", 10.5, -3.25, "vacuum")
+
+
+def test_a_fits_table_with_a_spectrum_in_each_row():
+    """As ESO's phase 3 and many collections write them: https://www.eso.org/sci/observing/phase3/p3sdpstd.pdf."""
+    rows = np.array([seen(WAVE, depth)[0] for depth in (0.6, 0.2)])
+    hdu = table("SPECTRUM", NAME=np.array(["one", "two"]), WAVE=np.tile(vacuum_to_air(WAVE), (2, 1)), FLUX=rows)
+    hdu.header["TUNIT2"], hdu.header["TUCD2"] = "angstrom", "em.wl;obs.atmos"
+    one, two = read(written([fits.PrimaryHDU(), hdu]))
+    assert (one["spec_name"], two["spec_name"], one["medium"], one["noise"]) == ("one", "two", "air", "estimated")
+    assert arrays(one)[0] == pytest.approx(WAVE, rel=1e-9)
+    assert np.min(arrays(two)[1] / np.median(arrays(two)[1])) > np.min(arrays(one)[1] / np.median(arrays(one)[1]))
+
+
+def test_a_long_table_of_several_stars():
+    made = [
+        (name, *values)
+        for name, depth in (("b", 0.6), ("a", 0.1))
+        for values in zip(WAVE, star(WAVE, depth), strict=True)
+    ]
+    rows = read("id,wavelength,flux\n" + "\n".join(f"{n},{w:.6f},{f:.6f}" for n, w, f in made), "many.csv")
+    assert [row["spec_name"] for row in rows] == ["b", "a"] and {len(row["flux"]) for row in rows} == {len(WAVE)}
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ("wavelength,flux\n380,1\n381,1\n382,1", r"column wavelength \(380 to 382\) has no unit; write it behind"),
+        ("wavelength [parsnip],flux\n4000,1\n4001,1", "'parsnip' is no unit"),
+        ("wavelength [kg],flux\n4000,1\n4001,1", "kg is no unit of a wavelength"),
+        ("wavelength,flux\n4000,1\n4001\n", "row 3: 1 fields instead of 2"),
+        ("wavelength,flux\n4000,1\n4001,bright\n", "row 3: flux: 'bright' is no number"),
+        ("wavelength,flux\n4000,1\n4000,1\n4001,1\n", "4000 Angstrom stands twice"),
+        ("wavelength,flux,flux\n4000,1,2\n", "column flux stands twice"),
+        ("wavelength,flux\n", "no line of numbers"),
+        ("", "no line of numbers"),
+        ("time,mag,err\n1,2,3\n", "no columns of wavelength and flux; it begins with 'time mag err'"),
+        ("1 2 3 4 5\n", "no columns of wavelength and flux"),
+        ("<VOTABLE><RESOURCE/>", "not a readable VOTable"),
+        ("# %ECSV 1.0\n# ---\n# datatype: 3\n", "not a readable ECSV table"),
+        (b"\x93NUMPY\x01\x00v\x00", "neither FITS nor text"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_told(data, why):
+    with pytest.raises(InputError, match=rf"^bad\.csv: .*{why}"):
+        read(data, "bad.csv")
+
+
+def test_a_layout_that_is_not_known_is_described():
+    frame = written([fits.PrimaryHDU(np.zeros((30, 40), "f4")), table("CATALOG", RA=np.zeros(3), DEC=np.zeros(3))])
+    with pytest.raises(InputError) as told:
+        read(frame, "frame.fits")
+    said = str(told.value)
+    assert (
+        "frame.fits: of no layout of spectra that is known: PRIMARY (image 30 x 40), CATALOG (table of RA, DEC)" in said
+    )
+    assert "SDSS-V BOSS spec" in said and "DESI coadd" in said
+
+
+def test_damaged_files_are_told_by_layout():
+    whole = boss_spec()
+    with pytest.raises(InputError, match="not a healthy FITS file"):
+        read(whole[: len(whole) // 2])
+    with fits.open(io.BytesIO(whole)) as hdus:
+        columns = [column for column in hdus["COADD"].columns if column.name != "IVAR"]
+        lacking = fits.BinTableHDU.from_columns(columns, name="COADD")
+        with pytest.raises(InputError, match=r"damaged SDSS-V BOSS spec file.*IVAR"):
+            read(written([hdus[0], lacking, hdus["SPALL"]]))
+    assert len(read(gzip.decompress(gzip.compress(whole)))) == 1
+
+
+def test_what_specutils_reads():
+    pytest.importorskip("specutils")
+    image = fits.PrimaryHDU(FLUX.astype("f4"))
+    linear = 4000 + 0.5 * np.arange(len(FLUX))
+    image.data = star(linear).astype("f4")
+    image.header.update({"CTYPE1": "WAVE", "CRVAL1": 4000.0, "CDELT1": 0.5, "CRPIX1": 1.0, "CUNIT1": "Angstrom"})
+    image.header["BUNIT"] = "erg / (s cm2 Angstrom)"
+    (row,) = read(written([image]), "image.fits")
+    assert row["layout"] == "wcs1d-fits" and row["noise"] == "estimated"
+    wave, flux, _, _ = arrays(row)
+    assert wave == pytest.approx(linear)
+    assert flux / np.median(flux) == pytest.approx(star(linear) / np.median(star(linear)), rel=1e-5)
+
+
+@given(st.floats(1e-20, 1e20), st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=30)
+def test_estimated_noise_is_the_noise_at_any_scale(scale, seed):
+    flux = star(BOSS_GRID[:2000]) + np.random.default_rng(seed).normal(0, SIGMA, 2000)
+    flux[100] = np.nan
+    ivar = estimated_ivar(flux * scale)
+    assert ivar[100] == 0
+    assert np.median(ivar[ivar > 0]) ** -0.5 == pytest.approx(SIGMA * scale, rel=0.12)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("Wavelength (nm)", ("wavelength", "nm")),
+        ("wave_angstrom", ("wave", "Angstrom")),
+        ("FLUX [1e-17 erg/s/cm2/A]", ("flux", "1e-17 erg/s/cm2/A")),
+        ("flux_a", ("flux_a", "")),
+        ("λ", ("", "")),
+    ],
+)
+def test_names_and_units(name, wanted):
+    assert base_and_unit(name) == wanted
