@@ -19,7 +19,6 @@ LIBRARIES = (
     "pyarrow.parquet",
     "duckdb",
     "psycopg2",
-    "pydantic_settings",
     "healpy",
     "cdshealpix",
     "sklearn.ensemble",

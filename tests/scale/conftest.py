@@ -102,7 +102,7 @@ def contexts(
 ) -> Iterator[Callable[..., engine.Context]]:
     """Makes engines on empty homes with ledgers of their own, with the settings that it is given; gates ask nothing."""
     (tmp_path / "default.yaml").write_text("description: asks nothing\nunique_id: false\n")
-    monkeypatch.setattr(suites, "GATES", tmp_path)
+    monkeypatch.setattr("stellar.quality.suite_files.GATES", tmp_path)
     suites.load_suite.cache_clear()
     with ExitStack() as stack:
 

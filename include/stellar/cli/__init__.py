@@ -126,6 +126,8 @@ def run() -> None:
     gc.set_threshold(50_000)
     # Arrow takes memory in small pages: zeroing huge ones, used in part, took up to a quarter of a short command
     os.environ.setdefault("MIMALLOC_ALLOW_THP", "0")
+    # Pydantic would look through every installed package for plugins, which nothing here has
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     code = 0
     try:
         main()

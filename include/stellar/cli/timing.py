@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stellar.engine.context import Context
     from stellar.ledger.server import Server
+    from stellar.settings import Settings
 
 
 def process_seconds() -> float:
@@ -46,6 +48,29 @@ def _load(modules: Sequence[str], without: Sequence[str]) -> None:
         sys.meta_path.remove(absent)  # type: ignore[arg-type]
 
 
+#: glibc's `mallopt`: free memory beyond so much goes back to the kernel, and so does each block from so much on.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_MOST_FREE, _LARGEST_BLOCK = 256 << 20, 32 << 20  # the latter is as much as glibc accepts
+
+
+def _reuse_memory() -> None:
+    """Have memory that is free used again, instead of giving it back and asking the kernel for other pages.
+
+    A partition after the other needs the same columns again. The kernel zeroes each page that it hands out, and that
+    was a fifth of a cross-match: so NumPy and Arrow share one allocator (the C library's) that keeps what it has. For a
+    process that ends with its work, since free memory stays with it.
+    """
+    import pyarrow as pa
+
+    try:
+        libc = ctypes.CDLL(None)
+        kept = libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK) and libc.mallopt(_M_TRIM_THRESHOLD, _MOST_FREE)
+    except (OSError, AttributeError):  # another C library: its ways are its own
+        return
+    if kept and "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+        pa.set_memory_pool(pa.system_memory_pool())
+
+
 @contextmanager
 def timed_context(
     seconds: dict[str, Any], *, modules: Sequence[str] = (), without: Sequence[str] = ()
@@ -70,15 +95,18 @@ def timed_context(
     settings = load_settings()
     store.check_reachable(settings.lake)  # before a server is started for nothing
     server = embedded(settings)
-    begun = _Start(server) if server else None
+    begun = _Start(server, settings) if server else None
     _load(["stellar.flow.context", *modules], without)
+    _reuse_memory()
     seconds["start"] = round(process_seconds(), 4)
     began = time.perf_counter()
     if begun:
         begun.wait()
     reached = ended = 0.0
     try:
-        with import_module("stellar.flow.context").open_context(settings=settings, postgres=server) as ctx:
+        with import_module("stellar.flow.context").open_context(
+            settings=settings, postgres=server, ready=begun is not None
+        ) as ctx:
             reached = time.perf_counter()
             try:
                 yield ctx
@@ -89,25 +117,27 @@ def timed_context(
 
 
 class _Start(Thread):
-    """The start of a server, beside other work.
+    """The start of a server, its ledger brought up to date, beside other work.
 
     A command that ends meanwhile does not wait for it: the server's warden stops what nobody uses any more.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, settings: Settings) -> None:
         super().__init__(name="ledger", daemon=True)
-        self.server = server
+        self.server, self.settings = server, settings
         self.fault: BaseException | None = None
         self.start()
 
     def run(self) -> None:
         try:
             self.server.start()
+            import_module("stellar.ledger.connect").bring_up_to_date(self.settings)
         except BaseException as fault:  # of whatever kind, it is raised where the server is waited for
             self.fault = fault
 
     def wait(self) -> None:
-        """Wait until the server is up; raises what its start raised."""
+        """Wait until the ledger is up; raises what its start raised."""
         self.join()
         if self.fault is not None:
+            self.server.stop()
             raise self.fault

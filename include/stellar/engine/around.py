@@ -16,7 +16,7 @@ from stellar.lake.read import Catalog
 from stellar.sky.healpix import INDEX_COLUMN, Cell, in_margin, margin_ranges
 
 # Partitions, their margins and their edges that are kept in memory: cells that follow one another read the same ones.
-_PARTITIONS, _MARGINS, _EDGES = 3, 32, 64
+_PARTITIONS, _MARGINS, _EDGES = 1, 32, 64
 
 
 class Around:

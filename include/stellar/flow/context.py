@@ -19,6 +19,7 @@ def open_context(
     settings: Settings | None = None,
     postgres: Server | None = None,
     ol_parent: tuple[str, str] | None = None,
+    ready: bool = False,
 ) -> Iterator[Context]:
     """Open settings and a ledger connection with the pipeline's role; starts the ledger where none is up.
 
@@ -26,14 +27,14 @@ def open_context(
     ----------
     run_id
         Who asks, for the ledger: an Airflow run, or None for the command.
-    postgres
-        As `ledger_session` takes it.
+    postgres, ready
+        As `ledger_session` takes them.
     ol_parent
         Run and job of the task in Airflow's own OpenLineage events, where it sends any.
     """
     settings = settings or load_settings()
     store.check_reachable(settings.lake)
-    with ledger_session(settings, postgres=postgres) as engine:
+    with ledger_session(settings, postgres=postgres, ready=ready) as engine:
         try:
             yield Context(settings, engine, run_id, ol_parent)
         finally:

@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import duckdb
-
 from .read import Catalog
 
 
@@ -27,6 +25,8 @@ def named_in(statement: str, schema: str) -> set[str]:
 
 def words_of(statement: str) -> list[str]:
     """A statement's words and signs in order, without comments and strings."""
+    import duckdb  # not above: most of those who quote a name here need nothing of it, and it is slow to import
+
     source = statement.encode()
     tokens = duckdb.tokenize(statement)
     ends = [start for start, _ in tokens[1:]] + [len(source)]

@@ -64,7 +64,7 @@ def _engine(settings: Settings, role: str) -> sa.Engine:
 
 @contextmanager
 def ledger_session(
-    settings: Settings, role: str = "pipeline", postgres: server.Server | None = None
+    settings: Settings, role: str = "pipeline", postgres: server.Server | None = None, *, ready: bool = False
 ) -> Iterator[sa.Engine]:
     """Engine on this home's ledger, migrated; starts the embedded server when none is up and stops it at the end.
 
@@ -77,7 +77,9 @@ def ledger_session(
     role : str
         `owner`, `pipeline` (writes rows) or `reader` (selects only).
     postgres : Server, optional
-        The use of the embedded server to go on with, where the caller has begun to start it.
+        The use of the embedded server to go on with, where the caller has begun to start it; it ends here.
+    ready : bool
+        Whether the caller has started `postgres` and brought the ledger up to date (`bring_up_to_date`) already.
 
     Raises
     ------
@@ -88,12 +90,14 @@ def ledger_session(
     """
     if role not in ("owner", "pipeline", "reader"):
         raise InputError(f"ledger role {role!r} is none of owner, pipeline, reader")
-    home.read_layout(settings)
     postgres = postgres or server.embedded(settings)
-    if postgres:
-        postgres.start()
+    if not ready:
+        home.read_layout(settings)
+        if postgres:
+            postgres.start()
     try:
-        bring_up_to_date(settings)
+        if not ready:
+            bring_up_to_date(settings)
         engine = _engine(settings, role)
         try:
             yield engine

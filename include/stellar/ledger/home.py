@@ -7,49 +7,18 @@ wrote it; homes from before that file are of layout 1.
 
 from __future__ import annotations
 
-import json
-import os
 import uuid
 from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from stellar import __version__
-from stellar.errors import InputError, LedgerError
+from stellar.errors import LedgerError
 from stellar.ledger import history
+from stellar.ledger import layout as layout_file
+from stellar.ledger.layout import FILE, LAYOUT, read_layout
 from stellar.settings import Settings
 
-#: Layout that this program writes. 2: histories, origins of batches and the registry are kept in files too.
-LAYOUT = 2
-FILE = "version"
-
-
-def read_layout(settings: Settings) -> int | None:
-    """Layout of a home, None of one that is still empty.
-
-    Raises
-    ------
-    InputError
-        When a newer program made it, or the file `version` is damaged.
-    """
-    path = settings.home / FILE
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        layout, program = int(said["layout"]), str(said["program"])
-    except FileNotFoundError:
-        is_old = (settings.postgres / "PG_VERSION").exists() or (settings.home / "lake").is_dir()
-        return 1 if is_old else None
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}); put it back from a backup: one line like {_text().strip()}"
-        ) from None
-    if layout > LAYOUT:
-        raise InputError(
-            f"home {settings.home} has layout {layout}, made by version {program} of the platform; this is version "
-            f"{__version__}, which knows layouts up to {LAYOUT}. Use version {program} or newer, or set "
-            "STELLAR_HOME to another folder"
-        )
-    return layout
+__all__ = ["FILE", "LAYOUT", "bring_home_up_to_date", "read_layout", "refuse_empty_ledger"]
 
 
 def bring_home_up_to_date(settings: Settings, owner: sa.Engine) -> None:
@@ -65,7 +34,7 @@ def bring_home_up_to_date(settings: Settings, owner: sa.Engine) -> None:
         _STEPS[number](settings, owner)
     settings.home.mkdir(parents=True, exist_ok=True)
     fresh = settings.home / f".{FILE}.{uuid.uuid4().hex}"
-    fresh.write_text(_text(), encoding="utf-8")
+    fresh.write_text(layout_file.text(), encoding="utf-8")
     fresh.replace(settings.home / FILE)
 
 
@@ -79,10 +48,6 @@ def refuse_empty_ledger(settings: Settings, owner: sa.Engine) -> None:
             f"the ledger is empty, but {settings.lake} holds datasets: the database was lost, or is another home's. "
             "`stellar ledger rebuild` makes it again from the lake"
         )
-
-
-def _text() -> str:
-    return json.dumps({"layout": LAYOUT, "program": __version__}) + os.linesep
 
 
 def _keep_histories(settings: Settings, owner: sa.Engine) -> None:

@@ -24,17 +24,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import psycopg2
-import sqlalchemy as sa
 
 from stellar.errors import InputError, LedgerError
-from stellar.ledger.home import read_layout
+from stellar.ledger.layout import read_layout
+from stellar.ledger.roles import ROLES, bring_about
 from stellar.secret_files import write_once
 from stellar.settings import Settings
 
-ROLES = {"owner": "stellar_owner", "pipeline": "stellar_pipeline", "reader": "stellar_reader", "airflow": "airflow"}
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
 PORT = 5432  # names the socket's file only: the server listens on no TCP port
 SOCKET_PATH_LIMIT = 100  # sockaddr_un has 108 bytes, one of them a zero
 READY_S = 60.0
@@ -121,6 +123,8 @@ def password(settings: Settings, role: str) -> str:
 
 def url(settings: Settings, role: str, database: str = "stellar") -> sa.URL:
     """SQLAlchemy URL of the embedded server's database for `owner`, `pipeline`, `reader` or `airflow`."""
+    import sqlalchemy as sa  # not above: a command starts the server while it imports this
+
     return sa.URL.create(
         "postgresql+psycopg2",
         username=ROLES[role],
@@ -307,6 +311,9 @@ class Server:
         # no TCP at all; sockets are for the owner and root only
         options = {"listen_addresses": "", "unix_socket_permissions": "0700", "timezone": "UTC", "log_timezone": "UTC"}
         options["max_connections"] = str(MAX_CONNECTIONS)
+        options["max_logical_replication_workers"] = (
+            "0"  # nobody subscribes; their launcher is one process more to stop
+        )
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         arguments = {
@@ -344,22 +351,11 @@ class Server:
         self.address_file.unlink(missing_ok=True)
 
     def bootstrap(self) -> None:
-        """Roles with their passwords and the two databases; nothing to do after the first time."""
+        """Roles with their passwords and the two databases; after the first time it looks, and writes nothing."""
         connection = self._connect("postgres")
         connection.autocommit = True
         try:
-            with connection.cursor() as cursor:
-                for role in ("pipeline", "reader", "airflow"):
-                    cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (ROLES[role],))
-                    verb = "ALTER" if cursor.fetchone() else "CREATE"
-                    # role names are ours; the password is a parameter
-                    cursor.execute(f"{verb} ROLE {ROLES[role]} LOGIN PASSWORD %s", (password(self.settings, role),))
-                for database, owner in (("stellar", ROLES["owner"]), ("airflow", ROLES["airflow"])):
-                    cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
-                    if not cursor.fetchone():
-                        cursor.execute(f"CREATE DATABASE {database} OWNER {owner}")
-                        cursor.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
-                cursor.execute(f"GRANT CONNECT ON DATABASE stellar TO {ROLES['pipeline']}, {ROLES['reader']}")
+            bring_about(connection, {role: password(self.settings, role) for role in ("pipeline", "reader", "airflow")})
         finally:
             connection.close()
 

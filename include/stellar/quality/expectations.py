@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .suites import Column, Rows, Suite
-
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .suites import Column, Rows, Suite
 
 SHOWN_ROWS = 20
 
@@ -58,6 +58,8 @@ def column_rules(suite: Suite, ids: list[str], present: set[str]) -> list[Rule]:
 
 def schema_rules(suite: Suite, ids: list[str], schema: Mapping[str, str]) -> list[Rule]:
     """Expectations on a frame of one row that holds each column's type."""
+    from .suites import Column
+
     wanted = {name: Column() for name in ids} | dict(suite.columns)
     rules = []
     for name, column in wanted.items():

@@ -30,11 +30,12 @@ from .expectations import (
     validate,
     validate_values,
 )
-from .suites import Suite
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
+
+    from .suites import Suite
 
 #: Columns are loaded together as long as they are expected to need less than this.
 FRAME_BYTES = 256 << 20

@@ -12,10 +12,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stellar.checked_yaml import load_yaml
-from stellar.errors import InputError
-from stellar.settings import CONFIG
 
-GATES = CONFIG / "gates"
+from .suite_files import suite_file
 
 
 def _as_list(value: Any) -> Any:
@@ -112,11 +110,5 @@ def load_suite(dataset: str) -> Suite:
     InputError
         When the name is not `layer.subject`, or the file is wrong (names file and line).
     """
-    layer, dot, subject = dataset.partition(".")
-    if not (layer.isidentifier() and dot and subject.isidentifier()):
-        raise InputError(f"{dataset!r} is not a dataset's name; expected layer.subject, for example curated.gaia")
-    for name in (dataset, layer, "default"):
-        path = GATES / f"{name}.yaml"
-        if path.exists():
-            return load_yaml(path, Suite).model_copy(update={"name": name})
-    raise InputError(f"{GATES / 'default.yaml'}: missing; reinstall the package")
+    path = suite_file(dataset)
+    return load_yaml(path, Suite).model_copy(update={"name": path.stem})

@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import duckdb
+import pyarrow as pa
+
+from stellar.errors import StellarError
+from stellar.lake.ids import id_column_of
+from stellar.lake.search import searchable
 
 from .console_guard import Node, walked
 
+if TYPE_CHECKING:
+    from stellar.lake.sql import LakeConnection
+
 #: A dataset's id column and whether it holds integers; None where there is none.
 IdColumn: TypeAlias = Callable[[str], tuple[str, bool] | None]
+
+
+def id_column(lake: LakeConnection, dataset: str) -> tuple[str, bool] | None:
+    """The column that identifies a dataset's rows, and whether it holds integers; None where there is no such one."""
+    catalog = lake.catalogs.get(dataset)
+    if catalog is None or dataset.startswith(("raw.", "quarantine.")):
+        return None
+    with suppress(StellarError):
+        name = id_column_of(searchable(catalog))
+        type_ = catalog.schema.field(name).type
+        if pa.types.is_integer(type_) or pa.types.is_string(type_):
+            return name, pa.types.is_integer(type_)
+    return None
 
 
 def by_index(node: Node, id_column: IdColumn, connection: duckdb.DuckDBPyConnection) -> str | None:

@@ -15,7 +15,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from stellar.lake.id_index import Source
     from stellar.lake.sql import LakeConnection
 
     from .console_columns import Columns
@@ -37,6 +38,8 @@ PART_BYTES = 1 << 20
 ERROR_CHARACTERS = 2_000
 #: The index of ids of so few files is made at once.
 FEW_FILES = 24
+#: How often a process that has nothing to do looks whether a promotion changed the lake, seconds.
+LOOK_S = 3.0
 _GIB = 1 << 30
 
 
@@ -55,12 +58,16 @@ class Inbox:
         self._stopped: set[int] = set()
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
-    def next(self, idle_s: float) -> Task:
-        """The next task; the process ends after waiting so long."""
-        try:
-            return self._tasks.get(timeout=idle_s)
-        except queue.Empty:
-            os._exit(0)
+    def next(self, idle_s: float, meanwhile: Callable[[], None] = lambda: None) -> Task:
+        """The next task; `meanwhile` is called every few seconds, and the process ends after waiting so long."""
+        until = time.monotonic() + idle_s
+        while (left := until - time.monotonic()) > 0:
+            try:
+                return self._tasks.get(timeout=min(left, LOOK_S))
+            except queue.Empty:
+                if left > LOOK_S:
+                    meanwhile()
+        os._exit(0)
 
     def begin(self, task: int, cursor: duckdb.DuckDBPyConnection) -> None:
         """From now on a stop interrupts the cursor."""
@@ -98,6 +105,8 @@ class Desk:
         from stellar.ledger.connect import open_ledger
         from stellar.settings import load_settings
 
+        from .console_ahead import Indexes
+
         self.settings = load_settings()
         self.engine = open_ledger(self.settings, "reader")
         self._limits = {
@@ -111,18 +120,23 @@ class Desk:
         self.current: dict[str, str] = {}
         self._known: dict[str, Columns | None] = {}
         self._ids: dict[str, tuple[str, bool] | None] = {}
-        self._making: set[str] = set()
+        self._indexes = Indexes()
+
+    def is_behind(self) -> bool:
+        """Whether a promotion changed what is current since the lake was opened."""
+        return self._promoted() != self.current
+
+    def _promoted(self) -> dict[str, str]:
+        import sqlalchemy as sa
+
+        with self.engine.connect() as connection:
+            return dict(connection.execute(sa.text("SELECT dataset, snapshot FROM lake.current")).all())
 
     def lake(self) -> LakeConnection:
         """SQL over what is current now: opened anew when a promotion changed it."""
-        import sqlalchemy as sa
-
         from stellar.lake.sql import connect
 
-        with self.engine.connect() as connection:
-            current = {
-                name: key for name, key in connection.execute(sa.text("SELECT dataset, snapshot FROM lake.current"))
-            }
+        current = self._promoted()
         if self._lake is None or current != self.current:
             if self._lake is not None:
                 self._lake.close()
@@ -141,28 +155,34 @@ class Desk:
 
     def id_column(self, dataset: str) -> tuple[str, bool] | None:
         """The column that identifies a dataset's rows, and whether it holds integers."""
+        from .console_ids import id_column
+
         if dataset not in self._ids:
-            self._ids[dataset] = _id_column(self.lake_now, dataset)
+            self._ids[dataset] = id_column(self.lake_now, dataset)
         return self._ids[dataset]
 
     def indexed_column(self, dataset: str) -> tuple[str, bool] | None:
-        """`id_column` where ids are found fast; an index that a large dataset lacks is made aside, for later questions.
+        """`id_column` where ids are found fast; an index that is lacking is made aside, for later questions."""
+        known, source = self.id_column(dataset), self._large(dataset)
+        return known if source is None or self._indexes.has(source) else None
 
-        Making one takes seconds for millions of rows, more than a question may be given, and cannot be interrupted.
-        """
-        from stellar.lake.id_index import Source, find_index, make_index
+    def index_ahead(self) -> None:
+        """Begin to make the indexes that large datasets lack, before anybody asks for an id."""
+        from .console_ahead import worth_an_index
+
+        catalogs = self.lake_now.catalogs
+        wanted = [self._large(name) for name, one in catalogs.items() if worth_an_index(one)]
+        self._indexes.make(one for one in wanted if one is not None)
+
+    def _large(self, dataset: str) -> Source | None:
+        """What the index of a dataset's ids is made of; None where it has no ids, or so few files that all are read."""
+        from stellar.lake.id_index import Source
         from stellar.lake.search import searchable
 
         known, catalog = self.id_column(dataset), self.lake_now.catalogs.get(dataset)
         if known is None or catalog is None or len(catalog.files) <= FEW_FILES:
-            return known
-        source = Source(searchable(catalog), known[0], self.settings.cache / "ids")
-        if find_index(source) is not None:
-            return known
-        if source.identity() not in self._making:
-            self._making.add(source.identity())
-            threading.Thread(target=make_index, args=(source,), daemon=True).start()
-        return None
+            return None
+        return Source(searchable(catalog), known[0], self.settings.cache / "ids")
 
     @property
     def lake_now(self) -> LakeConnection:
@@ -177,24 +197,6 @@ def _columns(schema: pa.Schema) -> Columns:
                    if key in (b"unit", b"ucd", b"description")}
         for one in schema
     }  # fmt: skip
-
-
-def _id_column(lake: LakeConnection, dataset: str) -> tuple[str, bool] | None:
-    import pyarrow as pa
-
-    from stellar.errors import StellarError
-    from stellar.lake.ids import id_column_of
-    from stellar.lake.search import searchable
-
-    catalog = lake.catalogs.get(dataset)
-    if catalog is None or dataset.startswith(("raw.", "quarantine.")):
-        return None
-    with suppress(StellarError):
-        name = id_column_of(searchable(catalog))
-        type_ = catalog.schema.field(name).type
-        if pa.types.is_integer(type_) or pa.types.is_string(type_):
-            return name, pa.types.is_integer(type_)
-    return None
 
 
 class Answerer:
@@ -244,12 +246,22 @@ class Answerer:
 
         from stellar.errors import StellarError
 
-        catalogs = self.desk.lake().catalogs.items()
-        on_sky = sorted((name for name, one in catalogs if one.is_hats and one.cells), reverse=True)[:1]
-        for statement in [*(f"SELECT * FROM cone('{name}', 0.0, 0.0, 0.001)" for name in on_sky), "SELECT 1"]:  # noqa: S608
+        from .console_ahead import first_questions
+
+        for statement in first_questions(self.desk.lake()):
             with suppress(duckdb.Error, StellarError):
                 self._query({"id": 0, "statement": statement, "rows": 1})
             self.inbox.end()
+        with suppress(StellarError, OSError):
+            self.desk.index_ahead()
+
+    def look_around(self) -> None:
+        """Between questions: what a promotion changed is opened now, so that the next question need not wait for it."""
+        try:
+            if self.desk.is_behind():
+                self.warm_up()
+        except Exception as error:  # the ledger is away, files are being removed: the next question tells
+            print(f"console: {type(error).__name__}: {error}", file=sys.stderr)
 
     def _query(self, task: Task) -> dict[str, Any]:
         from .console_answers import screen
@@ -379,7 +391,7 @@ def main() -> None:
     _bound(limits)
     answerer.frame(b"E", json.dumps({"ready": True}).encode())
     while True:
-        answerer.answer(inbox.next(float(limits["idle_s"])))
+        answerer.answer(inbox.next(float(limits["idle_s"]), answerer.look_around))
 
 
 if __name__ == "__main__":

@@ -152,11 +152,7 @@ def _counted(shown: Shown, own: Sequence[Part], cache: Path, column: str | None)
     some = [part for part in own if part.rows]
     with ThreadPoolExecutor(THREADS) as pool:
         each = list(pool.map(lambda part: _of_part(part, root / str(part.file), cache, column), some))
-    if not each:
-        return Counts(*(np.empty(0, np.int64) for _ in range(3)), np.empty(0))
-    joined = [np.concatenate(arrays) for arrays in zip(*each, strict=True)]
-    # cells finer than the pixels share one
-    return _added(*joined)
+    return _joined(each)  # cells finer than the pixels share one
 
 
 def _of_part(part: Part, path: Path, cache: Path, column: str | None) -> Counts:
@@ -193,25 +189,48 @@ def _keep(path: Path, table: NDArray[Any]) -> None:
 
 
 def _count(path: Path, column: str | None) -> Counts:
+    """Counts of a file, row group after row group: so little is decoded at a time that memory is used again."""
     names = [INDEX_COLUMN] if column is None else [INDEX_COLUMN, column]
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
-            table = file.read(columns=names, use_threads=False)
+            groups = range(file.num_row_groups)
+            each = [_of_rows(file.read_row_group(one, names, use_threads=False), column) for one in groups]
     except FileNotFoundError:
         raise IntegrityError(f"{path}: partition is missing; `stellar verify` lists what is damaged") from None
     except pa.ArrowInvalid as error:
         raise IntegrityError(f"{path}: not a readable Parquet file: {error}") from error
-    pixels = table[INDEX_COLUMN].to_numpy() >> 2 * (INDEX_ORDER - FINEST)
-    if column is None and len(pixels) and (pixels[1:] >= pixels[:-1]).all():  # as we write them
-        starts = np.concatenate([[0], np.flatnonzero(pixels[1:] != pixels[:-1]) + 1])
-        rows = np.diff(starts, append=len(pixels))
-        return Counts(pixels[starts], rows, rows, np.zeros(len(rows)))
-    one = np.ones(len(pixels), np.int64)
+    return _joined(each)
+
+
+def _of_rows(table: pa.Table, column: str | None) -> Counts:
+    pixels = _numbers(table[INDEX_COLUMN]) >> 2 * (INDEX_ORDER - FINEST)
     if column is None:
-        return _added(pixels, one, one, np.zeros(len(pixels)))
-    values = pc.fill_null(table[column].cast(pa.float64()), np.nan).to_numpy()
+        starts = _starts(pixels)
+        rows = np.diff(starts, append=len(pixels))
+        return _added(pixels[starts], rows, rows, np.zeros(len(rows)))
+    values = _numbers(pc.fill_null(table[column].cast(pa.float64()), np.nan))
     valid = np.isfinite(values)
-    return _added(pixels, one, valid.astype(np.int64), np.where(valid, values, 0.0))
+    return _added(pixels, np.ones(len(pixels), np.int64), valid.astype(np.int64), np.where(valid, values, 0.0))
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:
+    """A column of numbers without nulls; Arrow's own `to_numpy` would import pandas, which the first map waits for."""
+    chunks = [np.from_dlpack(chunk) for chunk in column.chunks if len(chunk)]
+    return chunks[0] if len(chunks) == 1 else np.concatenate([np.empty(0, np.int64), *chunks])
+
+
+def _joined(each: Sequence[Counts]) -> Counts:
+    """Counts of parts that may share pixels."""
+    if not each:
+        return Counts(*(np.empty(0, np.int64) for _ in range(3)), np.empty(0))
+    return _added(*(np.concatenate(arrays) for arrays in zip(*each, strict=True)))
+
+
+def _starts(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each run of equal values begins."""
+    changes = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=changes[1:])
+    return np.flatnonzero(changes)
 
 
 def _added(pixels: NDArray[np.int64], *values: NDArray[Any]) -> Counts:
@@ -221,7 +240,9 @@ def _added(pixels: NDArray[np.int64], *values: NDArray[Any]) -> Counts:
         pixels, values = pixels[order], tuple(one[order] for one in values)
     if not len(pixels):
         return Counts(pixels, *values)
-    starts = np.flatnonzero(np.concatenate([[True], pixels[1:] != pixels[:-1]]))
+    starts = _starts(pixels)
+    if len(starts) == len(pixels):  # nothing to add up
+        return Counts(pixels, *values)
     return Counts(pixels[starts], *(np.add.reduceat(one, starts) for one in values))
 
 

@@ -84,6 +84,10 @@ def match_probability(
         far = np.minimum((separation / sigma) ** 2 / 2, 1e300)
         log_none = np.log1p(-completeness)
     log_ratio = np.log(completeness / (2 * np.pi)) - np.log(density) - 2 * np.log(sigma) - far
+    if len(starts) == len(left):  # one candidate each, as most rows have: nothing to add up
+        scale = np.maximum(log_ratio, log_none)
+        ratio = np.exp(log_ratio - scale)
+        return ratio / (ratio + np.exp(log_none - scale))
     lengths = np.diff(starts, append=len(left))
     row = np.repeat(np.arange(len(starts)), lengths)
     scale = np.maximum(np.maximum.reduceat(log_ratio, starts), log_none)

@@ -14,7 +14,7 @@ def gates(settings, monkeypatch):
     folder = settings.home / "gates"
     folder.mkdir()
     (folder / "default.yaml").write_text("description: asks nothing\nunique_id: false\n")
-    monkeypatch.setattr(suites, "GATES", folder)
+    monkeypatch.setattr("stellar.quality.suite_files.GATES", folder)
     suites.load_suite.cache_clear()
     yield folder
     suites.load_suite.cache_clear()

@@ -243,7 +243,7 @@ def own(ctx, tmp_path, monkeypatch):
             yield import_table(ctx, [tmp_path / f"{name}.parquet"], name, id_column="id", margin_arcsec=60.0)
         yield crossmatch(ctx, "left", "right", "pairs", radius_arcsec=10.0)
 
-    monkeypatch.setattr(suites, "GATES", CONFIG / "gates")
+    monkeypatch.setattr("stellar.quality.suite_files.GATES", CONFIG / "gates")
     suites.load_suite.cache_clear()
     return make
 

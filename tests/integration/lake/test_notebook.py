@@ -26,7 +26,7 @@ def scored(stars, monkeypatch):
     gates = stars.settings.home / "gates"
     gates.mkdir()
     (gates / "default.yaml").write_text("description: asks nothing\nunique_id: false\n")
-    monkeypatch.setattr(suites, "GATES", gates)
+    monkeypatch.setattr("stellar.quality.suite_files.GATES", gates)
     suites.load_suite.cache_clear()
     step = Step(
         "scores.photometric_teff",

@@ -15,7 +15,7 @@ from stellar.engine.step import Accounting, Input, Step, StepResult
 from stellar.errors import InputError
 from stellar.features.rebin import Grid
 from stellar.ledger.connect import ledger_session, open_ledger
-from stellar.quality import suites
+from stellar.quality import suite_files
 from stellar.serving import star_curves, stars
 from stellar.surveys.base import Fetched, WorkUnit
 
@@ -103,9 +103,9 @@ def made(database_server, tmp_path_factory):
     """Settings and a reader's engine of a home with everything that the page shows."""
     # the gates of the profile's own datasets ask for more columns than are shown here
     gates = tmp_path_factory.mktemp("gates")
-    shutil.copy(suites.GATES / "default.yaml", gates)
+    shutil.copy(suite_files.GATES / "default.yaml", gates)
     with made_settings(database_server) as settings, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(suites, "GATES", gates)
+        patch.setattr("stellar.quality.suite_files.GATES", gates)
         with ledger_session(settings) as ledger:
             ctx = Context(settings, ledger)
             places = {}

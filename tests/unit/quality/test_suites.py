@@ -6,7 +6,8 @@ import pytest
 from stellar.checked_yaml import load_yaml
 from stellar.errors import InputError
 from stellar.quality.expectations import Rule, column_rules, validate
-from stellar.quality.suites import GATES, Suite, load_suite
+from stellar.quality.suite_files import GATES, counts_alone
+from stellar.quality.suites import Suite, load_suite
 
 NAMES = sorted(path.stem for path in GATES.glob("*.yaml"))
 
@@ -73,3 +74,14 @@ def test_a_wrong_suite_is_refused_by_line(tmp_path, text, told):
     with pytest.raises(InputError) as caught:
         load_yaml(path, Suite)
     assert told in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_users_tables_are_counted_unless_they_have_a_suite_of_their_own(tmp_path, monkeypatch):
+    for name in ("default", "own", "own.mine"):
+        (tmp_path / f"{name}.yaml").write_text("description: x\n")
+    monkeypatch.setattr("stellar.quality.suite_files.GATES", tmp_path)
+    assert counts_alone("own.other")
+    assert not counts_alone("own.mine")
+    assert not counts_alone("curated.gaia")
+    (tmp_path / "own.yaml").unlink()
+    assert not counts_alone("own.other")

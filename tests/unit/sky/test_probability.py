@@ -146,3 +146,13 @@ def test_rows_are_counted_in_few_pixels_and_in_many(order: int, n: int, m: int) 
     shift = 2 * (29 - order)
     expected = [max(1, int((right >> shift == one).sum())) / pixel_area_arcsec2(order) for one in left >> shift]
     assert local_density(left, right, order).tolist() == expected
+
+
+def test_rows_of_one_candidate_each_have_the_same_probability_to_the_bit_beside_crowded_ones():
+    rng = np.random.default_rng(5)
+    left, separation, density = np.arange(1000), rng.uniform(0, 3, 1000), rng.uniform(1e-6, 1e-2, 1000)
+    alone = match_probability(left, separation, 0.3, density)
+    beside = match_probability(
+        np.append(left, [1000, 1000]), np.append(separation, [0.1, 0.2]), 0.3, np.append(density, [1e-3, 1e-3])
+    )
+    np.testing.assert_array_equal(alone, beside[:1000])

@@ -1,0 +1,58 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from stellar.cli import timing
+
+
+def backend(environment):
+    code = (
+        "from stellar.cli import timing; timing._reuse_memory()\n"
+        "import pyarrow as pa; print(pa.default_memory_pool().backend_name)"
+    )
+    kept = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=kept | environment, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_arrow_and_numpy_share_an_allocator_that_keeps_what_it_has():
+    assert backend({}) == "system"
+
+
+def test_an_allocator_that_was_chosen_is_kept():
+    assert backend({"ARROW_DEFAULT_MEMORY_POOL": "jemalloc"}) == "jemalloc"
+
+
+class Server:
+    """A use of a server that does not start."""
+
+    let_go = False
+
+    def start(self):
+        raise OSError("no room")
+
+    def stop(self):
+        self.let_go = True
+
+
+def test_what_the_start_of_the_ledger_raised_is_raised_where_it_is_waited_for():
+    server = Server()
+    begun = timing._Start(server, None)
+    with pytest.raises(OSError, match="no room"):
+        begun.wait()
+    assert server.let_go
+
+
+def test_a_command_without_sql_imports_neither_duckdb_nor_pydantic_settings():
+    code = (
+        "import sys; from stellar.cli import crossmatch, timing\n"
+        "from stellar.ledger.server import embedded\n"
+        "assert 'sqlalchemy' not in sys.modules, 'the server would wait for it'\n"
+        "timing._load(['stellar.flow.context', *crossmatch.MODULES], crossmatch.WITHOUT)\n"
+        "print(*sorted({'duckdb', 'pandas', 'pydantic_settings', 'yaml', 'numba'} & {*sys.modules}))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == ""
