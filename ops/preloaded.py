@@ -19,6 +19,7 @@ LIBRARIES = (
     "pyarrow.parquet",
     "duckdb",
     "psycopg2",
+    "pydantic_settings",
     "healpy",
     "cdshealpix",
     "sklearn.ensemble",

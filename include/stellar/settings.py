@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stellar.errors import InputError
 from stellar.store import open_lake
 
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
 CONFIG = Path(__file__).parent / "config"
 EMBEDDED = "embedded"
-PREFIX = "STELLAR_"
 
 
 def project_root() -> Path:
@@ -27,36 +23,20 @@ def project_root() -> Path:
     return Path(root).resolve() if root else Path(__file__).resolve().parents[2]
 
 
-def _said_by_environment(fields: Mapping[str, FieldInfo]) -> dict[str, str]:
-    """What `.env` and the environment say of fields, by the names that these are validated by."""
-    file = project_root() / ".env"
-    said: dict[str, str | None] = {}
-    if file.is_file():
-        from dotenv import dotenv_values
-
-        said = dict(dotenv_values(file, encoding="utf-8"))
-    lower = {name.lower(): value for name, value in [*said.items(), *os.environ.items()] if value is not None}
-    found = {}
-    for name, field in fields.items():
-        alias = field.validation_alias
-        key = alias if isinstance(alias, str) else f"{PREFIX}{name}"
-        if (value := lower.get(key.lower())) is not None:
-            found[name] = value
-    return found
-
-
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """Where things are and how to reach them. Every field is overridden by `STELLAR_<FIELD>`.
 
     The four `*_service` settings take `embedded` (the archive of this home) or the public endpoint named in
     their description.
     """
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True, validate_default=True)
-
-    # Not pydantic-settings: it reads many sources, and importing them took a tenth of the start of every command.
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**(_said_by_environment(type(self).model_fields) | given))
+    model_config = SettingsConfigDict(
+        env_prefix="STELLAR_",
+        env_file=project_root() / ".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        populate_by_name=True,
+    )
 
     root: Path = Field(default_factory=project_root, description="Project's root")
     home: Path = Field(
@@ -82,7 +62,7 @@ class Settings(BaseModel):
     sdss_sas_service: str = Field(EMBEDDED, description="`embedded`, or https://data.sdss.org")
     mast_service: str = Field(EMBEDDED, description="`embedded`, or https://mast.stsci.edu")
     simbad_service: str = Field(EMBEDDED, description="`embedded`, or https://simbad.cds.unistra.fr/simbad/sim-tap")
-    regions: list[dict[str, float]] = Field(
+    regions: Annotated[list[dict[str, float]], NoDecode] = Field(
         default_factory=list,
         description="Where to sync when neither profile nor run says it: cones `ra,dec,radius` in degrees, separated by"
         " `;`; public services refuse the whole sky",
