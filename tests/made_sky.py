@@ -16,7 +16,7 @@ from stellar.engine import engine
 from stellar.engine.context import Context
 from stellar.engine.step import Accounting, Input, Partition, PartitionInput, Step, StepResult
 from stellar.lake.schema import field
-from stellar.quality import suites
+from stellar.quality import suite_files, suites
 from stellar.settings import CONFIG
 from stellar.surveys.base import Fetched, WorkUnit
 
@@ -132,7 +132,7 @@ def steps() -> list[Step]:
 @contextmanager
 def plain_gates() -> Iterator[None]:
     """The gate that holds of any dataset, in place of those of the survey datasets whose names these have."""
-    with tempfile.TemporaryDirectory() as folder, patch.object(suites, "GATES", Path(folder)):
+    with tempfile.TemporaryDirectory() as folder, patch.object(suite_files, "GATES", Path(folder)):
         shutil.copy(CONFIG / "gates" / "default.yaml", folder)
         suites.load_suite.cache_clear()
         yield
