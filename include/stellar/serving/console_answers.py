@@ -25,6 +25,8 @@ SHOWN_ITEMS = 8
 SHOWN_CHARACTERS = 10_000
 #: Of a text inside a list or struct.
 SHOWN_INSIDE = 1_000
+#: Kinds of columns that files without them hold as text.
+_WORDED = (pa.types.is_nested, pa.types.is_binary, pa.types.is_interval)
 #: Beyond this, rows are left out of an answer for the screen even where fewer than asked for were given.
 SCREEN_BYTES = 8 << 20
 
@@ -70,8 +72,8 @@ def cell(value: Any) -> Any:
         return _short(head) if len(value) <= SHOWN_ITEMS else f"{_short(head[:-1])}, … {len(value):,} items]"
     if isinstance(value, dict):
         return _short(json.dumps(_inside(value), default=str))
-    if isinstance(value, bytes):
-        return _short(value.hex())
+    if isinstance(value, bytes | pa.MonthDayNano):
+        return _short(_worded(value))
     return _short(value.isoformat(sep=" ") if hasattr(value, "hour") else str(value))
 
 
@@ -145,19 +147,20 @@ def _csv(batches: Cut, schema: pa.Schema, sink: Sink) -> None:
 
 
 def _flat(column: pa.Field) -> pa.Field:
-    is_text = (pa.types.is_nested, pa.types.is_binary, pa.types.is_null)
-    return pa.field(column.name, pa.string() if any(kind(column.type) for kind in is_text) else column.type)
+    is_text = pa.types.is_null(column.type) or any(kind(column.type) for kind in _WORDED)
+    return pa.field(column.name, pa.string() if is_text else column.type)
 
 
 def _parquet(batches: Cut, schema: pa.Schema, sink: Sink) -> None:
     """Parquet with units, UCDs and descriptions in the fields and in a VOTable header."""
-    told = schema.with_metadata(votable_metadata(schema))
+    kept = pa.schema([one.with_type(pa.string()) if pa.types.is_interval(one.type) else one for one in schema])
+    told = kept.with_metadata(votable_metadata(kept))
     with (
         pa.PythonFile(_Writable(sink), mode="w") as file,
         pq.ParquetWriter(file, told, compression="zstd") as writer,
     ):
         for batch in batches:
-            writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=told))
+            writer.write_batch(pa.RecordBatch.from_arrays(list(map(_column, batch.columns, told)), schema=told))
 
 
 def _votable(batches: Cut, schema: pa.Schema, sink: Sink) -> None:
@@ -171,14 +174,20 @@ def _votable(batches: Cut, schema: pa.Schema, sink: Sink) -> None:
 
 
 def _votable_field(column: pa.Field) -> pa.Field:
-    """A column as VOTable has it; whole numbers that pass its largest, and lists but those of floats, are texts."""
+    """A column as VOTable has it, text where it has none: numbers beyond its largest, lists that double would round."""
     type_ = column.type
     if pa.types.is_decimal(type_):
         return column.with_type(pa.float64())
-    if pa.types.is_uint64(type_) or pa.types.is_binary(type_):
-        return column.with_type(pa.string())
-    floats = pa.types.is_list(type_) and pa.types.is_floating(type_.value_type)
-    return column.with_type(pa.string()) if pa.types.is_nested(type_) and not floats else column
+    is_text = pa.types.is_uint64(type_) or any(kind(type_) for kind in _WORDED)
+    return column.with_type(pa.string()) if is_text and not _fits_double(type_) else column
+
+
+def _fits_double(type_: pa.DataType) -> bool:
+    """Whether a type is one of lists whose numbers double holds exactly."""
+    if not pa.types.is_list(type_):
+        return False
+    value = type_.value_type
+    return pa.types.is_floating(value) or (pa.types.is_integer(value) and value.bit_width <= 32)
 
 
 def _told(column: pa.Field) -> Column:
@@ -190,12 +199,18 @@ def _column(column: pa.Array, wanted: pa.Field) -> pa.Array:
     """A column as text where that is wanted: lists and structures as JSON."""
     if column.type == wanted.type:
         return column
-    if not pa.types.is_string(wanted.type) or not (pa.types.is_nested(column.type) or pa.types.is_binary(column.type)):
+    if not pa.types.is_string(wanted.type) or not any(kind(column.type) for kind in _WORDED):
         return column.cast(wanted.type)
-    return pa.array(
-        [None if value is None else json.dumps(json_value(value), default=str) for value in column.to_pylist()],
-        pa.string(),
-    )
+    return pa.array([None if value is None else _worded(value) for value in column.to_pylist()], pa.string())
+
+
+def _worded(value: Any) -> str:
+    """A value that has no type of its own in a file: bytes as hex, spans of time as ISO 8601, all else as JSON."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, pa.MonthDayNano):
+        return f"P{value.months}M{value.days}DT{value.nanoseconds / 1e9:g}S"
+    return json.dumps(json_value(value), default=str)
 
 
 def _items(column: pa.Array) -> list[Any]:

@@ -45,7 +45,7 @@ def document(
     ----------
     columns : sequence of Column
     batches : iterable of pyarrow.RecordBatch
-        Of plain types (`stellar.serving.tap.types`).
+        Of plain types (`stellar.serving.results`).
     infos : sequence of (name, value)
     binary : bool
         BINARY2, else TABLEDATA.

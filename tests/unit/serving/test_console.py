@@ -6,6 +6,7 @@ import io
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 from hypothesis import given, settings
@@ -138,3 +139,25 @@ def test_a_votable_says_what_columns_are_and_keeps_every_value():
     assert np.isnan(np.ma.filled(table["flux"][0], np.nan)[1]) and list(table["flux"][1]) == [2.0, 3.0]
     with pytest.raises(InputError, match="take one of csv, parquet, votable"):
         answers.write("exe", [], schema, content.extend, 10)
+
+
+def test_every_form_takes_what_duckdb_answers():
+    import duckdb
+
+    found = duckdb.sql(
+        "SELECT INTERVAL 40 DAY AS span, [1, 2, NULL]::INT[] AS few, [9223372036854775807] AS large, 'ab'::BLOB AS raw,"
+        " {'a': 1} AS pair, NULL AS nothing, DATE '2020-01-01' AS day, TIME '10:00' AS hour, 1.5::DECIMAL(10, 2) AS d,"
+        " 18446744073709551615::UBIGINT AS most, uuid() AS one"
+    ).to_arrow_table()
+    texts = {}
+    for form in answers.WRITERS:
+        content = bytearray()
+        assert answers.write(form, found.to_batches(), found.schema, content.extend, 10) == (1, False)
+        texts[form] = bytes(content)
+    read = Table.read(io.BytesIO(texts["votable"]), format="votable")[0]
+    assert read["span"] == "P0M40DT0S" and read["raw"] == b"ab".hex() and read["most"] == str(2**64 - 1)
+    assert read["few"][:2].tolist() == [1, 2] and np.ma.getmaskarray(np.ma.masked_invalid(read["few"]))[2]
+    assert read["large"] == "[9223372036854775807]"
+    assert b"P0M40DT0S" in texts["csv"] and b"6162" in texts["csv"]
+    assert pq.read_table(io.BytesIO(texts["parquet"]))["span"].to_pylist() == ["P0M40DT0S"]
+    assert answers.cell(found["span"][0].as_py()) == "P0M40DT0S"
