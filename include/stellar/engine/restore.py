@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import tarfile
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +25,11 @@ from stellar.ledger.connect import airflow_url, ledger_session, lost_ledger, mig
 from stellar.ledger.home import FILE, LAYOUT
 from stellar.ledger.migrate import read_migrations
 from stellar.settings import Settings, load_settings
+
+if sys.version_info >= (3, 12):
+    import tarfile
+else:  # 3.11 refuses what leaves the folder from its patch release 4 on, and Debian 12 has an older one
+    from backports import tarfile
 
 _PARTS = {"lake", "work", "artifacts", "data_docs", "secrets", "profile", FILE, LEDGER, AIRFLOW, ABOUT, END}
 _ZSTD = b"\x28\xb5\x2f\xfd"
