@@ -204,6 +204,7 @@ class Answerer:
 
     def __init__(self, desk: Desk, inbox: Inbox, out: BinaryIO) -> None:
         self.desk, self.inbox, self._out = desk, inbox, out
+        self._seen = ""  # the fault that was told last
 
     def frame(self, letter: bytes, content: bytes) -> None:
         """Write one frame."""
@@ -256,12 +257,16 @@ class Answerer:
             self.desk.index_ahead()
 
     def look_around(self) -> None:
-        """Between questions: what a promotion changed is opened now, so that the next question need not wait for it."""
+        """While nobody asks: what a promotion changed is opened now, so that a later question need not wait for it."""
         try:
             if self.desk.is_behind():
                 self.warm_up()
+            self._seen = ""
         except Exception as error:  # the ledger is away, files are being removed: the next question tells
-            print(f"console: {type(error).__name__}: {error}", file=sys.stderr)
+            said = f"console: {type(error).__name__}: {error}"
+            if said != self._seen:  # once, not every few seconds
+                print(said, file=sys.stderr)
+            self._seen = said
 
     def _query(self, task: Task) -> dict[str, Any]:
         from .console_answers import screen
