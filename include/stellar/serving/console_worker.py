@@ -65,8 +65,7 @@ class Inbox:
             try:
                 return self._tasks.get(timeout=min(left, LOOK_S))
             except queue.Empty:
-                if left > LOOK_S:
-                    meanwhile()
+                meanwhile()
         os._exit(0)
 
     def begin(self, task: int, cursor: duckdb.DuckDBPyConnection) -> None:
@@ -204,7 +203,7 @@ class Answerer:
 
     def __init__(self, desk: Desk, inbox: Inbox, out: BinaryIO) -> None:
         self.desk, self.inbox, self._out = desk, inbox, out
-        self._seen = ""  # the fault that was told last
+        self._fault = ""  # what was told last
 
     def frame(self, letter: bytes, content: bytes) -> None:
         """Write one frame."""
@@ -258,15 +257,14 @@ class Answerer:
 
     def look_around(self) -> None:
         """While nobody asks: what a promotion changed is opened now, so that a later question need not wait for it."""
+        fault = ""
         try:
             if self.desk.is_behind():
                 self.warm_up()
-            self._seen = ""
         except Exception as error:  # the ledger is away, files are being removed: the next question tells
-            said = f"console: {type(error).__name__}: {error}"
-            if said != self._seen:  # once, not every few seconds
-                print(said, file=sys.stderr)
-            self._seen = said
+            fault = f"console: {type(error).__name__}: {error}\n"
+        sys.stderr.write(fault if fault != self._fault else "")  # once, not every few seconds
+        self._fault = fault
 
     def _query(self, task: Task) -> dict[str, Any]:
         from .console_answers import screen
@@ -390,8 +388,7 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is not for the frames
     inbox = Inbox(sys.stdin.buffer)
-    desk = Desk(limits)
-    answerer = Answerer(desk, inbox, out)
+    answerer = Answerer(Desk(limits), inbox, out)
     answerer.warm_up()
     _bound(limits)
     answerer.frame(b"E", json.dumps({"ready": True}).encode())
