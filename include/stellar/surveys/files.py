@@ -26,7 +26,7 @@ from stellar.settings import CONFIG, Settings
 from stellar.surveys.base import Fetched, Scope, WorkUnit, digest, missing
 from stellar.surveys.readers import layouts, lightcurves, spectra, tables
 from stellar.surveys.readers.members import Member, members
-from stellar.surveys.readers.parse import to_type
+from stellar.surveys.readers.parse import TOLD, to_type
 
 FILES = CONFIG / "files"
 FAULT, ROW, FILE = tables.FAULT, tables.ROW, "file_name"
@@ -249,4 +249,6 @@ def _mapped(table: pa.Table, member: Member, source: FileSource) -> pa.Table:
                 texts[i] = f"{member.name}: row {rows[int(i)].as_py()}: {name}: {cell!r} is not {column.type}"
             fault = pc.coalesce(fault, pa.array(texts, pa.string()))
     columns[FILE] = pa.array([member.name] * n, pa.string())
-    return pa.table({**columns, ROW: rows, FAULT: fault})
+    told = (table.schema.metadata or {}).get(TOLD)
+    made = pa.table({**columns, ROW: rows, FAULT: fault})
+    return made if told is None else made.replace_schema_metadata({TOLD: told})
