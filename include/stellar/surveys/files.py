@@ -213,7 +213,7 @@ def read(path: Path, source: FileSource) -> pa.Table:
         raise InputError(f"{path}: {str(fault).removeprefix(f'{path}: ')}") from None
     if not parts:
         raise InputError(f"{path}: no file in it matches {source.members!r}")
-    return pa.concat_tables(parts)
+    return pa.concat_tables(parts).replace_schema_metadata(None)
 
 
 def read_member(member: Member, source: FileSource) -> pa.Table:

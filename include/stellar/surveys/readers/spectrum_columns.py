@@ -195,19 +195,21 @@ def spectra_of(
     used = {role: columns[name] for role, name in checked_roles(list(columns), file).items()}
     axis = axis_of(used)
     ids = used.pop("id", None)
-    labels = None if ids is None else ids.values.astype(str)
+    labels = None if ids is None else ids.values.tolist()
     if used["flux"].is_cells:
-        rows = [{role: _row(one, number, used["flux"], file, is_axis=role == axis) for role, one in used.items()}
-                for number in range(len(used["flux"].values))]  # fmt: skip
-        names = [""] * len(rows) if labels is None else labels.tolist()
+        many = len(used["flux"].values)
+        rows = [
+            {role: _row(one, number, used["flux"], file, is_axis=role == axis) for role, one in used.items()}
+            for number in range(many)
+        ]
+        names = [""] * many if labels is None else labels
     else:
-        for one in used.values():
-            if one.is_cells:
-                raise InputError(f"{file}: column {one.name} has several numbers a row, {used['flux'].name} has one")
-        names = [""] if labels is None else list(dict.fromkeys(labels.tolist()))
-        rows = [used] if len(names) == 1 else [
-            {role: _taken(one, labels == name) for role, one in used.items()} for name in names
-        ]  # fmt: skip
+        used = {role: _of_pixels(one, role, used["flux"], file) for role, one in used.items()}
+        groups: dict[str, list[int]] = {}
+        for pixel, label in enumerate([""] * len(used["flux"].values) if labels is None else labels):
+            groups.setdefault(label, []).append(pixel)
+        names = list(groups)
+        rows = [{role: _taken(one, pixels) for role, one in used.items()} for pixels in groups.values()]
     stem = str(about.get("spec_name") or file.partition(".")[0])
     made = []
     for number, (name, row) in enumerate(zip(names, rows, strict=True), start=1):
@@ -225,14 +227,24 @@ def _row(column: Found, number: int, flux: Found, file: str, *, is_axis: bool) -
     """One spectrum's part of a column; what has one number a row holds for all pixels of it."""
     values, pixels = column.values[number], np.size(flux.values[number])
     if column.is_cells:
-        return Found(column.name, np.ravel(values), column.unit, column.ucd)
+        return replace(column, values=np.ravel(values))
     if is_axis:
         raise InputError(f"{file}: column {column.name} has one number a row, {flux.name} has {pixels}")
-    return Found(column.name, np.full(pixels, values), column.unit, column.ucd)
+    return replace(column, values=np.full(pixels, values))
 
 
-def _taken(column: Found, which: np.ndarray) -> Found:
-    return Found(column.name, column.values[which], column.unit, column.ucd)
+def _of_pixels(column: Found, role: str, flux: Found, file: str) -> Found:
+    """A column of one number a pixel; of several marks, whether any is set."""
+    if not column.is_cells:
+        return column
+    if role in MARKS and column.values.ndim > 1:
+        marked = np.nan_to_num(column.values).reshape(len(column.values), -1).any(axis=1)
+        return replace(column, values=np.where(marked, float(BAD), 0.0))
+    raise InputError(f"{file}: column {column.name} has several numbers a row, {flux.name} has one")
+
+
+def _taken(column: Found, which: list[int]) -> Found:
+    return replace(column, values=column.values[which])
 
 
 def spectrum_of(row: Mapping[str, Found], about: Mapping[str, Any], told: Mapping[str, Any], file: str) -> Spectrum:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -436,6 +437,24 @@ def test_a_column_of_another_kind_spoils_nothing(kind):
     assert not any(one["and_mask"])
     with pytest.raises(InputError, match=r"^two: column error holds no numbers"):
         read(of_two(kind, ["a", "b"], error=np.array(["x", "y"])), "two")
+
+
+def test_several_marks_a_pixel_are_bad_where_any_is_set():
+    flags = np.zeros((len(WAVE), 3), bool)
+    flags[5, 1] = True
+    (row,) = read(written([fits.PrimaryHDU(), table("T", WAVE=WAVE, FLUX=FLUX, FLAGS=flags)]))
+    assert np.flatnonzero(row["and_mask"]).tolist() == [5]
+    with pytest.raises(InputError, match="column ERROR has several numbers a row, FLUX has one"):
+        read(written([fits.PrimaryHDU(), table("T", WAVE=WAVE, FLUX=FLUX, ERROR=np.ones((len(WAVE), 2)))]))
+
+
+def test_one_long_id_among_many_pixels_takes_its_own_memory_only():
+    rows = [f"{'x' * 100_000 if pixel == 0 else 'a'},{4000 + pixel},1" for pixel in range(20_000)]
+    tracemalloc.start()
+    found = read("\n".join(["id,wavelength,flux", *rows]), "many.csv")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [len(row["flux"]) for row in found] == [1, 19_999] and most < 200 << 20
 
 
 def test_noise_does_not_depend_on_the_order_of_pixels():
