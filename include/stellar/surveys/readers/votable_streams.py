@@ -14,9 +14,14 @@ def elsewhere(address: str) -> str:
 
 
 def refuse_streams(member: Member) -> None:
-    """Raise `InputError` when a STREAM of a VOTable names an address: astropy would open it, files of this machine too.
+    """Refuse a VOTable with a STREAM that names an address: astropy would open it, files of this machine too.
 
     A document that is not well-formed is left to its reader to refuse, which sees no more of it than was seen here.
+
+    Raises
+    ------
+    InputError
+        For that, and for a document in an encoding that cannot be read, which cannot be looked through.
     """
 
     def start(tag: str, attributes: dict[str, str]) -> None:
@@ -31,3 +36,5 @@ def refuse_streams(member: Member) -> None:
         parser.Parse(member.data, True)
     except expat.ExpatError:
         return
+    except (ValueError, LookupError) as fault:  # an encoding of several bytes, or one that is not known
+        raise InputError(f"{member.name}: not a readable VOTable: {fault}") from None

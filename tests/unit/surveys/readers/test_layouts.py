@@ -367,6 +367,9 @@ def test_a_votable_whose_data_are_elsewhere_is_not_followed(address, of):
         of(Member("a.vot", document), {})
     with pytest.raises(InputError, match=r"not a readable VOTable|neither FITS nor text"):
         of(Member("a.vot", gzip.compress(document)), {})
+    for encoding in ("Shift_JIS", "no-such-one"):
+        with pytest.raises(InputError, match=r"^a\.vot: not a readable VOTable"):
+            of(Member("a.vot", f'<?xml version="1.0" encoding="{encoding}"?>'.encode() + document), {})
 
 
 def in_heap(waves, fluxes):
