@@ -37,8 +37,9 @@ how fast.
 where a table of curves has a list `segment` (`segments`, `stitching`). Rows of one object and one mission are put
 together. Each segment is moved as a whole: fluxes are multiplied, magnitudes get something added, so that amplitudes
 stay. Where segments overlap in time, they are moved so that they agree there; else their medians are made equal, and
-variation slower than a segment is lost. `segment_how` and `segment_moved` tell it for each segment; both are null for a
-curve of one segment, whose other features are what they are without `stitch`. Each segment loses a parabola of its own.
+variation slower than a segment is lost. `segment_how` and `segment_moved` tell it for each segment, `segment_lc_id`
+which curves they are; all are null for a curve of one segment, whose other features are what they are without `stitch`.
+Each segment loses a parabola of its own.
 
 **What may be asked for** (`params` of the step; none of it is on by default):
 

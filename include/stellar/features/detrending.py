@@ -6,7 +6,6 @@ changed.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -23,8 +22,8 @@ _STIFF = 1e-3  # weight of straight ends, over that of all points: halves what e
 _SETTLED = 1e-4  # of a standard deviation
 
 
-def stretches(time: np.ndarray, gap_d: float = GAP_D, segment: np.ndarray | None = None) -> list[slice]:
-    """Stretches of points in order of time between which there is a gap, or another segment begins.
+def stretches(time: np.ndarray, gap_d: float = GAP_D, segment: np.ndarray | None = None) -> list[np.ndarray]:
+    """Numbers of the points of each stretch without a gap; each segment has its own, also where segments overlap.
 
     Parameters
     ----------
@@ -34,14 +33,18 @@ def stretches(time: np.ndarray, gap_d: float = GAP_D, segment: np.ndarray | None
         Steps longer than this are gaps.
     segment : int64[n], optional
         Points of another segment belong to another stretch.
+
+    Returns
+    -------
+    list of int64[m]
+        Every point is in one of them; increasing.
     """
     if not len(time):
         return []
-    cut = np.diff(time) > gap_d
-    if segment is not None:
-        cut |= np.diff(segment) != 0
-    edges = [0, *(np.flatnonzero(cut) + 1).tolist(), len(time)]
-    return [slice(begin, end) for begin, end in pairwise(edges)]
+    parts = (
+        [np.arange(len(time))] if segment is None else [np.flatnonzero(segment == one) for one in np.unique(segment)]
+    )
+    return [one for part in parts for one in np.split(part, np.flatnonzero(np.diff(time[part]) > gap_d) + 1)]
 
 
 def trend(
@@ -117,32 +120,6 @@ def _straight_ends(knots: np.ndarray, degree: int, window_d: float) -> np.ndarra
         return np.zeros((size, size))
     bent = BSpline(knots, np.eye(size), degree).derivative(2)(knots[[degree, -degree - 1]]) * window_d**2
     return bent.T @ bent
-
-
-def flatten(
-    time: np.ndarray,
-    value: np.ndarray,
-    window_d: float,
-    kind: Literal["flux", "mag"],
-    *,
-    gap_d: float = GAP_D,
-    segment: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """A curve without its slow course.
-
-    Returns
-    -------
-    flat : float64[n]
-        Flux over its course, about 1; or magnitude minus its course, about the median.
-    course : float64[n]
-        What was taken out (`trend`).
-    """
-    course = trend(time, value, window_d, gap_d=gap_d, segment=segment)
-    if kind == "mag":
-        return value - course + np.median(value), course
-    if len(course) and not course.min() > 0:
-        raise InputError("the course of the flux falls to zero or below; take out its background first")
-    return value / course, course
 
 
 def lone_outliers(

@@ -228,6 +228,8 @@ def lightcurve_schema(carry: list[str], *, magnitudes: bool, segments: bool = Fa
     ]
     if segments:
         about = "What was done with each segment: reference, overlap, median, refused; null for a curve of one"
+        told = "Ids of the light curves that were put together, by their first times; null for a curve of one"
+        fields.append(field("segment_lc_id", pa.list_(pa.string()), None, "meta.id", told))
         fields.append(field("segment_how", pa.list_(pa.string()), None, "meta.note", about))
         about = "By what each segment was multiplied (fluxes), or what was added to it (magnitudes)"
         fields.append(field("segment_moved", pa.list_(pa.float64()), None, "arith.factor", about))

@@ -16,11 +16,11 @@ from stellar.features.lightcurve_columns import lightcurve_schema
 from stellar.features.measures import curves_features
 from stellar.features.objects import ASSOCIATIONS, associations_input, object_ids
 from stellar.features.ragged import Ragged, ragged
-from stellar.features.segments import SEGMENT, in_segments
+from stellar.features.segments import SEGMENT, SEGMENT_IDS, in_segments
 from stellar.features.timescales import middle
 from stellar.features.variability import Curve, clean
 
-VERSION = 5
+VERSION = 6
 DEFAULTS: dict[str, Any] = {
     "kind": "flux",  # or "mag"
     "columns": {"time": "time_btjd", "value": "flux", "error": "flux_err", "quality": "quality"},
@@ -121,6 +121,7 @@ def lightcurve_features(
     if segments is not None:
         for one, (_, curve) in zip(found, usable, strict=True):
             one |= {"segment_how": list(curve.how) or None, "segment_moved": list(curve.moved) or None}
+            one[SEGMENT_IDS] = None  # of a table whose rows have several segments of themselves
     return _table(table, objects, rows, found, schema), dict(filtered), reasons
 
 

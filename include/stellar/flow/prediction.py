@@ -35,6 +35,7 @@ from stellar.registry.versions import Resolved, resolve
 from stellar.surveys.files import FILES, FileSource, load_source, read_member
 from stellar.surveys.readers.chunks_sources import kind_by_name
 from stellar.surveys.readers.members import Member, members
+from stellar.surveys.readers.parse import TOLD
 
 if TYPE_CHECKING:
     pass
@@ -183,6 +184,8 @@ def _each_row(raw: pa.Table, config: Curated) -> pa.Table:
 
 def _curated(raw: pa.Table, config: Curated, tell: Callable[[str], None]) -> pa.Table:
     """Curated rows of one file; what is predicted need have no position."""
+    if told := (raw.schema.metadata or {}).get(TOLD):
+        tell(told.decode())
     made = curate(raw, raw.slice(0, 0), config.model_copy(update={"layout": "plain"}))
     reasons = [str(why) for why in made.quarantine["reason"].to_pylist()] if made.quarantine else []
     rules = list(made.accounting.filtered)
@@ -191,6 +194,8 @@ def _curated(raw: pa.Table, config: Curated, tell: Callable[[str], None]) -> pa.
     lost = len(reasons) + sum(made.accounting.filtered.values())
     if lost:
         tell(f"{lost} of its {len(raw)} rows are not used: {', '.join(dict.fromkeys([*reasons, *rules]))}")
+    if merged := made.accounting.merged:
+        tell(f"{merged} of its {len(raw)} rows are not used: other rows have the same {config.id}")
     return made.table
 
 

@@ -22,6 +22,7 @@ MOST_CURVES = 12
 #: Points of a light curve that are sent: as many as a wide screen has pixels several times over.
 MOST_POINTS = 20_000
 GRID_KEY = b"stellar.grid"
+SEGMENT_IDS = "segment_lc_id"  # of features of curves that were put together (`stellar.features.segments`)
 
 
 def spectra(settings: Settings, engine: sa.Engine, wanted: str) -> list[dict[str, Any]]:
@@ -67,7 +68,7 @@ def light_curves(settings: Settings, engine: sa.Engine, wanted: str) -> list[dic
             for band, (time, value, error) in kinds.items():
                 curve = _curve(row, time, value, error)
                 if curve is not None and len(found) < MOST_CURVES:
-                    own = [one for one in periods if one["of"] in (None, name)]
+                    own = [one for one, curves in periods if curves is None or name in curves]
                     unit = (rows.schema(dataset).field(time).metadata or {}).get(b"description", b"").decode()
                     found.append({"dataset": dataset, "id": name, "band": band, "time_unit": unit, **curve,
                                   "periods": own})  # fmt: skip
@@ -137,23 +138,32 @@ def _curve(row: Row, time: str, value: str, error: str | None) -> dict[str, Any]
     }
 
 
-def _periods(rows: Rows, object_id: str, sources: list[Row]) -> list[dict[str, Any]]:
-    """Periods from our light-curve features (of one light curve each), and from the surveys' tables (of the star)."""
-    found: list[dict[str, Any]] = []
+def _periods(rows: Rows, object_id: str, sources: list[Row]) -> list[tuple[dict[str, Any], list[str] | None]]:
+    """Periods from our features, with the light curves that each was found in, and from the surveys' tables.
+
+    Those of the tables are of the star, with None.
+    """
+    found: list[tuple[dict[str, Any], list[str] | None]] = []
     tables = rows.layer("features") + sorted({f"curated.{one['survey']}" for one in sources} & set(rows.datasets))
     for dataset in tables:
         names = set(rows.schema(dataset).names)
-        kept = [name for name in ("period_d", "period_err_d", "log_period_d", "lc_id") if name in names]
-        if not {"period_d", "log_period_d"} & names or (dataset.startswith("features.") and "lc_id" not in names):
+        wanted = ("period_d", "period_err_d", "log_period_d", "lc_id", SEGMENT_IDS)
+        kept = [name for name in wanted if name in names]
+        is_ours = dataset.startswith("features.")
+        if not {"period_d", "log_period_d"} & names or (is_ours and "lc_id" not in names):
             continue
-        for row in rows.of_star(dataset, object_id, sources, kept):
+        found_rows = rows.of_star(dataset, object_id, sources, kept)
+        if is_ours and {SEGMENT_IDS, "object_id"} <= names:  # no survey has the id of several curves together
+            several = rows.by_id(dataset, [object_id], kept, id_column="object_id")
+            found_rows = list({row["lc_id"]: row for row in [*found_rows, *several]}.values())
+        for row in found_rows:
             period = row.get("period_d")
             if period is None and row.get("log_period_d") is not None:
                 period = 10.0 ** row["log_period_d"]
             if period is not None and np.isfinite(period) and period > 0:
-                of = row.get("lc_id") if dataset.startswith("features.") else None
-                found.append({"from": dataset, "period_d": float(period), "error_d": plain(row.get("period_err_d")),
-                              "of": of})  # fmt: skip
+                of = row.get("lc_id") if is_ours else None
+                told = {"from": dataset, "period_d": float(period), "error_d": plain(row.get("period_err_d")), "of": of}
+                found.append((told, (row.get(SEGMENT_IDS) or [str(of)]) if is_ours else None))
     return found
 
 

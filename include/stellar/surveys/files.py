@@ -26,7 +26,7 @@ from stellar.settings import CONFIG, Settings
 from stellar.surveys.base import Fetched, Scope, WorkUnit, digest, missing
 from stellar.surveys.readers import layouts, lightcurves, spectra, tables
 from stellar.surveys.readers.members import Member, members
-from stellar.surveys.readers.parse import to_type
+from stellar.surveys.readers.parse import TOLD, to_type
 
 FILES = CONFIG / "files"
 FAULT, ROW, FILE = tables.FAULT, tables.ROW, "file_name"
@@ -213,7 +213,7 @@ def read(path: Path, source: FileSource) -> pa.Table:
         raise InputError(f"{path}: {str(fault).removeprefix(f'{path}: ')}") from None
     if not parts:
         raise InputError(f"{path}: no file in it matches {source.members!r}")
-    return pa.concat_tables(parts)
+    return pa.concat_tables(parts).replace_schema_metadata(None)
 
 
 def read_member(member: Member, source: FileSource) -> pa.Table:
@@ -249,4 +249,6 @@ def _mapped(table: pa.Table, member: Member, source: FileSource) -> pa.Table:
                 texts[i] = f"{member.name}: row {rows[int(i)].as_py()}: {name}: {cell!r} is not {column.type}"
             fault = pc.coalesce(fault, pa.array(texts, pa.string()))
     columns[FILE] = pa.array([member.name] * n, pa.string())
-    return pa.table({**columns, ROW: rows, FAULT: fault})
+    told = (table.schema.metadata or {}).get(TOLD)
+    made = pa.table({**columns, ROW: rows, FAULT: fault})
+    return made if told is None else made.replace_schema_metadata({TOLD: told})

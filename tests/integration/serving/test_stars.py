@@ -50,6 +50,7 @@ def tables():
     surveys = {"gaia": [str(k + 1000) for k in range(N)], "spectra": [f"p-{k}" for k in range(3)],
                "curves": [f"tic-{k}" for k in range(2)]}  # fmt: skip
     pairs = [(survey, k, own) for survey, each in surveys.items() for k, own in enumerate(each)]
+    pairs += [("sectors", 3, f"tic-9-s{k}") for k in (1, 2, 3)]
     at = [k for _, k, _ in pairs]
     yield "curated.objects", {"object_id": ids, **place, "epoch_yr": [2016.0] * N, "class": ["STAR"] * N,
                               "n_sources": [3, 3, 2] + [1] * (N - 3)}, "object_id"  # fmt: skip
@@ -71,6 +72,14 @@ def tables():
                              }, "lc_id"  # fmt: skip
     yield "features.curves", {"lc_id": surveys["curves"], "object_id": ids[:2], "ra": ra[:2], "dec": dec[:2],
                               "period_d": [0.5, 1.5], "period_err_d": [0.001, None]}, "lc_id"  # fmt: skip
+    # one star's sectors: two of them are one curve of the features, that of another mission stands alone
+    names = ["tic-9-s1", "tic-9-s2", "tic-9-s3"]
+    yield "curated.sectors", {"lc_id": names, "ra": ra[[3] * 3], "dec": dec[[3] * 3], "time_btjd": [time] * 3,
+                              "flux": [flux[1]] * 3}, "lc_id"  # fmt: skip
+    several = pa.array([names[:2], None, ["tic-8-s1", "tic-8-s2"]], pa.list_(pa.string()))
+    yield "features.sectors", {"lc_id": ["tic-9-s1+s2", "tic-9-s3", "tic-8-s1+s2"], "segment_lc_id": several,
+                               "object_id": [ids[3], ids[3], ids[4]], "ra": ra[[3, 3, 4]], "dec": dec[[3, 3, 4]],
+                               "period_d": [1.5, 3.0, 9.0]}, "lc_id"  # fmt: skip
     yield "curated.asas", {"asas_id": ["77", "78"], "time_d": [[1.0, 2.0]] * 2, "mag": [[9.0, None]] * 2}, "asas_id"
     yield "curated.photometry", {
         "row_id": ["g", "u"], "object_id": [ids[0]] * 2,
@@ -186,7 +195,14 @@ def test_a_light_curve_is_sent_with_its_period(made):
         0.005, rel=0.01
     )
     assert found["periods"] == [{"from": "features.curves", "period_d": 0.5, "error_d": 0.001, "of": "tic-0"}]
-    assert star_curves.light_curves(*made, "gaia-3") == []
+    assert star_curves.light_curves(*made, "gaia-5") == []
+
+
+def test_a_period_of_several_curves_together_is_shown_with_each_of_them(made):
+    found = {one["id"]: one["periods"] for one in star_curves.light_curves(*made, "tic-9-s2")}
+    together = [{"from": "features.sectors", "period_d": 1.5, "error_d": None, "of": "tic-9-s1+s2"}]
+    assert found["tic-9-s1"] == found["tic-9-s2"] == together
+    assert found["tic-9-s3"] == [{**together[0], "period_d": 3.0, "of": "tic-9-s3"}]
 
 
 def test_a_star_without_a_position_is_shown_as_far_as_it_goes(made):

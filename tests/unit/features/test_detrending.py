@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stellar.errors import InputError
-from stellar.features.detrending import flatten, lone_outliers, stretches, trend
+from stellar.features.detrending import lone_outliers, stretches, trend
 
 NOISE = 3e-4
 WINDOW = 5.0
@@ -32,8 +32,9 @@ def without(kind, flux):
     """The curve without its trend, as relative flux, whether it came as fluxes or as magnitudes."""
     time = times()
     if kind == "flux":
-        return flatten(time, flux, WINDOW, "flux")[0]
-    flat, _ = flatten(time, 12 - 2.5 * np.log10(flux), WINDOW, "mag")
+        return flux / trend(time, flux, WINDOW)
+    magnitude = 12 - 2.5 * np.log10(flux)
+    flat = magnitude - trend(time, magnitude, WINDOW)
     return 10 ** (-0.4 * (flat - np.median(flat)))
 
 
@@ -113,12 +114,33 @@ def test_nothing_is_carried_across_a_gap(seed, step):
 @given(st.lists(st.floats(0, 3), min_size=1, max_size=60), st.integers(0, 2**32 - 1))
 def test_stretches_cover_every_point_once_and_hold_no_gap(steps, seed):
     time = np.cumsum(steps)
-    segment = np.cumsum(np.random.default_rng(seed).random(len(steps)) < 0.1)
+    segment = np.random.default_rng(seed).integers(0, 3, len(steps))
     parts = stretches(time, 0.5, segment)
-    assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])] and parts[-1].stop == len(time)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(time)))
     for part in parts:
-        assert (np.diff(time[part]) <= 0.5).all() and len(set(segment[part].tolist())) == 1
+        assert (
+            (np.diff(part) > 0).all() and (np.diff(time[part]) <= 0.5).all() and len(set(segment[part].tolist())) == 1
+        )
+    # no fewer points than could be: what is within a gap's length of a stretch's ends is of it, or of another segment
+    assert len(parts) == sum(1 + int((np.diff(time[segment == one]) > 0.5).sum()) for one in np.unique(segment))
     assert stretches(np.empty(0)) == []
+    assert [part.tolist() for part in stretches(np.array([0.0, 0.1, 2.0]))] == [[0, 1], [2]]
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 2**32 - 1))
+def test_segments_that_overlap_are_fitted_each_alone(seed):
+    time, later = times(), times() + 0.003
+    values = [drift(one, seed) + 0.01 * np.sin(2 * np.pi * one) + noise(one, seed) for one in (time, later)]
+    values[1][1000] += 0.5
+    together, value = np.concatenate([time, later]), np.concatenate(values)
+    order = np.argsort(together, kind="stable")
+    segment = np.repeat([0, 1], len(time))[order]
+    course = trend(together[order], value[order], WINDOW, segment=segment)
+    for number, (one, own) in enumerate(zip((time, later), values, strict=True)):
+        assert course[segment == number] == pytest.approx(trend(one, own, WINDOW), rel=1e-12)
+    out = lone_outliers(together[order], value[order], "flux", segment=segment)
+    assert np.flatnonzero(out[segment == 1]).tolist() == [1000]
 
 
 def test_a_short_stretch_keeps_what_it_has():
@@ -136,8 +158,6 @@ def test_nonsense_is_refused():
             trend(time, time, window)
     with pytest.raises(InputError, match="sort the curve"):
         trend(time[::-1], time, 2)
-    with pytest.raises(InputError, match="falls to zero or below"):
-        flatten(np.arange(0, 20, 0.1), np.linspace(1, -1, 200), 5.0, "flux")
 
 
 @settings(deadline=None, max_examples=20)

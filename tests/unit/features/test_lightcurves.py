@@ -301,6 +301,7 @@ def test_sectors_of_one_star_are_one_curve_where_asked():
     many, one = found.table.to_pylist()
     assert (many["lc_id"], many["object_id"], many["ticid"]) == ("tic-1-s0+s1+s2", "tic-1", 1)
     assert many["span_d"] == pytest.approx(82, abs=0.1) and many["n_points"] == 3 * one["n_points"]
+    assert many["segment_lc_id"] == ["tic-1-s0", "tic-1-s1", "tic-1-s2"] and one["segment_lc_id"] is None
     assert many["segment_how"] == ["reference", "median", "median"]
     assert many["segment_moved"] == pytest.approx([1, 1 / 3, 1 / 0.4], rel=2e-3)
     # eclipses every second cycle of the wave: three sectors tell, and the scales leave nothing behind

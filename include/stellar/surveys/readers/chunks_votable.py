@@ -16,6 +16,7 @@ from stellar.surveys.readers.chunks_sources import SourceFile, read_exactly, unp
 from stellar.surveys.readers.chunks_vobinary import BinaryRows
 from stellar.surveys.readers.chunks_vofields import VoField
 from stellar.surveys.readers.chunks_votext import TextRows
+from stellar.surveys.readers.votable_streams import elsewhere
 
 _PIECE = 1 << 20
 _TABLEDATA = re.compile(rb"<(?:\w+:)?TABLEDATA\s*>")
@@ -247,7 +248,7 @@ class _Document:
 
     def _stream(self, attributes: dict[str, str]) -> None:
         if attributes.get("href"):
-            raise self._fault(f"its data are elsewhere ({attributes['href']}); import a file that holds them")
+            raise self._fault(elsewhere(attributes["href"]))
         if attributes.get("encoding", "").strip().lower() != "base64":
             raise self._fault(
                 f"its STREAM is in {attributes.get('encoding')!r}, not base64; convert the file to Parquet"

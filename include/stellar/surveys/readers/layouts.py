@@ -11,7 +11,8 @@ from stellar.errors import InputError
 from stellar.surveys.readers import layouts_desi, layouts_sdssv, layouts_specutils, layouts_tables
 from stellar.surveys.readers.fits import opened
 from stellar.surveys.readers.members import Member
-from stellar.surveys.readers.spectrum_rows import Spectrum, to_table
+from stellar.surveys.readers.parse import TOLD
+from stellar.surveys.readers.spectrum_rows import Spectrum, to_table, told_apart
 
 #: Layouts of FITS files, the narrow ones first: name, whether HDUs are of it, how they are read.
 FITS_LAYOUTS = (
@@ -27,6 +28,8 @@ KNOWN = (*(name for name, _, _ in FITS_LAYOUTS), "CSV, ECSV, VOTable or text col
 def read_spectra_file(member: Member, options: Mapping[str, Any]) -> pa.Table:
     """Every spectrum of one file; see `spectrum_rows.to_table` for the columns.
 
+    Names are unique within it; where they were made so, the schema's metadata `stellar.told` says it.
+
     Parameters
     ----------
     options
@@ -41,7 +44,13 @@ def read_spectra_file(member: Member, options: Mapping[str, Any]) -> pa.Table:
     spectra = _of_fits(member, options) if member.data[:6] == b"SIMPLE" else layouts_tables.read_text(member)
     if not spectra:
         raise InputError(f"{member.name}: there is no spectrum in it")
-    return to_table(spectra)
+    spectra, twice = told_apart(spectra)
+    table = to_table(spectra)
+    if not twice:
+        return table
+    names = f"{', '.join(twice[:5])}{' and more' if len(twice) > 5 else ''}"
+    told = f"several of its spectra are called {names}: those after the first are numbered, as in {twice[0]}-2"
+    return table.replace_schema_metadata({TOLD: told.encode()})
 
 
 def _of_fits(member: Member, options: Mapping[str, Any]) -> list[Spectrum]:

@@ -6,6 +6,7 @@ theirs to the star's rest frame, so that no redshift is given with them.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,7 @@ def read_mwm(hdus: Any, name: str) -> list[Spectrum]:
     star = card(hdus[0].header, "SDSS_ID")
     spectra = []
     for number, hdu in enumerate(hdus[1:], start=1):
+        nights = Counter(_row(hdu, index).get("MJD") for index in range(len(hdu.data))) if _is_of_mwm(hdu) else {}
         for index in range(len(hdu.data) if _is_of_mwm(hdu) else 0):
             row = _row(hdu, index)
             flux = _pixels(row["FLUX"])
@@ -91,6 +93,8 @@ def read_mwm(hdus: Any, name: str) -> list[Spectrum]:
                 mask = np.where(flags & _APOGEE_BAD, BAD, 0)
             visit = row.get("MJD")
             parts = [str(star), place.strip("/").replace("/", "-") or str(number), visit and str(visit)]
+            if visit and nights[visit] > 1:  # visits of one night are told apart by their own key
+                parts.append(str(row.get("SPECTRUM_PK") or index + 1))
             found = {
                 "spec_name": "-".join(part for part in parts if part),
                 "layout": "SDSS-V mwmVisit" if visit else "SDSS-V mwmStar",

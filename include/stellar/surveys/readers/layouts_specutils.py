@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 
 from stellar.errors import InputError
 from stellar.surveys.readers.members import Member
-from stellar.surveys.readers.spectrum_rows import BAD, Spectrum, estimated_ivar, ordered
+from stellar.surveys.readers.spectrum_columns import Found, spectrum_of
+from stellar.surveys.readers.spectrum_rows import Spectrum
 
 _CUBES = ("cube", "rss", "s3d", "s2d", "spPlate")  # images of the sky, and plates of hundreds of fibres
 
@@ -78,51 +80,34 @@ def _layouts(kind: Any, path: Path) -> list[str]:
 
 
 def _spectra(found: list[Any], layout: str, name: str) -> list[Spectrum]:
-    from astropy import units
-
+    """Spectra of the library as our own, by the same rules of units and media as columns of tables."""
     made = []
     stem = name.partition(".")[0]
     for one in found:
-        try:
-            wave = one.spectral_axis.to_value(units.AA, equivalencies=units.spectral())
-        except units.UnitConversionError:
-            raise InputError(f"{name}: its axis is in {one.spectral_axis.unit}, no wavelength") from None
-        values = np.atleast_2d(one.flux.value)
-        if values.shape[-1] != len(wave):
-            raise InputError(f"{name}: {values.shape} fluxes at {len(wave)} wavelengths")
-        sigma = None
+        axis = Found("spectral_axis", np.asarray(one.spectral_axis.value, np.float64), _unit(one.spectral_axis.unit))
+        pixels = len(axis.values)
+        parts = {"flux": (np.asarray(one.flux.value, np.float64), _unit(one.flux.unit))}
+        if parts["flux"][0].shape[-1] != pixels:
+            raise InputError(f"{name}: {parts['flux'][0].shape} fluxes at {pixels} wavelengths")
         if one.uncertainty is not None:
             from astropy.nddata import StdDevUncertainty
 
-            sigma = np.atleast_2d(one.uncertainty.represent_as(StdDevUncertainty).array)
-        mask = (
-            np.zeros(values.shape, bool) if one.mask is None else np.broadcast_to(np.atleast_2d(one.mask), values.shape)
-        )
-        for row, flux in enumerate(values.reshape(-1, len(wave))):
-            level = np.nanmedian(np.abs(flux)) if np.isfinite(flux).any() else 1.0
-            flux = flux.astype(np.float64) / (level if level > 0 else 1.0)
-            ivar = estimated_ivar(flux) if sigma is None else _weights(sigma.reshape(-1, len(wave))[row], level)
-            bits = np.where(mask.reshape(-1, len(wave))[row], BAD, 0)
-            wave_row, flux, ivar, bits = ordered(wave, flux, ivar, bits)
-            made.append((wave_row, flux, ivar, bits, "estimated" if sigma is None else "given"))
+            sigma = one.uncertainty.represent_as(StdDevUncertainty)
+            errors = sigma.array if sigma.unit is None else sigma.quantity.to_value(one.flux.unit)
+            parts["sigma"] = np.asarray(errors, np.float64), ""
+        if one.mask is not None:
+            parts["mask"] = np.broadcast_to(one.mask, parts["flux"][0].shape).astype(np.float64), ""
+        told = {str(key).lower(): value for key, value in dict(one.meta.get("header") or {}).items()}
+        columns = {role: (values.reshape(-1, pixels), unit) for role, (values, unit) in parts.items()}
+        for row in range(len(columns["flux"][0])):
+            taken = {role: Found(role, values[row], unit) for role, (values, unit) in columns.items()}
+            made.append(spectrum_of({"wave": axis, **taken}, {"spec_name": stem, "layout": layout}, told, name))
+    if len(made) == 1:
+        return made
     return [
-        Spectrum(
-            np.log10(wave),
-            flux,
-            ivar,
-            bits,
-            {
-                "spec_name": stem if len(made) == 1 else f"{stem}-{number}",
-                "layout": layout,
-                "medium": "vacuum (not said)",
-                "noise": noise,
-            },
-        )
-        for number, (wave, flux, ivar, bits, noise) in enumerate(made, start=1)
+        replace(one, about={**one.about, "spec_name": f"{stem}-{number}"}) for number, one in enumerate(made, start=1)
     ]
 
 
-def _weights(sigma: np.ndarray, level: float) -> np.ndarray:
-    scaled = np.nan_to_num(sigma.astype(np.float64)) / (level if level > 0 else 1.0)
-    good = np.isfinite(scaled) & (scaled > 0)
-    return np.where(good, 1 / np.where(good, scaled, 1.0) ** 2, 0.0)
+def _unit(unit: Any) -> str:
+    return "" if unit is None else unit.to_string()

@@ -13,14 +13,18 @@ import numpy as np
 from stellar.errors import InputError
 from stellar.surveys.readers.fits import card
 from stellar.surveys.readers.members import Member
-from stellar.surveys.readers.spectrum_columns import Found, is_spectrum, spectra_of
+from stellar.surveys.readers.spectrum_columns import MARKS, Found, checked_roles, found_of, is_spectrum, spectra_of
 from stellar.surveys.readers.spectrum_rows import Spectrum
+from stellar.surveys.readers.votable_streams import refuse_streams
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?|[+-]?(nan|inf(inity)?)", re.IGNORECASE)
-_KEYWORD = re.compile(r"^\s*([A-Za-z_][\w ]*?)\s*[:=]\s*(.+?)\s*$")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eEdD][+-]?\d+)?|[+-]?(nan|inf(inity)?)", re.IGNORECASE)
+_KEYWORD = re.compile(r"[A-Za-z_][\w ]*")
 _UNNAMED = {2: ("wavelength", "flux"), 3: ("wavelength", "flux", "error")}
+_TRUTHS = {"true": "1", "false": "0"}
 _EMPTY = ("", "null", "none", "n/a", "--", "masked")
 LAYOUT = "table"
+MOST_SHARED = 1 << 24  # values of rows that share their bytes
+_LOST = (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError, csv.Error)
 
 
 def is_fits_table(hdus: Any) -> bool:
@@ -38,29 +42,27 @@ def read_fits_table(hdus: Any, name: str) -> list[Spectrum]:
     headers = [hdu.header, hdus[0].header]
     told = {key.lower(): value for header in reversed(headers) for key, value in header.items() if key}
     columns = {}
+    role_of = {column: role for role, column in checked_roles(list(hdu.columns.names), name).items()}
     for number, column in enumerate(hdu.columns, start=1):
+        if column.name not in role_of:
+            continue
         values = np.asarray(hdu.data[column.name])
-        if values.dtype.kind in "fiub":
-            if values.dtype.kind != "b":
-                values = np.where(values == column.null, np.nan, values) if column.null is not None else values
-            values = values.astype(np.float64)
-        elif values.dtype.kind == "O":  # rows of different lengths
-            values = _padded(values, column.name, name)
+        if values.dtype.kind == "O":
+            _check_size(values, hdu.size, column.name, name)
+        null = values == column.null if column.null is not None and values.dtype.kind in "iu" else None
         ucd = str(hdu.header.get(f"TUCD{number}") or "")
-        columns[column.name] = Found(column.name, values, column.unit or "", ucd)
-    columns = {key: one for key, one in columns.items() if one.values.dtype.kind == "f" or one.values.ndim == 1}
-    return spectra_of(columns, _about(lambda *keys: _first(headers, *keys)), told, name)
+        columns[column.name] = found_of(
+            role_of[column.name], column.name, values, name, unit=column.unit or "", ucd=ucd, null=null
+        )
+    told_of = _about(lambda *keys: _first(headers, *keys))
+    return spectra_of({key: one for key, one in columns.items() if one is not None}, told_of, told, name)
 
 
-def _padded(values: np.ndarray, column: str, name: str) -> np.ndarray:
-    try:
-        parts = [np.asarray(one, np.float64) for one in values]
-    except (TypeError, ValueError):
-        raise InputError(f"{name}: column {column} holds no numbers") from None
-    made = np.full((len(parts), max(map(len, parts), default=0)), np.nan)
-    for row, part in zip(made, parts, strict=True):
-        row[: len(part)] = part
-    return made
+def _check_size(rows: np.ndarray, size: int, column: str, name: str) -> None:
+    """Refuse rows that hold far more than the file: descriptors of rows may all point to the same bytes."""
+    pixels = sum(np.size(one) for one in rows)
+    if pixels > max(size, MOST_SHARED):
+        raise InputError(f"{name}: column {column}: its rows have {pixels} values, the table has {size} bytes")
 
 
 def _first(headers: list[Any], *keys: str) -> Any:
@@ -114,17 +116,23 @@ def read_text(member: Member) -> list[Spectrum]:
             f"{member.name}: neither FITS nor text (byte {fault.start}); no layout that is known"
         ) from None
     start = text.lstrip()[:2000]
-    if start.startswith("<"):
-        return _of_astropy(member, "votable")
-    if re.match(r"#\s*%ECSV", start):
-        return _of_astropy(member, "ascii.ecsv")
-    return _of_lines(text, member.name)
+    try:
+        if start.startswith("<"):
+            return _of_astropy(member, "votable")
+        if re.match(r"#\s*%ECSV", start):
+            return _of_astropy(member, "ascii.ecsv")
+        return _of_lines(text, member.name)
+    except _LOST as fault:
+        raise InputError(f"{member.name}: a damaged table: {fault!r}") from None
 
 
 def _of_astropy(member: Member, kind: str) -> list[Spectrum]:
     from astropy.table import Table
 
-    source: Any = io.BytesIO(member.data) if kind == "votable" else member.data.decode("utf-8-sig").splitlines()
+    source: Any = member.data.decode("utf-8-sig").splitlines()
+    if kind == "votable":
+        refuse_streams(member)
+        source = io.BytesIO(member.data)  # text by now: astropy finds nothing to unpack in it
     try:
         table = Table.read(source, format=kind)
     except Exception as fault:  # astropy raises a dozen kinds
@@ -134,18 +142,15 @@ def _of_astropy(member: Member, kind: str) -> list[Spectrum]:
         raise InputError(f"{member.name}: it has no rows")
     told = {str(key).lower(): value for key, value in table.meta.items()}
     columns = {}
-    for name in table.colnames:
+    for role, name in checked_roles(table.colnames, member.name).items():
         column = table[name]
-        values = np.ma.asarray(column) if not hasattr(column, "unmasked") else np.asarray(column)
+        masked = np.ma.asarray(column) if not hasattr(column, "unmasked") else np.ma.asarray(np.asarray(column))
         ucd = str(getattr(column, "meta", {}).get("ucd", "")) if getattr(column, "meta", None) else ""
         unit = "" if getattr(column, "unit", None) is None else str(column.unit)
-        if values.dtype.kind in "fiub":
-            numbers = np.ma.filled(np.ma.asarray(values).astype(np.float64), np.nan)
-            columns[name] = Found(name, np.asarray(numbers), unit, ucd)
-        elif values.ndim == 1 and values.dtype.kind in "SU":
-            columns[name] = Found(name, np.asarray(values).astype(str), unit, ucd)
-        elif values.dtype.kind == "O":
-            columns[name] = Found(name, _padded(np.asarray(values), name, member.name), unit, ucd)
+        null = np.ma.getmaskarray(masked) if masked.dtype.kind != "O" else None
+        found = found_of(role, name, np.ma.getdata(masked), member.name, unit=unit, ucd=ucd, null=null)
+        if found is not None:
+            columns[name] = found
     return spectra_of(
         columns, _about(lambda *keys: next((told[k] for k in keys if k in told), None)), told, member.name
     )
@@ -159,7 +164,7 @@ def _of_lines(text: str, name: str) -> list[Spectrum]:
         raise InputError(f"{name}: there is no line of numbers in it")
     first = rows[0][1]
     delimiter = next((mark for mark in (",", ";", "\t") if mark in first), None)
-    fields = [(number, _split(line, delimiter)) for number, line in rows]
+    fields = [(number, _cells(line, delimiter, number, name)) for number, line in rows]
     names = _names(fields, comments, delimiter, name)
     if not all(_NUMBER.fullmatch(cell) or cell.lower() in _EMPTY for cell in fields[0][1]) and fields[0][1] == names:
         fields = fields[1:]
@@ -170,16 +175,27 @@ def _of_lines(text: str, name: str) -> list[Spectrum]:
         raise InputError(f"{name}: there is no line of numbers in it")
     told = {key.strip().lower().replace(" ", "_"): value for key, value in _keywords(comments)}
     columns = {}
-    for place, (column, cells) in enumerate(zip(names, zip(*(cells for _, cells in fields), strict=True), strict=True)):
-        wrong = next((i for i, c in enumerate(cells) if not _NUMBER.fullmatch(c) and c.lower() not in _EMPTY), None)
+    for role, column in checked_roles(names, name).items():
+        place = names.index(column)
+        cells = [cells[place] for _, cells in fields]
+        if role == "id":
+            columns[column] = Found(column, np.array(cells, object))
+            continue
+        words = {**dict.fromkeys(_EMPTY, "nan"), **(_TRUTHS if role in MARKS else {})}
+        texts = [words.get(cell.lower(), cell) for cell in cells]
+        wrong = next((i for i, text in enumerate(texts) if not _NUMBER.fullmatch(text)), None)
         if wrong is None:
-            numbers = [float("nan") if c.lower() in _EMPTY else float(re.sub("[dD]", "e", c)) for c in cells]
-            columns[column] = Found(column, np.array(numbers))
-        elif is_spectrum([column, "flux"]) or is_spectrum([column, "wave"]):
-            raise InputError(f"{name}: row {fields[wrong][0]}: {column}: {fields[wrong][1][place]!r} is no number")
-        else:
-            columns[column] = Found(column, np.array(cells))
+            columns[column] = Found(column, np.array([float(re.sub("[dD]", "e", text)) for text in texts]))
+        elif role not in MARKS:  # marks in words of the file's own are left out
+            raise InputError(f"{name}: row {fields[wrong][0]}: {column}: {cells[wrong][:80]!r} is no number")
     return spectra_of(columns, _about_of(told), told, name)
+
+
+def _cells(line: str, delimiter: str | None, number: int, name: str) -> list[str]:
+    try:
+        return _split(line, delimiter)
+    except csv.Error as fault:
+        raise InputError(f"{name}: row {number}: {fault}") from None
 
 
 def _split(line: str, delimiter: str | None) -> list[str]:
@@ -207,4 +223,7 @@ def _names(fields: list[tuple[int, list[str]]], comments: list[str], delimiter: 
 
 
 def _keywords(comments: list[str]) -> list[tuple[str, str]]:
-    return [match.groups() for comment in comments if (match := _KEYWORD.match(comment))]
+    """`name: value` and `name = value`, each comment parted at the first of these signs."""
+    parted = [comment.partition(min(":=", key=lambda sign: comment.find(sign) % (1 << 62))) for comment in comments]
+    pairs = [(key.strip(), value.strip()) for key, _, value in parted]
+    return [(key, value) for key, value in pairs if value and _KEYWORD.fullmatch(key)]

@@ -12,6 +12,8 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?$|^[+-]?(inf|Inf|INF|infinit
 _TRUE = pa.array(["true", "t", "1", "yes", "y"])
 _FALSE = pa.array(["false", "f", "0", "no", "n"])
 _EXACT_IN_FLOAT = 2**53
+#: Key of a schema's metadata: what a reader tells of a whole file
+TOLD = b"stellar.told"
 NULLS = ("", "null", "NULL", "None", "N/A", "--", "\\N")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,11 @@ ROLES = {
         r"(id|name|spec_?id|spec_?name|object|object_?id|obj_?id|source_?id|star|star_?id|target|target_?id|file)"
     ),
 }
+AXES = ("loglam", "wave", "frequency")
+MARKS = ("mask", "and_mask")
+_LONGEST_NAME = 200  # longer headers are no names, and patterns are slow on them
+_PER_FREQUENCY = ("fnu", "f_nu", "flux_nu")
+_LOG = re.compile(r"^\s*log_?(10)?\s*[(\[]?\s*|\s*[)\]]?\s*$", re.IGNORECASE)
 _BRACKETED = re.compile(r"^(.*?)\s*[\[(]\s*([^\])]*?)\s*[\])]\s*$")
 #: Endings of names that say a wavelength's unit.
 _ENDINGS = {
@@ -51,12 +56,20 @@ _NO_UNIT = {"", "none", "unitless", "dimensionless", "-", "relative", "normalize
 
 @dataclass(frozen=True)
 class Found:
-    """A table's column: values float64[n], or [spectra, n], and its unit as text, empty where none was given."""
+    """A table's column: values float64[n], [spectra, n], or objects that are float64[n of the spectrum]; of ids, texts.
+
+    Its unit is a text, empty where none was given.
+    """
 
     name: str
     values: np.ndarray
     unit: str = ""
     ucd: str = ""
+
+    @property
+    def is_cells(self) -> bool:
+        """Whether a cell has the numbers of a whole spectrum."""
+        return self.values.ndim > 1 or self.values.dtype.kind == "O"
 
 
 def base_and_unit(name: str) -> tuple[str, str]:
@@ -64,7 +77,7 @@ def base_and_unit(name: str) -> tuple[str, str]:
 
     `Wavelength (nm)` is `wavelength` in `nm`, `wave_angstrom` is `wave` in `Angstrom`.
     """
-    bracketed = _BRACKETED.match(name)
+    bracketed = _BRACKETED.match(name) if len(name) <= _LONGEST_NAME else None
     text, unit = bracketed.groups() if bracketed else (name, "")
     base = re.sub(r"[^a-z0-9]+", "_", text.strip().lower()).strip("_")
     head, _, ending = base.rpartition("_")
@@ -77,7 +90,7 @@ def roles(names: list[str]) -> dict[str, str]:
     """What each column is: role of `ROLES` -> the first column with such a name; in vacuum before in air."""
     found: dict[str, str] = {}
     for name in sorted(names, key=lambda one: "air" in base_and_unit(one)[0].split("_")):
-        base = base_and_unit(name)[0]
+        base = base_and_unit(name[: _LONGEST_NAME + 1])[0]
         role = next((role for role, pattern in ROLES.items() if pattern.fullmatch(base)), None)
         if role is not None:
             found.setdefault(role, name)
@@ -87,7 +100,74 @@ def roles(names: list[str]) -> dict[str, str]:
 def is_spectrum(names: list[str]) -> bool:
     """Whether columns of these names are a spectrum's."""
     found = roles(names)
-    return "flux" in found and bool({"loglam", "wave", "frequency"} & set(found))
+    return "flux" in found and bool({*AXES} & set(found))
+
+
+def checked_roles(names: list[str], file: str) -> dict[str, str]:
+    """Role -> column of a table that is a spectrum's; raises `InputError` when it has no wavelength or no flux."""
+    found = roles(names)
+    if is_spectrum(names):
+        return found
+    lacking = "wavelength" if "flux" in found else "flux"
+    raise InputError(f"{file}: no column of {lacking} among {', '.join(names) or 'none'}; name one so")
+
+
+def found_of(
+    role: str,
+    name: str,
+    values: np.ndarray,
+    file: str,
+    *,
+    unit: str = "",
+    ucd: str = "",
+    null: np.ndarray | None = None,
+) -> Found | None:
+    """A column as its role needs it, None for one that is left out: ids as exact texts, all others as float64.
+
+    Parameters
+    ----------
+    role : str
+        Of `ROLES`.
+    values : array
+        [rows], [rows, n], or objects that are lists, one a row.
+    null : bool array of the shape of `values`, optional
+        Where there is no value: NaN, or no id.
+
+    Raises
+    ------
+    InputError
+        When a column of wavelengths, fluxes or errors holds no numbers. Marks of other kinds, such as texts of quality,
+        are left out.
+    """
+    if role == "id":
+        if values.ndim > 1 and values.size != len(values):
+            return None
+        labels = [_label(one) for one in np.ravel(values).tolist()]
+        if null is not None:
+            labels = ["" if is_null else one for one, is_null in zip(labels, np.ravel(null), strict=True)]
+        return Found(name, np.array(labels, object), unit, ucd)
+    try:
+        if values.dtype.kind == "O":
+            made = np.empty(len(values), object)
+            made[:] = [np.ravel(np.ma.filled(np.ma.asarray(one).astype(np.float64), np.nan)) for one in values]
+        elif values.dtype.kind in "fiub":
+            made = values.astype(np.float64) if null is None else np.where(null, np.nan, values.astype(np.float64))
+        else:
+            raise TypeError
+    except (TypeError, ValueError):
+        if role in MARKS:
+            return None
+        raise InputError(f"{file}: column {name} holds no numbers") from None
+    return Found(name, made, unit, ucd)
+
+
+def _label(value: Any) -> str:
+    """An id as text: integers with all their digits, those that were stored as floats without a fraction, too."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").strip()
+    if isinstance(value, float):
+        return "" if value != value else str(int(value)) if value.is_integer() else repr(value)
+    return "" if value is None or value is np.ma.masked else str(value).strip()
 
 
 def spectra_of(
@@ -98,7 +178,7 @@ def spectra_of(
     Parameters
     ----------
     columns : mapping
-        By their names in the file.
+        By their names in the file, as `found_of` makes them.
     about : mapping
         Values of `spectrum_rows.COLUMNS` for each of the spectra.
     told : mapping
@@ -112,45 +192,82 @@ def spectra_of(
     InputError
         When there is no wavelength or flux, or a unit that is not known, or none from which wavelengths could be told.
     """
-    found = roles(list(columns))
-    axis = next((role for role in ("loglam", "wave", "frequency") if role in found), None)
-    if axis is None or "flux" not in found:
-        lacking = "wavelength" if axis is None else "flux"
-        raise InputError(f"{file}: no column of {lacking} among {', '.join(columns) or 'none'}; name one so")
-    used = {role: columns[name] for role, name in found.items()}
-    flux = used["flux"].values
+    used = {role: columns[name] for role, name in checked_roles(list(columns), file).items()}
+    axis = axis_of(used)
     ids = used.pop("id", None)
-    if flux.ndim > 1:
-        names = [None] * len(flux) if ids is None else [str(one) for one in np.ravel(ids.values)]
-        rows = [{role: _row(one, number, len(flux)) for role, one in used.items()} for number in range(len(flux))]
-    elif ids is not None and len(set(ids.values.tolist())) > 1:
-        labels = np.array([str(one) for one in ids.values.tolist()])
-        names = list(dict.fromkeys(labels.tolist()))
-        rows = [{role: _taken(one, labels == name) for role, one in used.items()} for name in names]
+    labels = None if ids is None else ids.values.tolist()
+    if used["flux"].is_cells:
+        many = len(used["flux"].values)
+        rows = [
+            {role: _row(one, number, used["flux"], file, is_axis=role == axis) for role, one in used.items()}
+            for number in range(many)
+        ]
+        names = [""] * many if labels is None else labels
     else:
-        names, rows = [None if ids is None else str(ids.values[0])], [used]
+        used = {role: _of_pixels(one, role, used["flux"], file) for role, one in used.items()}
+        groups: dict[str, list[int]] = {}
+        for pixel, label in enumerate([""] * len(used["flux"].values) if labels is None else labels):
+            groups.setdefault(label, []).append(pixel)
+        names = list(groups)
+        rows = [{role: _taken(one, pixels) for role, one in used.items()} for pixels in groups.values()]
     stem = str(about.get("spec_name") or file.partition(".")[0])
     made = []
     for number, (name, row) in enumerate(zip(names, rows, strict=True), start=1):
         own = name or (stem if len(rows) == 1 else f"{stem}-{number}")
-        made.append(_spectrum(row, axis, {**about, "spec_name": own}, told, file))
+        made.append(spectrum_of(row, {**about, "spec_name": own}, told, file))
     return made
 
 
-def _row(column: Found, number: int, rows: int) -> Found:
-    """One spectrum's part of a column; an axis that all share is whole."""
-    shared = column.values.ndim == 1 or len(column.values) != rows
-    return column if shared else Found(column.name, column.values[number], column.unit, column.ucd)
+def axis_of(used: Mapping[str, Any]) -> str:
+    """The role that wavelengths are taken from."""
+    return next(role for role in AXES if role in used)
 
 
-def _taken(column: Found, which: np.ndarray) -> Found:
-    return Found(column.name, column.values[which], column.unit, column.ucd)
+def _row(column: Found, number: int, flux: Found, file: str, *, is_axis: bool) -> Found:
+    """One spectrum's part of a column; what has one number a row holds for all pixels of it."""
+    values, pixels = column.values[number], np.size(flux.values[number])
+    if column.is_cells:
+        return replace(column, values=np.ravel(values))
+    if is_axis:
+        raise InputError(f"{file}: column {column.name} has one number a row, {flux.name} has {pixels}")
+    return replace(column, values=np.full(pixels, values))
 
 
-def _spectrum(
-    row: Mapping[str, Found], axis: str, about: Mapping[str, Any], told: Mapping[str, Any], file: str
-) -> Spectrum:
+def _of_pixels(column: Found, role: str, flux: Found, file: str) -> Found:
+    """A column of one number a pixel; of several marks, whether any is set."""
+    if not column.is_cells:
+        return column
+    if role in MARKS and column.values.ndim > 1:
+        marked = np.nan_to_num(column.values).reshape(len(column.values), -1).any(axis=1)
+        return replace(column, values=np.where(marked, float(BAD), 0.0))
+    raise InputError(f"{file}: column {column.name} has several numbers a row, {flux.name} has one")
+
+
+def _taken(column: Found, which: list[int]) -> Found:
+    return replace(column, values=column.values[which])
+
+
+def spectrum_of(row: Mapping[str, Found], about: Mapping[str, Any], told: Mapping[str, Any], file: str) -> Spectrum:
+    """One spectrum of columns by role, each float64[n] in any order of wavelength; parameters as of `spectra_of`."""
+    axis = axis_of(row)
+    for one in row.values():
+        if len(one.values) != len(row[axis].values):
+            raise InputError(
+                f"{file}: {len(row[axis].values)} wavelengths and {len(one.values)} fluxes"
+                if one is row["flux"]
+                else f"{file}: column {one.name}: {len(one.values)} values at {len(row[axis].values)} wavelengths"
+            )
     wave, medium = _angstroms(row[axis], axis, told, file)
+    roles_of = list(row)
+    # noise is told from neighbours, so that pixels are brought in order before
+    wave, *values = ordered(wave, *(row[role].values for role in roles_of))
+    row = {role: replace(row[role], values=part) for role, part in zip(roles_of, values, strict=True)}
+    steps = np.diff(wave) > 0
+    if not steps.all():
+        raise InputError(
+            f"{file}: the wavelength {wave[1:][~steps][0]:g} Angstrom stands twice; a table of several spectra needs a "
+            "column `id`"
+        )
     flux, scale = _flux(row["flux"], wave, told, file)
     ivar, noise = _ivar(row, flux, scale)
     mask = np.zeros(len(flux), np.int64)
@@ -158,15 +275,6 @@ def _spectrum(
         mask = np.nan_to_num(row["and_mask"].values).astype(np.int64)
     elif "mask" in row:
         mask = np.where(np.nan_to_num(row["mask"].values) != 0, BAD, 0)
-    if len(wave) != len(flux):
-        raise InputError(f"{file}: {len(wave)} wavelengths and {len(flux)} fluxes")
-    wave, flux, ivar, mask = ordered(wave, flux, ivar, mask)
-    steps = np.diff(wave) > 0
-    if not steps.all():
-        raise InputError(
-            f"{file}: the wavelength {wave[1:][~steps][0]:g} Angstrom stands twice; a table of several spectra needs a "
-            "column `id`"
-        )
     return Spectrum(np.log10(wave), flux, ivar, mask, {**about, "medium": medium, "noise": noise})
 
 
@@ -176,12 +284,20 @@ def _angstroms(column: Found, axis: str, told: Mapping[str, Any], file: str) -> 
 
     base, own = base_and_unit(column.name)
     text = column.unit or own or str(told.get("wavelength_unit") or "")
+    values = column.values
     if axis == "loglam":
-        values = 10**column.values
-        unit = unit_of(text.removeprefix("log").strip("()[]"), column.name, file) if "log" in text else units.AA
+        with np.errstate(over="ignore"):
+            values = 10**values
+        text = _LOG.sub("", text)
+        text = "" if text.lower() == "dex" else text
+    if text:
+        unit = unit_of(text, column.name, file)
+    elif axis == "frequency":  # THz or Hz, 1/cm or 1/m: no range tells them
+        raise InputError(
+            f"{file}: column {column.name} has no unit; write it behind the name, as in `wavenumber [1/cm]`"
+        )
     else:
-        values = column.values
-        unit = unit_of(text, column.name, file) if text else _by_range(values, column.name, file)
+        unit = _by_range(values, column.name, file)
     try:
         wave = (values * unit).to(units.AA, equivalencies=units.spectral()).value
     except units.UnitConversionError:
@@ -212,16 +328,19 @@ def _medium(base: str, ucd: str, told: Mapping[str, Any]) -> str:
     """Whether wavelengths are of air: by the column's name, its UCD (`obs.atmos`), or a keyword of the file."""
     words = set(base.split("_"))
     said = " ".join(str(told.get(key, "")) for key in ("airorvac", "medium", "wavelength_medium", "air_or_vac")).lower()
-    if words & {"vac", "vacuum"} or "vac" in said or _is_true(told.get("vacuum")):
+    is_vacuum, is_air = _truth(told.get("vacuum")), _truth(told.get("air"))
+    if words & {"vac", "vacuum"} or "vac" in said or is_vacuum or is_air is False:
         return "vacuum"
     is_axis_of_air = str(told.get("ctype1", "")).upper().startswith("AWAV")  # FITS paper III, table 1
-    if "air" in words or "air" in said or "obs.atmos" in ucd or is_axis_of_air or _is_true(told.get("air")):
+    if "air" in words or "air" in said or "obs.atmos" in ucd or is_axis_of_air or is_air or is_vacuum is False:
         return "air"
     return "vacuum (not said)"
 
 
-def _is_true(value: Any) -> bool:
-    return str(value).strip().lower() in ("true", "t", "1", "yes")
+def _truth(value: Any) -> bool | None:
+    """Yes or no as files write it, None for what is neither."""
+    word = str(value).strip().lower()
+    return True if word in ("true", "t", "1", "yes") else False if word in ("false", "f", "0", "no") else None
 
 
 def unit_of(text: str, column: str, file: str) -> Any:
@@ -258,10 +377,10 @@ def _flux(column: Found, wave: np.ndarray, told: Mapping[str, Any], file: str) -
         except (InputError, units.UnitConversionError, ZeroDivisionError):
             factor = None  # electrons, ADU, solar luminosities: a shape is left
     if factor is None:
-        level = np.nanmedian(np.abs(values)) if np.isfinite(values).any() else 1.0
-        factor = np.full(len(values), 1 / level if level > 0 else 1.0)
-    if len(factor) != len(values):
-        raise InputError(f"{file}: {len(wave)} wavelengths and {len(values)} fluxes")
+        is_per_frequency = base_and_unit(column.name)[0] in _PER_FREQUENCY
+        shape = (wave / 5000.0) ** -2 if is_per_frequency else np.ones(len(values))  # F_lambda = F_nu c / lambda^2
+        level = np.nanmedian(np.abs(values * shape)) if np.isfinite(values).any() else 1.0
+        factor = shape / (level if level > 0 else 1.0)
     return values * factor, factor
 
 

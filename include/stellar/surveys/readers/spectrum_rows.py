@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,30 @@ class Spectrum:
     ivar: np.ndarray
     and_mask: np.ndarray
     about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def told_apart(spectra: Sequence[Spectrum]) -> tuple[list[Spectrum], list[str]]:
+    """Spectra with names of their own, for rows of one id are one object: `name`, `name-2`, `name-3`.
+
+    Returns
+    -------
+    spectra : list of Spectrum
+    twice : list of str
+        Names that more than one had.
+    """
+    counts = Counter(one.about.get("spec_name") for one in spectra)
+    taken, numbers, made = set(counts), Counter[Any](), []
+    for one in spectra:
+        name = one.about.get("spec_name")
+        numbers[name] += 1
+        if numbers[name] > 1:
+            while f"{name}-{numbers[name]}" in taken:
+                numbers[name] += 1
+            own = f"{name}-{numbers[name]}"
+            taken.add(own)
+            one = replace(one, about={**one.about, "spec_name": own})
+        made.append(one)
+    return made, [str(name) for name, count in counts.items() if count > 1]
 
 
 def to_table(spectra: Sequence[Spectrum]) -> pa.Table:

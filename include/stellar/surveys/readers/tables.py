@@ -13,6 +13,7 @@ import pyarrow as pa
 from stellar.errors import InputError
 from stellar.surveys.readers.members import Member
 from stellar.surveys.readers.parse import NULLS
+from stellar.surveys.readers.votable_streams import refuse_streams
 
 FAULT = "fault"
 ROW = "file_row"
@@ -144,8 +145,9 @@ def read_votable(member: Member, options: Mapping[str, Any]) -> pa.Table:
     """The first table of a VOTable; an OVERFLOW or an error in it is an error here."""
     from astropy.io.votable import parse
 
+    refuse_streams(member)
     try:
-        tree = parse(io.BytesIO(member.data), verify="ignore")
+        tree = parse(io.BytesIO(member.data).read, verify="ignore")  # of a file, it would unpack what is packed in it
         table = tree.get_first_table()
     except Exception as fault:  # astropy raises a dozen kinds
         raise InputError(f"{member.name}: not a readable VOTable: {fault}") from None
