@@ -49,6 +49,8 @@ def _object(kind, nested, open_too):
         properties[name] = _of(hints[name], nested) | ({"format": FORMATS[name]} if name in FORMATS else {})
     required = [name for name, one in fields.items() if one.default is attr.NOTHING]
     required += [name for name in ("_producer", "_schemaURL", "producer", "schemaURL") if name in fields]
+    # the client has this method for objects that the specification lets hold more
+    open_too = open_too or ("_schemaURL" not in fields and hasattr(kind, "with_additional_properties"))
     closed = {} if open_too else {"additionalProperties": False}
     return {"type": "object", "properties": properties, "required": sorted({*required}), **closed}
 

@@ -11,7 +11,7 @@ from stellar.settings import Settings
 
 #: Short limits, so that tests of limits are short.
 LIMITS = {
-    "STELLAR_TAP_SECONDS": "5",
+    "STELLAR_TAP_SECONDS": "15",
     "STELLAR_TAP_SECONDS_HARD": "60",
     "STELLAR_TAP_ROWS": "20000",
     "STELLAR_TAP_ROWS_HARD": "50000",

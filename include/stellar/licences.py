@@ -53,10 +53,10 @@ class Licences(BaseModel):
         unknown: list[str] = []
         for one in sources:
             dataset = f"{one['survey']}/{str(one['dataset']).partition('.')[2]}"
-            names = self.sources.get(dataset, self.sources.get(str(one["survey"])))
-            if names is None:
+            names = self.sources.get(dataset, self.sources.get(str(one["survey"]), []))
+            if not names:
                 unknown.append(dataset)
-            found |= {name: self.terms[name] for name in names or ()}
+            found |= {name: self.terms[name] for name in names}
         return found, sorted(set(unknown))
 
 

@@ -118,29 +118,6 @@ def test_an_operator_imports_and_matches_catalogues(both):
     assert rows["own.stars"] == 1000 and 500 < rows["own.pairs"] < 1000
 
 
-def test_openlineage_events_of_airflow_and_of_the_engine_are_sent_and_say_the_same(both, lineage):
-    (_, home), _ = both
-    operator = login(home, "operator")
-    wrong = finished(operator, "import_catalog", {"files": ["/nowhere.csv"], "name": "none", "id_column": "n"})
-    assert wrong["state"] == "failed"
-
-    def sent() -> dict[tuple[str, str], dict]:
-        return {(one["job"]["name"], one["eventType"]): one for one in list(lineage.received)}
-
-    wanted = {("import_catalog", "COMPLETE"), ("import_catalog", "FAIL"), ("build/own.stars", "COMPLETE")}
-    wait_for(lambda: wanted <= set(sent()), 60, "the events")
-    events = list(lineage.received)
-    for one in events:
-        openlineage_schemas.validate(one)
-    failures = [one for one in events if one["eventType"] == "FAIL" and "errorMessage" in one["run"]["facets"]]
-    assert any("/nowhere.csv" in one["run"]["facets"]["errorMessage"]["message"] for one in failures)
-    # what the engine built names the task of Airflow's that it was built in
-    tasks = {one["run"]["runId"] for one in events if one["job"]["name"].startswith("import_catalog.")}
-    built = sent()["build/own.stars", "COMPLETE"]
-    assert built["run"]["facets"]["parent"]["run"]["runId"] in tasks
-    assert "own.stars" in {output["name"] for output in built["outputs"]}
-
-
 def finished(client: Airflow, dag: str, conf: dict) -> dict:
     """A run by hand, once it has ended."""
     run_id = client.trigger(dag, conf, note="by a person")
@@ -180,6 +157,29 @@ def test_a_failed_run_tells_the_operator_once_with_the_reason_the_links_and_the_
     assert "a region needs all of" in message["text"] and "Resume: trigger again" in message["todo"]
     assert message["links"]["run"].startswith(f"{home.status()['url']}/dags/sync_gaia/runs/")
     assert not list((home.folder / "outbox").glob("*.json"))
+
+
+def test_openlineage_events_of_airflow_and_of_the_engine_are_sent_and_say_the_same(both, lineage):
+    (_, home), _ = both
+    operator = login(home, "operator")
+    wrong = finished(operator, "import_catalog", {"files": ["/nowhere.csv"], "name": "none", "id_column": "n"})
+    assert wrong["state"] == "failed"
+
+    def sent() -> dict[tuple[str, str], dict]:
+        return {(one["job"]["name"], one["eventType"]): one for one in list(lineage.received)}
+
+    wanted = {("import_catalog", "COMPLETE"), ("import_catalog", "FAIL"), ("build/own.stars", "COMPLETE")}
+    wait_for(lambda: wanted <= set(sent()), 60, "the events")
+    events = list(lineage.received)
+    for one in events:
+        openlineage_schemas.validate(one)
+    failures = [one for one in events if one["eventType"] == "FAIL" and "errorMessage" in one["run"]["facets"]]
+    assert any("/nowhere.csv" in one["run"]["facets"]["errorMessage"]["message"] for one in failures)
+    # what the engine built names the task of Airflow's that it was built in
+    tasks = {one["run"]["runId"] for one in events if one["job"]["name"].startswith("import_catalog.")}
+    built = sent()["build/own.stars", "COMPLETE"]
+    assert built["run"]["facets"]["parent"]["run"]["runId"] in tasks
+    assert "own.stars" in {output["name"] for output in built["outputs"]}
 
 
 def test_a_backfill_of_a_sync_brings_nothing_twice(both):

@@ -183,8 +183,8 @@ def test_what_cannot_be_used_is_told_and_the_rest_is_done(model, files, tmp_path
         bad["empty.zip"] = ("", "there is no file in it")
     (tmp_path / os.fsdecode(b"n\xffme.dat")).write_text("x")
     (tmp_path / "big.fits").write_bytes(b"")
-    os.truncate(tmp_path / "big.fits", (256 << 20) + 1)
-    bad |= {"n\ufffdme.dat": ("", "fields instead of 3"), "big.fits": ("", "more than 256 MiB")}
+    os.truncate(tmp_path / "big.fits", (1 << 30) + 1)
+    bad |= {"n\ufffdme.dat": ("", "fields instead of 3"), "big.fits": ("", "more than 1024 MiB")}
     n = 200
     columns = [
         fits.Column("TIME", "D", array=np.arange(n) * 0.02),

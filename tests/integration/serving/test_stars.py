@@ -15,7 +15,7 @@ from stellar.engine.step import Accounting, Input, Step, StepResult
 from stellar.errors import InputError
 from stellar.features.rebin import Grid
 from stellar.ledger.connect import ledger_session, open_ledger
-from stellar.quality import suite_files
+from stellar.quality import suite_files, suites
 from stellar.serving import star_curves, stars
 from stellar.surveys.base import Fetched, WorkUnit
 
@@ -115,6 +115,7 @@ def made(database_server, tmp_path_factory):
     shutil.copy(suite_files.GATES / "default.yaml", gates)
     with made_settings(database_server) as settings, pytest.MonkeyPatch.context() as patch:
         patch.setattr("stellar.quality.suite_files.GATES", gates)
+        suites.load_suite.cache_clear()
         with ledger_session(settings) as ledger:
             ctx = Context(settings, ledger)
             places = {}
@@ -123,6 +124,7 @@ def made(database_server, tmp_path_factory):
                 bring(ctx, dataset, pa.table(columns), id_column)
             bring(ctx, "features.spectra", spectra_table(places), "spec_id")
         reader = open_ledger(settings, "reader")
+        suites.load_suite.cache_clear()
         yield settings, reader
         reader.dispose()
 
