@@ -217,7 +217,18 @@ def _metrics(subject: Subject) -> str:
         f"On {subject.evaluation.predictions.num_rows} test examples, which the model never saw; 95% bootstrap "
         "intervals over stars."
     )
-    return "\n".join(["## Metrics", "", intro, *notes, "", table(("metric", "value", "lower", "upper"), rows)])
+    lines = ["## Metrics", "", intro, *notes]
+    if told := details.get("deals"):
+        dealt = f"Each is the mean over {subject.config.split.deals} deals of the folds"
+        lines.append(f"{dealt}; plots, classes and slices are of the first.")
+    header = ("metric", "value", "lower", "upper", *(("least of the deals", "most") if told else ()))
+    rows = [(*row, *_ends(told[row[0]])) for row in rows] if told else rows
+    return "\n".join([*lines, "", table(header, rows)])
+
+
+def _ends(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    known = [value for value in values if value is not None]
+    return (min(known), max(known)) if known else (None, None)
 
 
 def _baselines(subject: Subject) -> str:

@@ -87,6 +87,7 @@ class Split(Section):
     order: int | None = Field(None, ge=0, le=15)
     fractions: dict[Literal["train", "validation", "calibration", "test"], float] | None = None
     folds: int | None = Field(None, ge=2, le=20, description="Stratified by class")
+    deals: int = Field(1, ge=1, le=20, description="Deal the folds so often, by seeds of their own; figures are means")
     by: Literal["hash"] | None = Field(
         None, description="A star's part follows from its id alone: rows that are added move no other"
     )
@@ -109,8 +110,9 @@ class Split(Section):
     def _one_way(self) -> Split:
         if (self.fractions is None) == (self.folds is None):
             raise ValueError("give `fractions` or `folds`, one of them")
-        if self.column and not self.folds:
-            raise ValueError("`column` goes with `folds`; give `folds`")
+        for name, given in (("column", self.column), ("deals", self.deals > 1)):
+            if given and not self.folds:
+                raise ValueError(f"`{name}` goes with `folds`; give `folds`")
         if self.by and (self.order is not None or self.column or self.stratify):
             other = "order" if self.order is not None else "column" if self.column else "stratify"
             raise KeyFaultError(
@@ -365,7 +367,7 @@ _LATER: dict[str, dict[str, Any]] = {
         "clusters": None, "weights": None, "search": None, "needs": [],
     },
     "target": {"column": None, "transform": "none", "correction": None},
-    "split": {"by": None, "stratify": None, "also_by_cell": None},
+    "split": {"deals": 1, "by": None, "stratify": None, "also_by_cell": None},
     "conformal": {"levels": False},
 }  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,22 @@ def figures_by_cell(config: ModelConfig, fitted: Fitted, table: pa.Table, seed: 
     return {f"{name}_by_cell": figure for name, figure in found.items() if not name.startswith(("baseline_", "out_of"))}
 
 
+def mean_over_deals(found: Evaluation, further: Sequence[Evaluation]) -> None:
+    """Make the figures of `found` the means over its deal of the folds and others; what each told is in the details.
+
+    The ends of the intervals are means too: they tell of the choice of stars, which is the same in every deal, and are
+    no narrower for a star's being tested several times.
+    """
+    if not further:
+        return
+    every = [one.figures for one in (found, *further)]
+    found.details["deals"] = {name: [_or_none(figures[name].value) for figures in every] for name in found.figures}
+    for name in found.figures:
+        told = [figures[name] for figures in every]
+        ends = [float(np.mean([getattr(one, part) for one in told])) for part in ("value", "lower", "upper")]
+        found.figures[name] = Figure(*ends)
+
+
 def predicted(fitted: Fitted, table: pa.Table) -> Shown:
     """Each bundle's answers for its own test rows, one after another."""
     answers, columns = [], []
@@ -91,3 +107,7 @@ def slice_values(table: pa.Table, part: Slice) -> np.ndarray:
     """What a slice is along, float64[n]."""
     values = numbers(table, part.column)
     return np.abs(values) if part.absolute else values
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -216,6 +216,19 @@ def fit_by_cell(config: ModelConfig, table: pa.Table, seed: int) -> Fitted | Non
     return Fitted(bundles[0].bundle, parts, tuple(bundles))
 
 
+def fit_further_deals(config: ModelConfig, table: pa.Table, first: Fitted, seed: int) -> Iterator[Fitted]:
+    """`first` with folds dealt anew, once for each of `split.deals` after it; for figures alone.
+
+    Which stars are learned from together is chance, and moves the figures of few examples by more than many a change
+    to a model does; the mean over several deals is moved less. What is tested on whole surveys stays as it is.
+    """
+    outside = tuple(one for one in first.tested if one.bundle is first.bundle)
+    for number in range(1, config.split.deals if _has_own(config, table) else 1):
+        parts = split(config, table, seed + number)
+        bundles, _ = _of_folds(config, table, parts, How(seed + number))
+        yield replace(first, parts=parts, tested=(*bundles, *outside))
+
+
 def _has_own(config: ModelConfig, table: pa.Table) -> bool:
     """Whether some examples are neither only learned from nor only tested on."""
     return not config.split.column or table[config.split.column].null_count > 0

@@ -106,7 +106,8 @@ def test_every_column_that_a_config_names_is_made(name, profile):
 def test_what_a_config_does_not_use_leaves_its_identity_as_it_was():
     plain = make_config(split={"folds": 3})
     assert "needs" not in plain.canonical()
-    assert "also_by_cell" not in plain.canonical()["split"]
+    assert not {"also_by_cell", "deals"} & set(plain.canonical()["split"])
+    assert make_config(split={"folds": 3, "deals": 2}).hash() != plain.hash()
     assert make_config(split={"folds": 3, "also_by_cell": 0}).hash() != plain.hash()
     assert make_config(split={"folds": 3}, needs=["u_g"]).hash() != plain.hash()
 
@@ -117,6 +118,7 @@ def test_what_a_config_does_not_use_leaves_its_identity_as_it_was():
         ({"needs": ["g_mag"]}, "names g_mag, not among `columns`"),
         ({"split": {"folds": 3, "order": 4, "also_by_cell": 4}}, "goes with `folds` alone"),
         ({"split": {"folds": 3, "also_by_cell": 4}, "on_sky": False}, "takes positions"),
+        ({"split": {**make_config().split.model_dump(exclude_unset=True), "deals": 2}}, "`deals` goes with `folds`"),
     ],
 )
 def test_needs_and_cells_that_cannot_be_are_refused(changes, said):

@@ -14,8 +14,8 @@ from stellar.registry.policy import Figure, decide
 from stellar.scoring.score import score
 from stellar.sky.healpix import spatial_index
 from stellar.training.compare import against_baselines, compare
-from stellar.training.evaluate import evaluate, figures_by_cell
-from stellar.training.fit import fit, fit_by_cell, split
+from stellar.training.evaluate import evaluate, figures_by_cell, mean_over_deals
+from stellar.training.fit import fit, fit_by_cell, fit_further_deals, split
 from stellar.training.frame import NotTrainableError, true_classes
 
 CONFIGS = {
@@ -332,6 +332,37 @@ def test_figures_by_cell_come_from_models_that_saw_nothing_of_the_cell(stars):
     assert {"mae_by_cell", "rmse_by_cell", "interval_coverage_by_cell"} <= set(found)
     assert not any(name.startswith("baseline") for name in found)
     assert fit_by_cell(make_config(), stars, seed=7) is None
+
+
+def test_further_deals_test_every_star_again_and_figures_are_the_means(stars):
+    table = stars.slice(0, 400)
+    config = make_config(split={"folds": 3, "deals": 3}, params={"rounds": 10, "threads": 1})
+    first = fit(config, table, seed=7)
+    deals = [first, *fit_further_deals(config, table, first, seed=7)]
+    assert len(deals) == 3
+    for one in deals:
+        assert sorted(one.test_rows) == list(range(400))
+        assert not any(np.isin(part.rows, np.flatnonzero(part.learnt)).any() for part in one.tested)
+    assert len({tuple(one.parts) for one in deals}) == 3
+    found, *further = [evaluate(config, one, table, seed=7) for one in deals]
+    alone = [one.figures["mae"] for one in (found, *further)]
+    mean_over_deals(found, further)
+    assert found.figures["mae"].value == pytest.approx(np.mean([one.value for one in alone]))
+    assert found.figures["mae"].upper == pytest.approx(np.mean([one.upper for one in alone]))
+    assert found.details["deals"]["mae"] == [one.value for one in alone]
+    # a deal is what the seed after the first one's gives
+    assert alone[1].value == evaluate(config, fit(config, table, seed=8), table, seed=7).figures["mae"].value
+
+
+def test_one_deal_is_the_folds_themselves(stars):
+    table = stars.slice(0, 400)
+    config = make_config(split={"folds": 3}, params={"rounds": 10, "threads": 1})
+    first = fit(config, table, seed=7)
+    assert list(fit_further_deals(config, table, first, seed=7)) == []
+    found = evaluate(config, first, table, seed=7)
+    before = dict(found.figures)
+    mean_over_deals(found, [])
+    assert found.figures == before and "deals" not in found.details
 
 
 def test_a_row_without_the_needed_columns_has_nulls_and_the_others_are_as_before(stars):
