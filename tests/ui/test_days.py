@@ -173,7 +173,7 @@ def test_the_auditor_follows_a_star_s_number_to_the_query(home, log_in, page_of,
 def test_a_model_is_promoted_and_rolled_back_and_forward(home, log_in, page_of, picture):
     page: Page = log_in("operator")
     page.goto(page_of("models", "?name=lightcurve-class"))
-    expect(page.get_by_role("row", name=re.compile("@2"))).to_be_visible()
+    expect(page.get_by_label("Compare version 2")).to_be_visible()
     expect(page.get_by_role("heading", name="Figures", exact=True)).to_be_visible()
     expect(page.get_by_text("Loading…")).to_have_count(0)
     page.get_by_label("Compare version 1").check()

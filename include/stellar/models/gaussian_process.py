@@ -9,9 +9,10 @@ with the survey. Formulas after Rasmussen & Williams (2006), Gaussian Processes 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_solve, cholesky
+from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 SURVEY = -1  # `Examples.library` of an example of the survey itself
@@ -130,6 +131,11 @@ def _noise_terms(theta: np.ndarray, examples: Examples, weight: np.ndarray) -> d
     }
 
 
+def _noise(theta: np.ndarray, examples: Examples, weight: np.ndarray) -> np.ndarray:
+    """Variance of each example's label about the process, float64[n]."""
+    return np.sum(list(_noise_terms(theta, examples, weight).values()), axis=0) + JITTER
+
+
 def _inverse(matrix: np.ndarray) -> tuple[np.ndarray, float]:
     """Inverse and half the logarithm of the determinant of a covariance."""
     factor = cholesky(matrix, lower=True, check_finite=False)
@@ -176,16 +182,74 @@ def search(examples: Examples, y: np.ndarray, weight: np.ndarray, *, iterations:
     return np.asarray(found.x)
 
 
-def condition(
-    theta: np.ndarray, examples: Examples, y: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of the examples in a prediction, float64[n] (RW eq. 2.25), and what each is predicted by the others.
+@dataclass(frozen=True)
+class Process:
+    """A process that has seen its examples.
 
-    The latter is exact at fixed hyper-parameters (RW eq. 5.12).
+    Parameters
+    ----------
+    theta : float64[len(NAMES)]
+        Logarithms of the hyper-parameters.
+    known : Examples
+    alpha : float64[n]
+        Weights of the examples in a prediction (RW eq. 2.25).
+    noise : float64[n]
+        Variance of each example's label about the process.
     """
+
+    theta: np.ndarray
+    known: Examples
+    alpha: np.ndarray
+    noise: np.ndarray
+
+    def mean(self, shown: Examples) -> np.ndarray:
+        """Expected label of each, float64[m] (RW eq. 2.25)."""
+        return covariance(self.theta, shown, self.known) @ self.alpha
+
+    def variance(self, shown: Examples) -> np.ndarray:
+        """Variance of an ordinary example's label there, float64[m] (RW eq. 2.26, with the label's noise)."""
+        away = solve_triangular(self._factor, covariance(self.theta, self.known, shown), lower=True, check_finite=False)
+        left = _own_variance(self.theta, shown) - (away**2).sum(axis=0)
+        return np.maximum(left, 0.0) + _noise(self.theta, shown, np.ones(len(shown.noise)))
+
+    @cached_property
+    def _factor(self) -> np.ndarray:
+        matrix = covariance(self.theta, self.known, self.known)
+        matrix[np.diag_indices_from(matrix)] += self.noise
+        return cholesky(matrix, lower=True, check_finite=False)
+
+
+def _own_variance(theta: np.ndarray, a: Examples) -> np.ndarray:
+    """Diagonal of `covariance(theta, a, a)`, float64[n]."""
+    at = dict(zip(NAMES, np.exp(theta), strict=True))
+    spectrum, scalars = (a.spectrum**2).sum(axis=1), (a.scalars**2).sum(axis=1)
+    found = at["spectrum"] + at["spectrum_linear"] * spectrum
+    found = found + a.has_scalars * (at["scalars"] + at["scalars_linear"] * scalars)
+    of_library = at["library"] + at["library_offset"] + at["library_linear"] * spectrum
+    return found + np.where(a.library != SURVEY, of_library, 0.0)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What the others say of each example, exact at fixed hyper-parameters (RW eq. 5.12).
+
+    Parameters
+    ----------
+    mean, variance : float64[n]
+        Expected label, and variance of an ordinary label there.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+def condition(theta: np.ndarray, examples: Examples, y: np.ndarray, weight: np.ndarray) -> tuple[Process, LeftOut]:
+    """The process that has seen these examples, and what it would say of each had it not seen that one."""
+    noise = _noise(theta, examples, weight)
     matrix = covariance(theta, examples, examples)
-    rows = np.arange(len(y))
-    matrix[rows, rows] += np.sum(list(_noise_terms(theta, examples, weight).values()), axis=0) + JITTER
+    matrix[np.diag_indices_from(matrix)] += noise
     inverse, _ = _inverse(matrix)
-    alpha = inverse @ y
-    return alpha, y - alpha / np.diag(inverse)
+    alpha, precision = inverse @ y, np.diag(inverse)
+    ordinary = _noise(theta, examples, np.ones(len(y)))
+    others = LeftOut(y - alpha / precision, np.maximum(1 / precision - noise, 0.0) + ordinary)
+    return Process(theta, examples, alpha, noise), others

@@ -1,8 +1,9 @@
 """Numbers of a star (Teff, log g, [Fe/H]) from its spectrum, learnt from few labelled spectra or from thousands.
 
 Each target is a weighted mean of several Gaussian processes that see the spectrum in different ways (as it is, freed of
-slow trends, with scalars such as colours beside it). Reference libraries may teach beside the survey; each has an
-offset and a trend of its own, so that the predictions are on the survey's scale.
+slow trends, with scalars such as colours beside it), by how good each is and, if wanted, how sure it is of the star.
+Reference libraries may teach beside the survey; each has an offset and a trend of its own, so that the predictions are
+on the survey's scale.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from scipy.optimize import nnls
 
 from stellar.errors import InputError
 from stellar.models.base import Labels, Model, Quantiles, labels_of, merge_params, numeric_matrix
-from stellar.models.gaussian_process import SURVEY, Examples, condition, covariance, search, squared_distances
+from stellar.models.gaussian_process import SURVEY, Examples, Process, condition, search, squared_distances
 from stellar.models.residual_spread import ResidualSpread
 from stellar.models.spectra import SEQUENCES, Spectra, spectra_of
 from stellar.models.spectral_basis import SpectralBasis, degraded
@@ -38,7 +39,8 @@ DEFAULTS: dict[str, Any] = {
     "max_rows": 2000,  # work grows with the third power; beyond it rows are drawn at random, the survey's first
     "search_rows": 400,  # for the hyper-parameters
     "iterations": 60,
-    "stacking": 3.0,  # pull of the members' shares to equal ones, in mean squared errors; null: equal
+    "stacking": 3.0,  # pull of the members' shares to equal ones, in mean squared errors; the higher, the more equal
+    "by_precision": False,  # a member's share in a star grows with how sure it is of it; slower with many examples
 }
 MEMBER: dict[str, Any] = {
     "scalars": False,  # or true for all, or a list of names
@@ -60,9 +62,7 @@ class _Member:
     basis: SpectralBasis
     centre: np.ndarray
     width: np.ndarray
-    theta: dict[str, np.ndarray]
-    alpha: dict[str, np.ndarray]
-    known: dict[str, Examples]
+    processes: dict[str, Process]
 
     def examples(self, spectra: Spectra, scalars: np.ndarray, library: np.ndarray, noise: np.ndarray) -> Examples:
         own = scalars[:, self.columns]
@@ -178,7 +178,7 @@ class SpectralRegression(Model):
         for plan, columns in zip(self._plans, self._columns, strict=True):
             basis = SpectralBasis.fit(shown, library[rows] == SURVEY, plan)
             centre, width = _scales(scalars[np.ix_(rows[library[rows] == SURVEY], columns)])
-            member = _Member(plan, columns, basis, centre, width, {}, {}, {})
+            member = _Member(plan, columns, basis, centre, width, {})
             self._members.append(member)
             whole.append(member.examples(shown, scalars[rows], library[rows], noise[rows]))
         self.history = {"rows": len(rows), "rows_not_drawn": int(usable.sum()) - len(rows)}
@@ -215,24 +215,33 @@ class SpectralRegression(Model):
         centre, scale = float(values[own].mean()), float(values[own].std()) or 1.0
         z = (values - centre) / scale
         left_out = np.empty((len(self._members), len(own)))
+        variance = np.empty_like(left_out)
         for number, (member, examples) in enumerate(zip(self._members, whole, strict=True)):
             rows = np.flatnonzero(np.isfinite(values)) if member.params["libraries"] else own
             tried = self._drawn(rows, examples.library, self.settings["search_rows"], rng)
             theta = search(examples.take(tried), z[tried], weight[tried], iterations=self.settings["iterations"])
             known = examples.take(rows)
-            alpha, others = condition(theta, known, z[rows], weight[rows])
-            member.theta[target], member.alpha[target], member.known[target] = theta, alpha, known
-            left_out[number] = others[known.library == SURVEY]
+            member.processes[target], others = condition(theta, known, z[rows], weight[rows])
+            left_out[number] = others.mean[known.library == SURVEY]
+            variance[number] = others.variance[known.library == SURVEY]
         lowest, highest = float(np.nanmin(z)), float(np.nanmax(z))
         left_out = np.clip(left_out, lowest, highest)
         shares = stacked(left_out, z[own], self.settings["stacking"])
         signs = self._signs(left_out, whole[0].take(own), target, itself=True)
-        spread = ResidualSpread.fit(z[own] - shares @ left_out, signs, weight[own])
+        residual = z[own] - self._pooled(shares, left_out, variance)
+        spread = ResidualSpread.fit(residual, signs, weight[own])
         fallback = np.quantile(z[own], self._levels)
-        error = float(np.abs(z[own] - shares @ left_out).mean() * scale)
+        error = float(np.abs(residual).mean() * scale)
         about = {f"share_{number + 1}": round(float(share), 4) for number, share in enumerate(shares)}
         self.history[target] = {"examples": len(own), "left_out_error": error, **about}
         return _Target(centre, scale, lowest, highest, shares, spread, fallback)
+
+    def _pooled(self, shares: np.ndarray, predicted: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """One number per star of its members', float64[m, n] with their variances; float64[n]."""
+        if not self.settings["by_precision"]:
+            return shares @ predicted
+        weight = shares[:, None] / variance
+        return (weight * predicted).sum(axis=0) / weight.sum(axis=0)
 
     def _signs(self, predicted: np.ndarray, shown: Examples, target: str, *, itself: bool) -> np.ndarray:
         """What tells how far a prediction may be off, float64[n, 4].
@@ -240,7 +249,7 @@ class SpectralRegression(Model):
         The spectrum's noise, the value itself, how far the members are apart, and how far the nearest five examples
         are (`itself`: each row is an example, and is not its own neighbour).
         """
-        known = self._members[0].known[target]
+        known = self._members[0].processes[target].known
         own = known.spectrum[known.library == SURVEY]
         distance = squared_distances(shown.spectrum, own)
         if itself:
@@ -278,17 +287,20 @@ class SpectralRegression(Model):
     def _standardised(self, spectra: Spectra, scalars: np.ndarray, target: str, about: _Target) -> np.ndarray:
         library = np.full(len(scalars), SURVEY, dtype=np.int64)
         noise = self._relative_noise(spectra)
-        predicted = np.empty((len(self._members), len(scalars)))
+        predicted, variance = np.ones((2, len(self._members), len(scalars)))
         first: Examples | None = None
         for number, member in enumerate(self._members):
             shown = member.examples(spectra, scalars, library, noise)
             first = shown if first is None else first
-            predicted[number] = covariance(member.theta[target], shown, member.known[target]) @ member.alpha[target]
+            predicted[number] = member.processes[target].mean(shown)
+            if self.settings["by_precision"]:
+                variance[number] = member.processes[target].variance(shown)
         assert first is not None
         # beyond the labels a linear trend means little: a star there is reported at their edge
         predicted = np.clip(predicted, about.lowest, about.highest)
         width = about.spread.width(self._signs(predicted, first, target, itself=False))
-        return (about.shares @ predicted)[:, None] + width[:, None] * about.spread.quantiles(self._levels)[None, :]
+        value = self._pooled(about.shares, predicted, variance)
+        return value[:, None] + width[:, None] * about.spread.quantiles(self._levels)[None, :]
 
     # -- files -------------------------------------------------------------------------------------------------------
     def _write(self, folder: Path) -> dict[str, Any]:
@@ -306,10 +318,9 @@ class SpectralRegression(Model):
                 f"{number}.scalar_width": member.width,
             }
             for target in self.targets:
-                at = f"{number}.{target}"
-                arrays |= {f"{at}.theta": member.theta[target], f"{at}.alpha": member.alpha[target]}
-                known = member.known[target]
-                arrays |= {f"{at}.{name}": getattr(known, name) for name in Examples.__dataclass_fields__}
+                at, process = f"{number}.{target}", member.processes[target]
+                arrays |= {f"{at}.theta": process.theta, f"{at}.alpha": process.alpha, f"{at}.label": process.noise}
+                arrays |= {f"{at}.{name}": getattr(process.known, name) for name in Examples.__dataclass_fields__}
         for target, about in self._targets.items():
             numbers = [about.centre, about.scale, about.lowest, about.highest]
             arrays |= {f"{target}.scale": np.array(numbers), f"{target}.fallback": about.fallback}
@@ -332,12 +343,14 @@ class SpectralRegression(Model):
                 int(plan["high_pass_bins"]), float(plan["clip"]), mean, weight, components, float(size)
             )
             scaling = arrays[f"{number}.scalar_centre"], arrays[f"{number}.scalar_width"]
-            member = _Member(plan, columns, basis, *scaling, {}, {}, {})
+            member = _Member(plan, columns, basis, *scaling, {})
             for target in self.targets:
                 at = f"{number}.{target}"
-                member.theta[target], member.alpha[target] = arrays[f"{at}.theta"], arrays[f"{at}.alpha"]
-                known = {name: arrays[f"{at}.{name}"] for name in Examples.__dataclass_fields__}
-                member.known[target] = Examples(**known)
+                known = Examples(**{name: arrays[f"{at}.{name}"] for name in Examples.__dataclass_fields__})
+                alpha = arrays[f"{at}.alpha"]
+                # what was written before the members told how sure they are is not asked for it
+                noise = arrays.get(f"{at}.label", np.zeros_like(alpha))
+                member.processes[target] = Process(arrays[f"{at}.theta"], known, alpha, noise)
             self._members.append(member)
         for target in self.targets:
             spread = {name: arrays[f"{target}.spread.{name}"] for name in ResidualSpread.NAMES}

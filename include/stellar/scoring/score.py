@@ -16,25 +16,16 @@ import pyarrow as pa
 from stellar.engine.step import Accounting, ColumnSource, Input, Partition, PartitionInput, Step, StepResult
 from stellar.lake.schema import field
 from stellar.registry.bundle import Bundle
+from stellar.registry.description import outputs_of
 from stellar.registry.store import ArtifactStore
 from stellar.registry.versions import Version
 from stellar.settings import load_settings
 
-STEP_VERSION = 2
+STEP_VERSION = 3
 _KEPT = ("object_id", "ra", "dec")
-_ENDS = {
-    "lower": "Lower end of the calibrated interval",
-    "upper": "Upper end of the calibrated interval",
-    "width": "Width of the calibrated interval",
-}
-_DESCRIPTIONS = {
-    "probability": "Calibrated probability of the best class",
-    "prediction_set": "Classes that hold the truth with the promised probability",
-    "is_out_of_range": "Whether an input lies outside what the model was trained on, or is missing against custom",
-    "flags": "Which inputs: name<min, name>max, missing:name",
-    "model": "Name of the model",
-    "model_version": "First 16 hex digits of the version's key",
-}
+_NAMES = {"model": "Name of the model", "model_version": "First 16 hex digits of the version's key"}
+# by how the name of a quantity begins
+_UCDS = {"teff_": "phys.temperature.effective", "logg_": "phys.gravity", "feh_": "phys.abund.Fe"}
 
 
 class ScoredModel(Protocol):
@@ -105,23 +96,27 @@ def score(bundle: Bundle, rows: pa.Table, model: str, model_version: str) -> pa.
     ]
     fields = [
         *kept.schema,
-        *(_described(one) for one in [*predictions.schema, *(pa.field(n, pa.string()) for n in names)]),
+        *described(bundle),
+        *(field(name, pa.string(), description=_NAMES[name]) for name in names),
     ]
     return pa.table(columns, schema=pa.schema(fields))
+
+
+def described(bundle: Bundle) -> list[pa.Field]:
+    """Columns of a prediction with what a reader must know about them."""
+    return [
+        field(column.name, column.type, one["unit"], _ucd(column.name), one["description"])
+        for column, one in zip(bundle.prediction_schema(), outputs_of(bundle), strict=True)
+    ]
+
+
+def _ucd(name: str) -> str | None:
+    if name.startswith("probability"):
+        return "stat.probability"
+    return next((ucd for start, ucd in _UCDS.items() if name.startswith(start)), None)
 
 
 @lru_cache(maxsize=4)
 def load_bundle(artifacts: Path, address: str) -> Bundle:
     """A version's bundle, its files' hashes checked, once per process."""
     return Bundle.load(ArtifactStore(artifacts).get(address))
-
-
-def _described(column: pa.Field) -> pa.Field:
-    name = column.name
-    if name.startswith("probability_"):
-        return field(name, column.type, None, "stat.probability", "Calibrated probability of this class")
-    quantity, _, end = name.rpartition("_")
-    what = _ENDS.get(end)
-    if (quantity if what else name).endswith("_k"):
-        return field(name, column.type, "K", "phys.temperature.effective", what or "Median")
-    return field(name, column.type, description=_DESCRIPTIONS.get(name, "Best class"))

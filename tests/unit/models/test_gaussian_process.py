@@ -53,10 +53,32 @@ def test_left_out_predictions_are_those_of_a_process_without_the_row():
     y, weight = value(at), np.ones(30)
     _, left_out = condition(START, at, y, weight)
     for row in (0, 17):
-        rest = np.delete(np.arange(30), row)
-        alpha, _ = condition(START, at.take(rest), y[rest], weight[rest])
-        alone = covariance(START, at.take(np.array([row])), at.take(rest)) @ alpha
-        assert left_out[row] == pytest.approx(alone[0])
+        rest, one = np.delete(np.arange(30), row), at.take(np.array([row]))
+        process, _ = condition(START, at.take(rest), y[rest], weight[rest])
+        assert left_out.mean[row] == pytest.approx(process.mean(one)[0])
+        assert left_out.variance[row] == pytest.approx(process.variance(one)[0])
+
+
+def test_the_doubt_is_small_beside_an_example_and_all_of_the_process_far_away():
+    at = examples(library=np.arange(60) % 3 - 1)
+    assert gaussian_process._own_variance(START, at) == pytest.approx(np.diag(covariance(START, at, at)))
+    own = examples(40)
+    process, _ = condition(START, own, value(own), np.ones(40))
+    away = Examples(own.spectrum + 1e3, own.scalars, np.zeros(40), own.library, own.noise)
+    assert (process.variance(own) < 0.5 * gaussian_process._own_variance(START, own)).all()
+    # what is linear in the spectrum grows with it
+    assert (process.variance(away) > 1e3).all()
+
+
+def test_an_example_of_little_weight_leaves_doubt_as_if_it_were_not_there():
+    at = examples(30)
+    weight = np.where(np.arange(30) == 4, 1e-6, 1.0)
+    one, rest = at.take(np.array([4])), np.delete(np.arange(30), 4)
+    whole, _ = condition(START, at, value(at), np.ones(30))
+    doubtful, _ = condition(START, at, value(at), weight)
+    without, _ = condition(START, at.take(rest), value(at)[rest], np.ones(29))
+    assert doubtful.variance(one)[0] == pytest.approx(without.variance(one)[0], rel=1e-3)
+    assert doubtful.variance(one)[0] > whole.variance(one)[0]
 
 
 def test_a_library_with_another_zero_point_helps_and_does_not_shift_the_survey():
@@ -68,8 +90,8 @@ def test_a_library_with_another_zero_point_helps_and_does_not_shift_the_survey()
     def error(at, labels):
         ones = np.ones(len(labels))
         theta = search(at, labels, ones, iterations=60)
-        alpha, _ = condition(theta, at, labels, ones)
-        return np.abs(covariance(theta, new, at) @ alpha - value(new)).mean()
+        process, _ = condition(theta, at, labels, ones)
+        return np.abs(process.mean(new) - value(new)).mean()
 
     assert error(both, y) < min(error(few, y[:12]), 0.1)
 

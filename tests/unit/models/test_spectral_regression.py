@@ -180,3 +180,22 @@ def test_shares_follow_the_better_member_and_add_up_to_one():
     assert shares[0] > 0.7
     assert stacked(left_out, truth, 1e6) == pytest.approx(np.full(3, 1 / 3), abs=1e-3)
     assert stacked(left_out, truth, None).tolist() == [1 / 3] * 3
+
+
+def test_members_are_heard_by_how_sure_they_are_of_a_star(tmp_path):
+    """A second member whose colour is there for a part of the stars only, and says all."""
+    table, truth = stars(120, 5, noise=0.3)
+    has = np.arange(120) % 2 == 0
+    colour = pa.array([t / 1000 if k else None for t, k in zip(truth["teff_k"], has, strict=True)], pa.float64())
+    table = table.set_column(table.schema.get_field_index("g_r"), "g_r", colour)
+    members = [{}, {"scalars": ["g_r"]}]
+    learnt, shown = table.slice(0, 80), table.slice(80)
+    y = {name: values[:80] for name, values in truth.items()}
+    plain = new(members=members, stacking=1e6).fit(learnt, y, seed=3)
+    sure = new(members=members, stacking=1e6, by_precision=True).fit(learnt, y, seed=3)
+    miss = [np.abs(one.predict_dist(shown, "teff_k").median - truth["teff_k"][80:])[has[80:]].mean()
+            for one in (plain, sure)]  # fmt: skip
+    assert miss[1] < 0.95 * miss[0]
+    sure.save(tmp_path)
+    again = load_model(tmp_path).predict_dist(shown, "teff_k").values
+    np.testing.assert_array_equal(again, sure.predict_dist(shown, "teff_k").values)
