@@ -104,14 +104,31 @@ class RandomForestRegressor(Model):
         levels = np.asarray(self.settings["levels"], dtype=np.float64)
         matrix = numeric_matrix(X, self.features)
         found = np.empty((len(matrix), len(levels)))
-        # few labels share a leaf, so that a single quantile jumps from one label to the next; an average of its
-        # neighbours (an L-estimator, as Harrell & Davis 1982, Biometrika 69, 635) is steadier
-        tail = self.settings["smoothing"] * np.minimum(levels, 1 - levels)
-        steps = [one * tail for one in WINDOW] if self.settings["smoothing"] else [0 * tail]
         for part, leaves in self._nodes.walks(matrix):
             values = np.sort(self._nodes.share[leaves].reshape(len(leaves), -1), axis=1)
-            found[part] = np.mean([_at(values, levels + step) for step in steps], axis=0)
+            found[part] = np.mean([_at(values, at) for at in self._around()], axis=0)
         return Quantiles(levels, found)
+
+    def _around(self) -> list[np.ndarray]:
+        """Levels, float64[q] each, whose quantiles' mean stands for those of `levels`.
+
+        Few labels share a leaf, so that a single quantile jumps from one label to the next; an average of its
+        neighbours (an L-estimator, as Harrell & Davis 1982, Biometrika 69, 635) is steadier.
+        """
+        levels = np.asarray(self.settings["levels"], dtype=np.float64)
+        tail = self.settings["smoothing"] * np.minimum(levels, 1 - levels)
+        return [levels + one * tail for one in WINDOW] if self.settings["smoothing"] else [levels]
+
+    @property
+    def nodes(self) -> Nodes:
+        """The trees; what a leaf has a share of is its values."""
+        if self._nodes is None:
+            raise InputError(f"{self.architecture}: not fitted yet")
+        return self._nodes
+
+    def means(self, count: int) -> np.ndarray:
+        """Weight of each of `count` sorted values in each quantile, float64[count, q]; a prediction is their sum."""
+        return np.mean([_at(np.eye(count), at) for at in self._around()], axis=0)
 
     def _write(self, folder: Path) -> dict[str, Any]:
         if self._nodes is None:

@@ -37,7 +37,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class _View:
+class View:
     """One view's process, how its inputs are scaled, and how far its predictions miss."""
 
     columns: list[int]
@@ -89,10 +89,10 @@ class GPRegression(Model):
         levels = np.asarray(self.settings["levels"], dtype=np.float64)
         if not len(levels) or (np.diff(levels) <= 0).any() or levels[0] <= 0 or levels[-1] >= 1:
             raise InputError(f"{self.architecture}: levels must increase within 0 and 1; they are {levels.tolist()}")
-        self._levels = levels
-        self._views: list[_View] = []
-        self._scale = (0.0, 1.0)
-        self._fallback: np.ndarray | None = None
+        self.levels = levels
+        self.views: list[View] = []
+        self.scale = (0.0, 1.0)
+        self.fallback: np.ndarray | None = None
 
     # -- learning ----------------------------------------------------------------------------------------------------
     def fit(
@@ -110,19 +110,19 @@ class GPRegression(Model):
         known = np.isfinite(values) & (weight > 0)
         if known.sum() < self.settings["min_rows"]:
             raise InputError(f"{target}: {known.sum()} labelled rows; it takes {self.settings['min_rows']} (min_rows)")
-        self._scale = float(values[known].mean()), float(values[known].std()) or 1.0
-        z = (values - self._scale[0]) / self._scale[1]
-        self._fallback = np.quantile(z[known], self._levels)
+        self.scale = float(values[known].mean()), float(values[known].std()) or 1.0
+        z = (values - self.scale[0]) / self.scale[1]
+        self.fallback = np.quantile(z[known], self.levels)
         rng = np.random.default_rng(seed)
-        self._views = []
+        self.views = []
         for plan in self._plans:
             columns = [self.features.index(name) for name in plan]
             rows = np.flatnonzero(known & np.isfinite(matrix[:, columns]).all(axis=1))
             if len(rows) >= self.settings["min_rows"]:
-                self._views.append(
+                self.views.append(
                     self._view(columns, matrix, z, weight, _drawn(rows, self.settings["max_rows"], rng), rng)
                 )
-        if not self._views:
+        if not self.views:
             raise InputError(f"{target}: no view has {self.settings['min_rows']} examples with all its columns")
         self.seed = seed
         return self
@@ -130,7 +130,7 @@ class GPRegression(Model):
     def _view(
         self, columns: list[int], matrix: np.ndarray, z: np.ndarray, weight: np.ndarray, rows: np.ndarray,
         rng: np.random.Generator,
-    ) -> _View:  # fmt: skip
+    ) -> View:  # fmt: skip
         own, labels = matrix[rows][:, columns], z[rows]
         centre, width = np.median(own, axis=0), own.std(axis=0)
         width = np.where(width > 0, width, 1.0)
@@ -142,12 +142,12 @@ class GPRegression(Model):
         limits = np.array([labels.min(), labels.max()])
         mean = np.clip(left_out.mean, *limits)
         spread = ResidualSpread.fit(labels - mean, _signs(mean, left_out.variance), trust)
-        view = _View(columns, centre, width, limits, process, spread)
-        name = f"view_{len(self._views) + 1}"
+        view = View(columns, centre, width, limits, process, spread)
+        name = f"view_{len(self.views) + 1}"
         lengths = np.exp(theta[1 : len(columns) + 1])
         self.history[name] = {
             "examples": len(rows),
-            "left_out_error": float(np.abs(labels - mean).mean() * self._scale[1]),
+            "left_out_error": float(np.abs(labels - mean).mean() * self.scale[1]),
             "lengths": {
                 self.features[column]: round(float(one), 4) for column, one in zip(columns, lengths, strict=True)
             },
@@ -169,42 +169,42 @@ class GPRegression(Model):
     def predict_dist(self, X: pa.Table, target: str | None = None) -> Quantiles:
         if target not in (None, self.targets[0]):
             raise InputError(f"{self.architecture}: no target {target!r}; it has {self.targets[0]}")
-        if self._fallback is None:
+        if self.fallback is None:
             raise InputError(f"{self.architecture}: not fitted yet")
         matrix = self._matrix(X)
-        values = np.tile(self._fallback, (X.num_rows, 1))
+        values = np.tile(self.fallback, (X.num_rows, 1))
         left = np.ones(X.num_rows, dtype=bool)
-        for view in self._views:
+        for view in self.views:
             rows = np.flatnonzero(left & np.isfinite(matrix[:, view.columns]).all(axis=1))
             for start in range(0, len(rows), BATCH):
                 some = rows[start : start + BATCH]
-                values[some] = view.quantiles(matrix[some], self._levels)
+                values[some] = view.quantiles(matrix[some], self.levels)
             left[rows] = False
-        values = values * self._scale[1] + self._scale[0]
-        return Quantiles(self._levels, 10**values if self.settings["log_target"] else values)
+        values = values * self.scale[1] + self.scale[0]
+        return Quantiles(self.levels, 10**values if self.settings["log_target"] else values)
 
     # -- files -------------------------------------------------------------------------------------------------------
     def _write(self, folder: Path) -> dict[str, Any]:
-        if self._fallback is None:
+        if self.fallback is None:
             raise InputError(f"{self.architecture}: cannot save, it is not fitted yet")
-        arrays: dict[str, np.ndarray] = {"fallback": self._fallback}
-        for number, view in enumerate(self._views):
+        arrays: dict[str, np.ndarray] = {"fallback": self.fallback}
+        for number, view in enumerate(self.views):
             arrays |= {f"{number}.{name}": getattr(view, name) for name in ("centre", "width", "limits")}
             arrays |= {f"{number}.process.{name}": getattr(view.process, name) for name in _PROCESS}
             arrays |= {f"{number}.spread.{name}": part for name, part in view.spread.arrays().items()}
         with (folder / WEIGHTS_FILE).open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-        return {"views": [view.columns for view in self._views], "scale": list(self._scale)}
+        return {"views": [view.columns for view in self.views], "scale": list(self.scale)}
 
     def _read(self, folder: Path, state: Mapping[str, Any]) -> None:
         path = folder / WEIGHTS_FILE
         try:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            self._fallback = arrays["fallback"]
-            self._scale = float(state["scale"][0]), float(state["scale"][1])
-            self._views = [
-                _View(
+            self.fallback = arrays["fallback"]
+            self.scale = float(state["scale"][0]), float(state["scale"][1])
+            self.views = [
+                View(
                     list(columns), *(arrays[f"{number}.{name}"] for name in ("centre", "width", "limits")),
                     Process(**{name: arrays[f"{number}.process.{name}"] for name in _PROCESS}),
                     ResidualSpread(**{name: arrays[f"{number}.spread.{name}"] for name in ResidualSpread.NAMES}),

@@ -47,14 +47,15 @@ class Process:
     trust: np.ndarray
 
     @cached_property
-    def _factor(self) -> np.ndarray:
+    def factor(self) -> np.ndarray:
+        """Lower Cholesky factor of the examples' covariance with their noise."""
         return np.asarray(cholesky(_matrix(self.theta, self.inputs, self.trust), lower=True, check_finite=False))
 
     def predict(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance without noise of each row, float64[m] (RW eq. 2.25, 2.26)."""
         across = covariance(self.theta, inputs, self.inputs)
         itself = np.exp(self.theta[0]) + np.exp(self.theta[-2]) * (inputs**2).mean(axis=1)
-        solved = solve_triangular(self._factor, across.T, lower=True, check_finite=False)
+        solved = solve_triangular(self.factor, across.T, lower=True, check_finite=False)
         return across @ self.alpha, np.maximum(itself - (solved**2).sum(axis=0), JITTER)
 
 

@@ -42,6 +42,8 @@ CONVERTERS = {
     "xgb_multitask": "stellar.registry.onnx_trees:BOOSTED",
     "xgb_distribution": "stellar.registry.onnx_distribution:DISTRIBUTION",
     "forest_classifier": "stellar.registry.onnx_trees:FOREST",
+    "random_forest_regressor": "stellar.registry.onnx_trees:FOREST_DISTRIBUTION",
+    "gp_regression": "stellar.registry.onnx_process:PROCESS",
     "blend": "stellar.registry.onnx_trees:BLEND",
 }
 INPUT, PROBABILITIES, CLASS_INDEX = "features", "probabilities", "class_index"

@@ -10,6 +10,7 @@ import numpy as np
 from stellar.models.base import Model
 from stellar.models.blend import Blend
 from stellar.models.forest import ForestClassifier, Nodes
+from stellar.models.forest_regressor import RandomForestRegressor
 from stellar.registry.onnx_export import Converter, Distribution, converter_of
 from stellar.registry.onnx_graph import Graph, ensemble
 
@@ -74,12 +75,27 @@ def _leaf_values(tree: Any, value: np.ndarray, ends: np.ndarray, output: int) ->
 
 
 def forest_sums(graph: Graph, nodes: Nodes, matrix: str) -> str:
-    """Mean share of each class over the trees, float32[n, k].
+    """Mean share of each class over the trees, float32[n, k]."""
+    held, leaf_tree, leaf_node = _walk(nodes)
+    trees, classes = len(nodes.roots), nodes.share.shape[1]
+    weight = nodes.share[nodes.leaf[held["is_leaf"]]].astype(np.float64) / trees
+    place, target = np.nonzero(weight)
+    leaves = {
+        "tree": leaf_tree[place],
+        "node": leaf_node[place],
+        "target": target,
+        "weight": weight[place, target],
+    }
+    return ensemble(graph, matrix, held, leaves, classes, np.zeros(classes), "BRANCH_LEQ")
+
+
+def _walk(nodes: Nodes) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Nodes as `ensemble` takes them, and the tree and number of each leaf.
 
     A row goes left where ``value <= threshold`` with a double threshold; for float32 values that is the comparison with
     the largest float32 that is not above it.
     """
-    trees, classes = len(nodes.roots), nodes.share.shape[1]
+    trees = len(nodes.roots)
     sizes = np.diff([*nodes.roots, len(nodes.left)])
     tree = np.repeat(np.arange(trees), sizes)
     first = np.repeat(nodes.roots, sizes)
@@ -87,8 +103,6 @@ def forest_sums(graph: Graph, nodes: Nodes, matrix: str) -> str:
     threshold = nodes.threshold.astype(np.float32)
     threshold = np.where(threshold > nodes.threshold, np.nextafter(threshold, np.float32(-np.inf)), threshold)
     number = np.arange(len(tree)) - first
-    weight = nodes.share[nodes.leaf[is_leaf]].astype(np.float64) / trees
-    place, target = np.nonzero(weight)
     held = {
         "tree": tree,
         "node": number,
@@ -99,13 +113,29 @@ def forest_sums(graph: Graph, nodes: Nodes, matrix: str) -> str:
         "missing_left": nodes.missing_left,
         "is_leaf": is_leaf,
     }
+    return held, tree[is_leaf], number[is_leaf]
+
+
+def _forest_distribution(graph: Graph, model: Model, matrix: str, target: str) -> Distribution:
+    """`RandomForestRegressor.predict_dist`: the values of all leaves that a row ends in, and means of those sorted."""
+    assert isinstance(model, RandomForestRegressor)
+    nodes = model.nodes
+    held, leaf_tree, leaf_node = _walk(nodes)
+    kept = nodes.share[nodes.leaf[held["is_leaf"]]]
+    count, width = kept.shape[1], kept.shape[1] * len(nodes.roots)
     leaves = {
-        "tree": tree[is_leaf][place],
-        "node": number[is_leaf][place],
-        "target": target,
-        "weight": weight[place, target],
+        "tree": np.repeat(leaf_tree, count),
+        "node": np.repeat(leaf_node, count),
+        "target": (leaf_tree[:, None] * count + np.arange(count)).ravel(),
+        "weight": kept.ravel(),
     }
-    return ensemble(graph, matrix, held, leaves, classes, np.zeros(classes), "BRANCH_LEQ")
+    # about their middle, since a sum is of single precision
+    middle = float(np.median(kept))
+    leaves["weight"] = leaves["weight"] - middle
+    found = ensemble(graph, matrix, held, leaves, width, np.zeros(width), "BRANCH_LEQ")
+    values = graph.sorted_rows(graph.linear(graph.double(found), 1.0, middle), width)
+    levels = np.asarray(model.settings["levels"], dtype=np.float64)
+    return Distribution(levels, graph.add("MatMul", values, graph.constant(model.means(width))))
 
 
 def _boosted_probabilities(graph: Graph, model: Model, matrix: str, target: str) -> str:
@@ -156,4 +186,5 @@ def _joined(parts: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
 
 BOOSTED = Converter(_boosted_probabilities, _boosted_distribution)
 FOREST = Converter(_forest_probabilities)
+FOREST_DISTRIBUTION = Converter(distribution=_forest_distribution)
 BLEND = Converter(_blend_probabilities, why_not=_blend_lacks)

@@ -39,7 +39,7 @@ def test_rows_are_told_by_the_best_view_that_they_have(stars, fitted):
     assert np.median(error[a & b]) < 0.015
     assert 0.03 < np.median(error[~a & b]) < 0.12
     nothing = found.values[~b & ~a] if (~a & ~b).any() else found.values[~b]
-    np.testing.assert_allclose(nothing, np.tile(np.quantile(teff[:500], fitted._levels), (len(nothing), 1)), rtol=0.01)
+    np.testing.assert_allclose(nothing, np.tile(np.quantile(teff[:500], fitted.levels), (len(nothing), 1)), rtol=0.01)
 
 
 def test_intervals_hold_the_truth_and_grow_where_less_is_known(stars, fitted):

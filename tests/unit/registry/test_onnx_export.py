@@ -39,6 +39,24 @@ CONFIGS = {
     "transformed": make_config(
         target={"name": "teff_k", "kind": "quantity", "transform": "log10"}, conformal={"alpha": 0.1, "levels": True}
     ),
+    "forest quantity": make_config(
+        architecture="random_forest_regressor", params={"trees": 30, "smoothing": 0.3, "threads": 1}
+    ),
+    "few leaf values": make_config(
+        architecture="random_forest_regressor",
+        params={"trees": 20, "leaf_values": 2, "extra_trees": True, "threads": 1},
+    ),
+    "process": make_config(architecture="gp_regression", params={"max_rows": 300, "iterations": 10}),
+    "views": make_config(
+        columns=["g_mag", *COLUMNS],
+        architecture="gp_regression",
+        params={
+            "views": [["g_mag", *COLUMNS], ["bp_rp"], ["u_g", "g_mag"]],
+            "log_target": True,
+            "max_rows": 200,
+            "iterations": 10,
+        },
+    ),
     "class": make_class_config(),
     "isotonic": make_class_config(calibration="isotonic"),
     "uncalibrated": make_class_config(calibration="none"),
