@@ -263,7 +263,8 @@ class _Reader:
         if tables is not None:
             yield from tables
         elif not self.known:
-            raise InputError(f"a model of {self.family} reads tables of features (.parquet, .csv) and datasets")
+            read = ", ".join(sorted(self.bundle.reads))
+            raise InputError(f"it is no table (.parquet, .csv) that has the columns which the model reads: {read}")
         else:
             yield from self._members(path)
 

@@ -65,7 +65,8 @@ def told(connection: LakeConnection, error: duckdb.Error) -> str:
         for name, why in {**connection.gone, **connection.absent}.items():
             if name in str(error):
                 message += f"\n{name}: {why}"
-        there = ", ".join(connection.catalogs) or "none, nothing has been synced into this home yet"
+        none = "none was current then" if connection.absent else "none, nothing has been synced into this home yet"
+        there = ", ".join(connection.catalogs) or none
         message += f"\nDatasets here: {there}; ledger tables are ledger.<name>"
     return message
 

@@ -122,6 +122,8 @@ class Supervisor:
         self.stop()
         if self._lock is not None:
             status_file(self.settings).unlink(missing_ok=True)
+            # who asks the archive now is told that it is not running, not that it does not answer
+            (self.settings.run / "archive.json").unlink(missing_ok=True)
             self._lock.close()
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)

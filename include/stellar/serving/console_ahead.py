@@ -40,6 +40,18 @@ def first_questions(lake: LakeConnection) -> list[str]:
     return [*questions, "SELECT 1"]
 
 
+def start_question(lake: LakeConnection) -> str | None:
+    """What a person may begin with: objects around one of those that there are, nearest first; None without any."""
+    objects = lake.catalogs.get("curated.objects")
+    if objects is None or not objects.cells:
+        return None
+    ra, dec = _place(lake, objects)
+    return f"""-- Stars within half a degree, nearest first. Ctrl-Enter asks, Ctrl-Space completes names.
+SELECT object_id, ra, dec, class, phot_g_mean_mag, center_separation_arcsec
+FROM cone('curated.objects', {ra:.3f}, {dec:.3f}, 0.5)
+ORDER BY center_separation_arcsec"""  # noqa: S608 - two numbers
+
+
 def _place(lake: LakeConnection, catalog: Catalog) -> tuple[float, float]:
     """Position of a row; of none in an object store, whose files are not fetched for this."""
     if is_remote(catalog.root):

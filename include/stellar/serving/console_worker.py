@@ -299,18 +299,15 @@ class Answerer:
         return sink
 
     def _names(self, task: Task) -> dict[str, Any]:
+        from .console_ahead import start_question
         from .console_guard import TABLE_FUNCTIONS
 
         lake = self.desk.lake()
         datasets = {}
         for name, catalog in lake.catalogs.items():
             known = self.desk.columns(name) or {}
-            datasets[name] = {
-                "columns": [
-                    {"name": one.name, "type": str(one.type)} | known.get(one.name, {}) for one in catalog.schema
-                ],
-                "id": (self.desk.id_column(name) or ("",))[0],
-            }
+            columns = [{"name": one.name, "type": str(one.type)} | known.get(one.name, {}) for one in catalog.schema]
+            datasets[name] = {"columns": columns, "id": (self.desk.id_column(name) or ("",))[0]}
         functions = lake.duckdb.cursor().execute(
             "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type IN ('scalar', 'aggregate')"
             " AND regexp_matches(function_name, '^[a-z][a-z0-9_]*$') ORDER BY 1"
@@ -321,6 +318,7 @@ class Answerer:
             "macros": sorted(TABLE_FUNCTIONS),
             "functions": [row[0] for row in functions.fetchall()],
             "faults": lake.faults,
+            "start": start_question(lake),
         }
 
     def _asked(self, task: Task, rows: int) -> tuple[Node, Any, pa.Schema]:

@@ -9,7 +9,6 @@ import { marked } from "./catalogue-words.js";
 document.head.append(el("link", { rel: "stylesheet", href: "../static/catalogue.css" }));
 const HISTORY = "stellar.questions";
 const MOST_KEPT = 100;
-const START = "-- Stars within half a degree, nearest first. Ctrl-Enter asks, Ctrl-Space completes names.\nSELECT object_id, ra, dec, class, phot_g_mean_mag, center_separation_arcsec\nFROM cone('curated.objects', 140.7, 25.4, 0.5)\nORDER BY center_separation_arcsec";
 
 let names = null;
 let running = null;
@@ -17,7 +16,7 @@ let answer = null;
 let limits = { rows: 1000, most_rows: 10000, time_s: 30, most_time_s: 300, file_rows: 1000000 };
 const token = () => crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint32Array(4)), (one) => one.toString(16)).join("-");
 
-const edit = editor({ value: query.get("q") ?? START, names: () => names, run: ask, changed: () => {} });
+const edit = editor({ value: query.get("q") ?? "", names: () => names, run: ask, changed: () => {} });
 const go = el("button", { type: "button", class: "primary", onclick: ask }, "Run");
 const halt = el("button", { type: "button", disabled: true, onclick: stop }, "Stop");
 const rows = el("input", { type: "number", min: "1", max: "10000", step: "1", value: query.get("rows") ?? "1000", class: "small" });
@@ -173,6 +172,7 @@ told(async () => {
   const tables = new Map(Object.entries(found.datasets).map(([name, about]) => [name, { ...about, sky: about.columns.some((one) => one.name === "_healpix_29") }]));
   for (const [name, columns] of Object.entries(found.ledger)) tables.set(`ledger.${name}`, { id: "", sky: false, columns: columns.map((one) => ({ name: one, type: "" })) });
   names = { tables, macros: found.macros, functions: found.functions };
+  if (!edit.value) edit.value = found.start ?? "";
   for (const [dataset, why] of Object.entries(found.faults)) message(`${dataset} cannot be shown: ${why}`, "bad");
 });
 if (query.get("q")) ask();

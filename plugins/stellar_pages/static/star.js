@@ -5,6 +5,7 @@ import { lightCurve, sed, spectrum } from "./star-plots.js";
 
 document.head.append(el("link", { rel: "stylesheet", href: "../static/star.css" }));
 const input = (name, value, attributes) => el("input", { name, value: value ?? "", ...attributes });
+const MOST_SHOWN = 300;  // characters of a query
 const byId = el("form", { class: "bar" }, el("label", {}, el("span", {}, "Id: ours, or any survey's own"), input("id", query.get("id"), { size: "26", required: true })), el("button", { type: "submit", class: "primary" }, "Show"));
 const byPlace = el("form", { class: "bar" }, el("label", {}, el("span", {}, "RA [°]"), input("ra", query.get("ra"), { size: "9", inputmode: "decimal", required: true })), el("label", {}, el("span", {}, "Dec [°]"), input("dec", query.get("dec"), { size: "9", inputmode: "decimal", required: true })),
   el("label", {}, el("span", {}, "Radius [″]"), input("radius", query.get("radius") ?? "30", { size: "5", inputmode: "decimal" })), el("button", { type: "submit" }, "Look around"));
@@ -145,10 +146,13 @@ function curvesOf(found) {
   });
 }
 
+// the query of a batch of light curves lists hundreds of files
+const sentOf = (text) => text.length <= MOST_SHOWN ? el("code", {}, text) : el("details", {}, el("summary", {}, el("code", {}, `${text.slice(0, MOST_SHOWN)} …`)), el("code", {}, text));
+
 function lineageOf(found) {
   if (!found.length) return [none("Nothing is known.")];
   return [el("ul", { class: "came" }, found.map((one) => el("li", {}, el("strong", {}, `${one.survey} ${one.survey_id}`), one.batch
-    ? [el("div", {}, "batch ", el("a", { href: `lineage?ref=${one.batch}` }, one.batch.slice(0, 16)), `, fetched ${when(one.fetched_at)}${one.release ? `, release ${one.release}` : ""}`), el("div", { class: "faint" }, one.service ?? ""), el("code", {}, one.query ?? "")]
+    ? [el("div", {}, "batch ", el("a", { href: `lineage?ref=${one.batch}` }, one.batch.slice(0, 16)), `, fetched ${when(one.fetched_at)}${one.release ? `, release ${one.release}` : ""}`), el("div", { class: "faint" }, one.service ?? ""), sentOf(one.query ?? "")]
     : el("div", { class: "faint" }, "the row does not name its batch"))))];
 }
 

@@ -74,6 +74,7 @@ def test_names_to_complete(console):
     names = console.names()
     stars = names["datasets"]["curated.stars"]
     assert stars["id"] == "id" and [one["name"] for one in stars["columns"]][:3] == ["_healpix_29", "id", "ra"]
+    assert names["start"] is None  # there are no objects
     assert "snapshot" in names["ledger"]["current"] and "cone" in names["macros"] and "median" in names["functions"]
 
 

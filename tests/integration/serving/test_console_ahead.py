@@ -4,13 +4,14 @@ import io
 import threading
 import time
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 
 from console_home import bring_field, home_of_stars
 from stellar.lake.id_index import find_index
 from stellar.serving import console_worker
-from stellar.serving.console_ahead import first_questions
+from stellar.serving.console_ahead import first_questions, start_question
 from stellar.serving.console_process import Limits, environment
 
 
@@ -41,6 +42,19 @@ def test_the_first_question_is_about_rows_that_there_are(made):
     found = answerer._query({"id": 0, "statement": cone, "rows": 10})
     assert cone.startswith("SELECT * FROM cone('") and found["rows"]
     assert others[-1] == "SELECT 1"
+
+
+def test_the_question_to_begin_with_is_about_objects_that_there_are(made):
+    _, desk, answerer = made
+    lake = desk.lake()
+    question = start_question(
+        SimpleNamespace(catalogs={"curated.objects": lake.catalogs["curated.stars"]}, duckdb=lake.duckdb)
+    )
+    assert "curated.objects" in question
+    cone = question.replace("curated.objects", "curated.stars").replace("object_id", "id")
+    found = answerer._query({"id": 1, "statement": cone.replace(" class, phot_g_mean_mag,", ""), "rows": 10})
+    assert found["rows"] and found["rows"][0]
+    assert start_question(lake) is None
 
 
 def test_what_a_promotion_changed_is_opened_between_questions(made):
