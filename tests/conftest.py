@@ -11,6 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 # Tests run in as many processes as there are cores: a second thread would only wait for its turn, and a barrier of two
 # threads on a busy machine takes ten times as long as the work.
 os.environ.setdefault("OMP_THREAD_LIMIT", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
 # how long an example takes is the machine's affair, and no test's
 settings.register_profile("stellar", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 from typing import Annotated
 
 import typer
@@ -20,6 +21,9 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON")] = False,
 ) -> None:
     """Train, evaluate, register and judge; a version that exists is found and not trained again."""
+    # as for Airflow's tasks: a version is then the same whoever trains it, and threads of linear algebra that wait for
+    # each other on a busy machine take ten times as long as the work
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from stellar import flow
 
     results = []
