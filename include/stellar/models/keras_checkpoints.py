@@ -162,13 +162,21 @@ def remove_abandoned(root: Path, older_s: float, *, dry_run: bool = False) -> li
     return found
 
 
+BEGINS_S = 60.0  # between the making of a training's folder and that of its lock, by far
+
+
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[bool]:
     """Whether no training holds the folder; none begins with it until the end of the block."""
     try:
         lock = os.open(folder / LOCK, os.O_RDWR)
     except FileNotFoundError:
-        yield True  # of a program from before there were locks, whose age alone decides
+        # of a program from before there were locks, whose age alone decides; or made just now, its lock to come
+        try:
+            is_older = time.time() - folder.stat().st_mtime > BEGINS_S
+        except FileNotFoundError:
+            is_older = False
+        yield is_older
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
