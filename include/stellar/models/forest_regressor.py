@@ -56,6 +56,7 @@ class RandomForestRegressor(Model):
         levels = self.settings["levels"]
         if list(levels) != sorted(set(levels)) or not levels or levels[0] <= 0 or levels[-1] >= 1:
             raise InputError(f"{self.architecture}: levels must ascend between 0 and 1; they are {levels}")
+        self.levels = np.asarray(levels, dtype=np.float64)
         self._nodes: Nodes | None = None
 
     def fit(
@@ -99,15 +100,13 @@ class RandomForestRegressor(Model):
     def predict_dist(self, X: pa.Table, target: str | None = None) -> Quantiles:
         if target not in (None, *self.targets):
             raise InputError(f"{self.architecture}: no target {target!r}; it has {', '.join(self.targets)}")
-        if self._nodes is None:
-            raise InputError(f"{self.architecture}: not fitted yet")
-        levels = np.asarray(self.settings["levels"], dtype=np.float64)
+        nodes, around = self.nodes, self._around()
         matrix = numeric_matrix(X, self.features)
-        found = np.empty((len(matrix), len(levels)))
-        for part, leaves in self._nodes.walks(matrix):
-            values = np.sort(self._nodes.share[leaves].reshape(len(leaves), -1), axis=1)
-            found[part] = np.mean([_at(values, at) for at in self._around()], axis=0)
-        return Quantiles(levels, found)
+        found = np.empty((len(matrix), len(self.levels)))
+        for part, leaves in nodes.walks(matrix):
+            values = np.sort(nodes.share[leaves].reshape(len(leaves), -1), axis=1)
+            found[part] = np.mean([_at(values, at) for at in around], axis=0)
+        return Quantiles(self.levels, found)
 
     def _around(self) -> list[np.ndarray]:
         """Levels, float64[q] each, whose quantiles' mean stands for those of `levels`.
@@ -115,13 +114,18 @@ class RandomForestRegressor(Model):
         Few labels share a leaf, so that a single quantile jumps from one label to the next; an average of its
         neighbours (an L-estimator, as Harrell & Davis 1982, Biometrika 69, 635) is steadier.
         """
-        levels = np.asarray(self.settings["levels"], dtype=np.float64)
-        tail = self.settings["smoothing"] * np.minimum(levels, 1 - levels)
-        return [levels + one * tail for one in WINDOW] if self.settings["smoothing"] else [levels]
+        tail = self.settings["smoothing"] * np.minimum(self.levels, 1 - self.levels)
+        return [self.levels + one * tail for one in WINDOW] if self.settings["smoothing"] else [self.levels]
 
     @property
     def nodes(self) -> Nodes:
-        """The trees; what a leaf has a share of is its values."""
+        """The trees; `share` holds the values of each leaf.
+
+        Raises
+        ------
+        InputError
+            When it is not fitted yet.
+        """
         if self._nodes is None:
             raise InputError(f"{self.architecture}: not fitted yet")
         return self._nodes

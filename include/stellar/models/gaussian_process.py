@@ -236,7 +236,7 @@ class LeftOut:
     Parameters
     ----------
     mean, variance : float64[n]
-        Expected label, and variance of an ordinary label there.
+        Expected label, and its variance; with or without a label's noise, as the function says that gives them.
     """
 
     mean: np.ndarray
@@ -244,7 +244,10 @@ class LeftOut:
 
 
 def condition(theta: np.ndarray, examples: Examples, y: np.ndarray, weight: np.ndarray) -> tuple[Process, LeftOut]:
-    """The process that has seen these examples, and what it would say of each had it not seen that one."""
+    """The process that has seen these examples, and what it would say of each had it not seen that one.
+
+    The variances are those of an ordinary example's label, as of `Process.variance`.
+    """
     noise = _noise(theta, examples, weight)
     matrix = covariance(theta, examples, examples)
     matrix[np.diag_indices_from(matrix)] += noise

@@ -25,6 +25,7 @@ import pyarrow as pa
 
 log = logging.getLogger(__name__)
 LOCK = ".lock"
+BEGINS_S = 60.0  # between the making of a training's folder and that of its lock, by far
 
 
 def content_key(
@@ -160,9 +161,6 @@ def remove_abandoned(root: Path, older_s: float, *, dry_run: bool = False) -> li
             if not dry_run:
                 code.rmdir()
     return found
-
-
-BEGINS_S = 60.0  # between the making of a training's folder and that of its lock, by far
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
-from stellar.models.gaussian_process import squared_distances
+from stellar.models.gaussian_process import LeftOut, squared_distances
 
 JITTER = 1e-6
 BOUNDS = (-8.0, 6.0)
@@ -57,14 +57,6 @@ class Process:
         itself = np.exp(self.theta[0]) + np.exp(self.theta[-2]) * (inputs**2).mean(axis=1)
         solved = solve_triangular(self.factor, across.T, lower=True, check_finite=False)
         return across @ self.alpha, np.maximum(itself - (solved**2).sum(axis=0), JITTER)
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """What each example is predicted by the others, at fixed hyper-parameters: mean and variance without noise."""
-
-    mean: np.ndarray
-    variance: np.ndarray
 
 
 def _terms(theta: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -146,7 +138,7 @@ def search(inputs: np.ndarray, y: np.ndarray, trust: np.ndarray, *, iterations: 
 
 def learn(theta: np.ndarray, inputs: np.ndarray, y: np.ndarray, weight: np.ndarray,
           freedom: float | None) -> tuple[Process, LeftOut]:  # fmt: skip
-    """Condition on the examples.
+    """Condition on the examples; the variances of those left out are without noise.
 
     Parameters
     ----------

@@ -134,8 +134,7 @@ def _forest_distribution(graph: Graph, model: Model, matrix: str, target: str) -
     leaves["weight"] = leaves["weight"] - middle
     found = ensemble(graph, matrix, held, leaves, width, np.zeros(width), "BRANCH_LEQ")
     values = graph.sorted_rows(graph.linear(graph.double(found), 1.0, middle), width)
-    levels = np.asarray(model.settings["levels"], dtype=np.float64)
-    return Distribution(levels, graph.add("MatMul", values, graph.constant(model.means(width))))
+    return Distribution(model.levels, graph.add("MatMul", values, graph.constant(model.means(width))))
 
 
 def _boosted_probabilities(graph: Graph, model: Model, matrix: str, target: str) -> str:

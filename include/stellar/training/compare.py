@@ -17,7 +17,7 @@ from stellar.registry.policy import PAIRED, PAIRED_METRICS, Comparison, Figure
 from stellar.registry.store import ArtifactStore
 from stellar.registry.versions import Version
 from stellar.training.config import ModelConfig
-from stellar.training.evaluate import evaluate
+from stellar.training.evaluate import evaluate_deals
 from stellar.training.figures import LOWER_IS_BETTER, Evaluation, Rows, Sample, macro_f1
 from stellar.training.fit import fit
 
@@ -73,7 +73,7 @@ def against_baselines(
     alone = config.model_copy(update={"further_targets": []})
     for name, baseline in config.baselines.items():
         fitted = fit(alone, table, seed, baseline)
-        theirs = evaluate(alone, fitted, table, seed)
+        theirs = evaluate_deals(alone, fitted, table, seed, baseline)
         rows = np.arange(test.num_rows)
         found[name] = compare(config, new, theirs.predictions, rows, name, test, seed)
         shown = {metric: [one.value, one.lower, one.upper] for metric, one in theirs.figures.items()}

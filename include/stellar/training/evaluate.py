@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ import pyarrow as pa
 from stellar.evaluation.slices import slice_metrics
 from stellar.registry.policy import Figure
 from stellar.training.answers import Shown, joined
-from stellar.training.config import ModelConfig, Slice
+from stellar.training.config import Baseline, ModelConfig, Slice
 from stellar.training.figures import Evaluation, Sample, SliceMetrics, class_figures, quantity_figures
-from stellar.training.fit import Fitted
+from stellar.training.fit import Fitted, fit_further_deals
 from stellar.training.frame import numbers, true_classes
 
 
@@ -62,20 +62,25 @@ def figures_by_cell(config: ModelConfig, fitted: Fitted, table: pa.Table, seed: 
     return {f"{name}_by_cell": figure for name, figure in found.items() if not name.startswith(("baseline_", "out_of"))}
 
 
-def mean_over_deals(found: Evaluation, further: Sequence[Evaluation]) -> None:
-    """Make the figures of `found` the means over its deal of the folds and others; what each told is in the details.
+def evaluate_deals(
+    config: ModelConfig, fitted: Fitted, table: pa.Table, seed: int, baseline: Baseline | None = None
+) -> Evaluation:
+    """As `evaluate`, with figures that are the means over `split.deals` deals of the folds.
 
-    The ends of the intervals are means too: they tell of the choice of stars, which is the same in every deal, and are
-    no narrower for a star's being tested several times.
+    What each deal told is in the details, as `deals`; all else is of the first, `fitted`. The ends of the intervals are
+    means too: they tell of the choice of stars, which is the same in every deal, and are no narrower for a star's being
+    tested several times.
     """
-    if not further:
-        return
-    every = [one.figures for one in (found, *further)]
-    found.details["deals"] = {name: [_or_none(figures[name].value) for figures in every] for name in found.figures}
-    for name in found.figures:
+    found = evaluate(config, fitted, table, seed)
+    further = [evaluate(config, one, table, seed).figures
+               for one in fit_further_deals(config, table, fitted, seed, baseline)]  # fmt: skip
+    every = [dict(found.figures), *further]
+    for name in sorted(set.intersection(*map(set, every))) if further else ():
         told = [figures[name] for figures in every]
+        found.details.setdefault("deals", {})[name] = [_or_none(one.value) for one in told]
         ends = [float(np.mean([getattr(one, part) for one in told])) for part in ("value", "lower", "upper")]
         found.figures[name] = Figure(*ends)
+    return found
 
 
 def predicted(fitted: Fitted, table: pa.Table) -> Shown:

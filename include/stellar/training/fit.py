@@ -216,7 +216,9 @@ def fit_by_cell(config: ModelConfig, table: pa.Table, seed: int) -> Fitted | Non
     return Fitted(bundles[0].bundle, parts, tuple(bundles))
 
 
-def fit_further_deals(config: ModelConfig, table: pa.Table, first: Fitted, seed: int) -> Iterator[Fitted]:
+def fit_further_deals(
+    config: ModelConfig, table: pa.Table, first: Fitted, seed: int, baseline: Baseline | None = None
+) -> Iterator[Fitted]:
     """`first` with folds dealt anew, once for each of `split.deals` after it; for figures alone.
 
     Which stars are learned from together is chance, and moves the figures of few examples by more than many a change
@@ -225,7 +227,7 @@ def fit_further_deals(config: ModelConfig, table: pa.Table, first: Fitted, seed:
     outside = tuple(one for one in first.tested if one.bundle is first.bundle)
     for number in range(1, config.split.deals if _has_own(config, table) else 1):
         parts = split(config, table, seed + number)
-        bundles, _ = _of_folds(config, table, parts, How(seed + number))
+        bundles, _ = _of_folds(config, table, parts, How(seed + number, baseline))
         yield replace(first, parts=parts, tested=(*bundles, *outside))
 
 

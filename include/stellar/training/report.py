@@ -45,7 +45,7 @@ def report(subject: Subject) -> str:
 def _facts(subject: Subject) -> list[Fact]:
     config = subject.config
     way = f"{config.split.folds} folds" if config.split.folds else "one part held back for the test"
-    way += f", dealt {config.split.deals} times for the figures" if config.split.deals > 1 else ""
+    way += f", dealt {config.split.deals} times for the figures" if "deals" in subject.evaluation.details else ""
     return [
         Fact("Version", subject.key),
         Fact("Predicts", f"{', '.join(target.name for target in config.targets)} from {config.features}"),

@@ -34,9 +34,9 @@ from stellar.training.card import Provenance, Subject, write_card
 from stellar.training.checks import check_parameters
 from stellar.training.compare import against_baselines, compare
 from stellar.training.config import ModelConfig, load_config
-from stellar.training.evaluate import evaluate, figures_by_cell, mean_over_deals
+from stellar.training.evaluate import evaluate_deals, figures_by_cell
 from stellar.training.figures import Evaluation
-from stellar.training.fit import Fitted, fit, fit_by_cell, fit_further_deals, new_model, split
+from stellar.training.fit import Fitted, fit, fit_by_cell, new_model, split
 from stellar.training.frame import Frame, NotTrainableError, build_frame
 from stellar.training.report import write_report
 from stellar.training.told import told
@@ -116,9 +116,7 @@ def _train(ctx: Context, config: ModelConfig, key: str, frame: Frame, seed: int,
         return TrainingResult(config.name, "not_trainable", reasons=(str(fault),))
     with suppress(NotTrainableError):  # too few cells for figures by cell are no reason to have no model
         by_cell = fit_by_cell(config, frame.table, seed)
-    evaluation = evaluate(config, fitted, frame.table, seed)
-    deals = fit_further_deals(config, frame.table, fitted, seed)
-    mean_over_deals(evaluation, [evaluate(config, one, frame.table, seed) for one in deals])
+    evaluation = evaluate_deals(config, fitted, frame.table, seed)
     if by_cell is not None:
         evaluation.figures |= figures_by_cell(config, by_cell, frame.table, seed)
     test = frame.table.take(fitted.test_rows)

@@ -108,6 +108,14 @@ def test_what_is_not_there_is_told(past):
                 lake.execute(sql)
 
 
+def test_a_time_before_everything_is_not_taken_for_an_empty_home(past, ask):
+    _, _, times = past
+    before = times[0] - timedelta(days=1)
+    said = ask("sql", "--as-of", before.isoformat(), "SELECT * FROM raw.stars", code=2).err
+    assert "none of its snapshots was current yet" in said
+    assert "none was current then" in said and "nothing has been synced" not in said
+
+
 def test_removed_files_are_named_with_what_to_do(past, ask):
     ctx, keys, times = past
     retire(ctx, keep=1)

@@ -51,6 +51,24 @@ def test_a_model_is_trained_registered_and_found_again(ctx, monkeypatch):
     assert len(history(ctx.engine, "test-teff")) == 1
 
 
+def test_figures_over_several_deals_and_cells_stand_in_the_card_beside_the_baseline_s(ctx):
+    bring_stars(ctx)
+    config = make_config(
+        split={"folds": 3, "deals": 2, "also_by_cell": 3},
+        params={"rounds": 10, "threads": 1},
+        baselines={"colour alone": {"architecture": "xgb_quantile", "columns": ["bp_rp"], "params": {"rounds": 10}}},
+    )
+    version = versions.find_version(ctx.engine, train(ctx, config).version_key)
+    artifact = ArtifactStore(ctx.settings.artifacts).get(version.artifact_sha256)
+    card = (artifact / "card.md").read_text()
+    rows = {line.split(" | ")[0].strip("| "): line.strip(" |").split(" | ") for line in card.splitlines()}
+    assert "Each is the mean over 2 deals of the folds" in card
+    value, least, most = (float(rows["mae"][place]) for place in (1, 4, 5))
+    assert least <= value <= most and least < most
+    assert not any(cell.strip() for cell in rows["mae_by_cell"][4:])  # its folds are cells, dealt once
+    assert "dealt 2 times" in (artifact / "report.html").read_text()
+
+
 def test_the_artifact_is_whole_and_its_lineage_reaches_the_batch(ctx):
     bring_stars(ctx)
     version = versions.find_version(ctx.engine, train(ctx, make_config()).version_key)

@@ -14,7 +14,7 @@ from stellar.registry.policy import Figure, decide
 from stellar.scoring.score import score
 from stellar.sky.healpix import spatial_index
 from stellar.training.compare import against_baselines, compare
-from stellar.training.evaluate import evaluate, figures_by_cell, mean_over_deals
+from stellar.training.evaluate import evaluate, evaluate_deals, figures_by_cell
 from stellar.training.fit import fit, fit_by_cell, fit_further_deals, split
 from stellar.training.frame import NotTrainableError, true_classes
 
@@ -344,9 +344,8 @@ def test_further_deals_test_every_star_again_and_figures_are_the_means(stars):
         assert sorted(one.test_rows) == list(range(400))
         assert not any(np.isin(part.rows, np.flatnonzero(part.learnt)).any() for part in one.tested)
     assert len({tuple(one.parts) for one in deals}) == 3
-    found, *further = [evaluate(config, one, table, seed=7) for one in deals]
-    alone = [one.figures["mae"] for one in (found, *further)]
-    mean_over_deals(found, further)
+    alone = [evaluate(config, one, table, seed=7).figures["mae"] for one in deals]
+    found = evaluate_deals(config, first, table, seed=7)
     assert found.figures["mae"].value == pytest.approx(np.mean([one.value for one in alone]))
     assert found.figures["mae"].upper == pytest.approx(np.mean([one.upper for one in alone]))
     assert found.details["deals"]["mae"] == [one.value for one in alone]
@@ -359,10 +358,8 @@ def test_one_deal_is_the_folds_themselves(stars):
     config = make_config(split={"folds": 3}, params={"rounds": 10, "threads": 1})
     first = fit(config, table, seed=7)
     assert list(fit_further_deals(config, table, first, seed=7)) == []
-    found = evaluate(config, first, table, seed=7)
-    before = dict(found.figures)
-    mean_over_deals(found, [])
-    assert found.figures == before and "deals" not in found.details
+    found = evaluate_deals(config, first, table, seed=7)
+    assert found.figures == evaluate(config, first, table, seed=7).figures and "deals" not in found.details
 
 
 def test_a_row_without_the_needed_columns_has_nulls_and_the_others_are_as_before(stars):
