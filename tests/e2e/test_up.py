@@ -295,8 +295,11 @@ def test_a_second_supervisor_in_the_same_home_is_refused(both):
 @pytest.mark.parametrize(("which", "number"), [(0, signal.SIGINT), (1, signal.SIGTERM)])
 def test_stopping_one_leaves_nothing_of_it_and_the_other_alone(both, which, number):
     homes_, processes = both
+    addresses = [homes_[which].settings.run / name for name in ("archive.json", "supervisor.json")]
+    assert all(address.exists() for address in addresses)
     processes[which].send_signal(number)
     processes[which].wait(timeout=60)
     assert homes_[which].marked() == []
+    assert not any(address.exists() for address in addresses)
     if which == 0:
         assert homes_[1].is_healthy()

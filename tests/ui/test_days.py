@@ -151,6 +151,13 @@ def test_a_star_is_opened_from_an_answer(home, log_in, page_of, picture):
     picture(page, "star")
     page.get_by_role("region", name="Spectra").evaluate("one => one.scrollIntoView({ block: 'start' })")
     picture(page, "spectrum")
+    # the query of a batch of light curves is long: its beginning is shown, and all of it when that is clicked
+    query = page.locator(".came details").first
+    whole = query.locator(":scope > code")
+    expect(whole).to_be_hidden()
+    query.locator("summary").click()
+    expect(whole).to_be_visible()
+    assert whole.inner_text().startswith(query.locator("summary").inner_text().removesuffix(" …").strip())
 
 
 def test_the_auditor_follows_a_star_s_number_to_the_query(home, log_in, page_of, picture):

@@ -64,15 +64,14 @@ def features(files):
     return pa.concat_tables(rows).append_column("shape", kinds)
 
 
-@pytest.fixture
-def model(settings, ledger, features):
-    ctx = Context(settings, ledger)
+def trained(ctx, features, family):
+    """A home whose model `shape` reads the features of a family of models."""
     bring_plain(ctx, "made_curves", features.drop_columns(["id"]), "lc_id")
     config = ModelConfig.model_validate(
         {
             "name": "shape",
             "description": "A model of the tests' own",
-            "family": "lightcurves",
+            "family": family,
             "features": "features.made_curves",
             "example": "lc_id",
             "on_sky": False,
@@ -91,6 +90,11 @@ def model(settings, ledger, features):
     )
     assert train(ctx, config).promoted
     return ctx
+
+
+@pytest.fixture
+def model(settings, ledger, features):
+    return trained(Context(settings, ledger), features, "lightcurves")
 
 
 def of_dataset(ctx, features):
@@ -207,6 +211,13 @@ def test_what_cannot_be_used_is_told_and_the_rest_is_done(model, files, tmp_path
         predict(model, "shape", [str(tmp_path / "words.dat")])
     with pytest.raises(InputError, match="neither a file, a folder nor a dataset"):
         predict(model, "shape", [str(tmp_path / "nowhere")])
+
+
+def test_a_table_without_the_model_s_columns_is_told_which_they_are(settings, ledger, features, tmp_path):
+    ctx = trained(Context(settings, ledger), features, "photometry")
+    (tmp_path / "other.csv").write_text("ra,dec\n1,2\n")
+    with pytest.raises(InputError, match=r"no table .* that has the columns which the model reads: amplitude, .*skew"):
+        predict(ctx, "shape", [str(tmp_path / "other.csv")])
 
 
 def test_the_command_writes_the_table_and_says_what_was_left(model, files, tmp_path):
