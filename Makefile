@@ -22,7 +22,7 @@ STELLAR := $(VENV)/bin/stellar
 help:  ## this list
 	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/:.*  ## /\t/' | expand -t 12
 	@echo
-	@echo "BENCH=table|big|scaling|increment|cones|quality|lightcurves|full   BENCH_DIR=where made skies are kept (a temporary folder)"
+	@echo "BENCH=PART (python ops/bench.py --help lists them) or full   BENCH_DIR=where made skies are kept (a temporary folder)"
 	@echo "PROFILE=simulated|tiny|real   DATA=folder of real files   STELLAR_HOME=where everything is kept (.stellar)"
 
 install:  ## the environment in .venv, from the lock file
