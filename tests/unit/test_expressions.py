@@ -1,9 +1,12 @@
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from stellar.errors import InputError
-from stellar.expressions import columns_of, row_values
+from stellar.expressions import columns_of, query, row_values
 
 
 @pytest.mark.parametrize(
@@ -49,3 +52,22 @@ def test_a_wrong_expression_says_what_it_is_of(sql, said):
 def test_a_comment_at_the_end_of_an_expression():
     found = row_values(pa.table({"a": [1.0]}), {"b": "a + 1 -- one more"}, "here")
     assert found["b"].to_pylist() == [2.0]
+
+
+def _doubled(number):
+    table = pa.table({"a": pa.array([number] * 100)})
+    return query("select a * 2 as b from t", table, "here")["b"].to_pylist() == [2 * number] * 100
+
+
+def test_queries_side_by_side_and_in_forked_processes_see_their_own_table():
+    assert _doubled(1)
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(_doubled, range(80)))
+    with get_context("fork").Pool(2) as processes:
+        assert all(processes.map(_doubled, range(8)))
+
+
+def test_a_query_reaches_no_file(tmp_path):
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    with pytest.raises(InputError, match="here: an expression is wrong: Permission Error"):
+        query(f"select * from read_csv('{tmp_path}/secret.csv')", pa.table({"a": [1]}), "here")

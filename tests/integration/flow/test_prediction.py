@@ -18,7 +18,8 @@ import pytest
 from made_lake import bring_plain
 from stellar.engine.context import Context
 from stellar.errors import InputError
-from stellar.flow.prediction import dialects, features_of, predict
+from stellar.flow.prediction import predict
+from stellar.flow.user_files import dialects, features_of
 from stellar.registry import versions
 from stellar.registry.bundle import Bundle
 from stellar.registry.store import ArtifactStore

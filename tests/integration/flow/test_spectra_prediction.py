@@ -8,7 +8,8 @@ from astropy.io import fits
 from made_lake import bring_plain
 from made_spectra import BOSS_GRID, apstar, boss_spec, desi_coadd, mwm, seen, table, written
 from stellar.engine.context import Context
-from stellar.flow.prediction import dialects, features_of, predict
+from stellar.flow.prediction import predict
+from stellar.flow.user_files import dialects, features_of
 from stellar.photometry.refraction import vacuum_to_air
 from stellar.surveys.readers.members import Member
 from stellar.training.config import ModelConfig

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from made_spectra import BOSS_GRID, SIGMA, apstar, boss_spec, desi_coadd, mwm, seen, star, table, written
 from stellar.errors import InputError
-from stellar.flow.prediction import dialects, features_of
+from stellar.flow.user_files import dialects, features_of
 from stellar.photometry.refraction import vacuum_to_air
 from stellar.surveys.readers.layouts import read_spectra_file
 from stellar.surveys.readers.layouts_desi import joined

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from stellar.errors import InputError
-from stellar.flow.prediction import dialects, features_of
+from stellar.flow.user_files import dialects, features_of
 from stellar.models import create
 from stellar.registry.bundle import Bundle, InputRanges, Meaning
 from stellar.registry.feature_tables import _predicted, with_id
