@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +16,8 @@ from stellar.errors import InputError
 
 if TYPE_CHECKING:
     import duckdb
+
+Answer = TypeVar("Answer")
 
 SQL_TYPES = {
     "int64": "bigint",
@@ -29,13 +31,34 @@ SQL_TYPES = {
 
 @cache
 def _database(process: int) -> duckdb.DuckDBPyConnection:
-    """An empty database of this process that can reach nothing outside; each caller takes a cursor.
+    """An empty database of this process that can reach nothing outside; each question takes a cursor.
 
     To make one costs 30 ms, a cursor 2. A process that was forked must not use its parent's.
     """
+    return _new_database()
+
+
+def _new_database() -> duckdb.DuckDBPyConnection:
     import duckdb
 
     return duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": False})
+
+
+def _ask(question: Callable[[duckdb.DuckDBPyConnection], Answer]) -> Answer:
+    """What a question finds on a connection that has nothing yet.
+
+    After an error of its own DuckDB gives up a whole database, and whatever else is asked of it: the next question gets
+    a new one, and this one, whose fault it need not be, is put again in a database of its own.
+    """
+    import duckdb
+
+    try:
+        with _database(os.getpid()).cursor() as connection:
+            return question(connection)
+    except (duckdb.FatalException, duckdb.InternalException):
+        _database.cache_clear()
+    with _new_database() as connection:
+        return question(connection)
 
 
 def query(sql: str, table: pa.Table, origin: str) -> pa.Table:
@@ -53,12 +76,14 @@ def query(sql: str, table: pa.Table, origin: str) -> pa.Table:
     """
     import duckdb
 
-    with _database(os.getpid()).cursor() as connection:
+    def asked(connection: duckdb.DuckDBPyConnection) -> pa.Table:
         connection.register("t", table)
-        try:
-            return connection.sql(sql).to_arrow_table()
-        except duckdb.Error as fault:
-            raise InputError(f"{origin}: an expression is wrong: {fault}") from None
+        return connection.sql(sql).to_arrow_table()
+
+    try:
+        return _ask(asked)
+    except duckdb.Error as fault:
+        raise InputError(f"{origin}: an expression is wrong: {fault}") from None
 
 
 def evaluate(table: pa.Table, expressions: Mapping[str, tuple[str, str]], origin: str) -> dict[str, pa.Array]:
@@ -90,6 +115,7 @@ _UNSTEADY = {
     "current_timestamp",
     "nextval",
     "get_current_timestamp",
+    "txid_current",
 }
 
 
@@ -104,8 +130,7 @@ def columns_of(expression: str) -> frozenset[str]:
         window functions, random numbers, the time.
     """
     sql = f"select ({expression}\n) from t"  # noqa: S608 - parsed and not run
-    with _database(os.getpid()).cursor() as connection:
-        found = connection.execute("select json_serialize_sql(?)", [sql]).fetchone()
+    found = _ask(lambda connection: connection.execute("select json_serialize_sql(?)", [sql]).fetchone())
     tree = json.loads(found[0]) if found else {"error": True}
     if tree["error"]:
         raise InputError(f"the expression {expression!r} does not parse: {tree.get('error_message', 'no SQL')}")

@@ -26,7 +26,7 @@ def test_columns_of_an_expression(sql, columns):
 @pytest.mark.parametrize(
     "sql",
     ["sqrt(a", "a, b", "a) + (b", "a) from t; drop table t; --", "(select max(a) from t)", "random()", "now()",
-     "max(a) over ()", "*", ""],
+     "txid_current()", "max(a) over ()", "*", ""],
 )  # fmt: skip
 def test_what_is_not_one_value_of_a_row_is_refused(sql):
     with pytest.raises(InputError):
@@ -71,3 +71,22 @@ def test_a_query_reaches_no_file(tmp_path):
     (tmp_path / "secret.csv").write_text("a\n1\n")
     with pytest.raises(InputError, match="here: an expression is wrong: Permission Error"):
         query(f"select * from read_csv('{tmp_path}/secret.csv')", pa.table({"a": [1]}), "here")
+
+
+def test_an_error_of_duckdb_s_own_spoils_no_other_query():
+    raw = pa.array([b"a\xff\xfeb"])
+    spoilt = pa.table({"a": pa.StringArray.from_buffers(1, *raw.buffers()[1:])})
+    for _ in range(2):
+        with pytest.raises(InputError, match="bad: an expression is wrong: INTERNAL Error"):
+            query("select lower(a) as b from t", spoilt, "bad")
+        assert _doubled(3)
+
+    def ask(number):
+        if number % 5:
+            return _doubled(number)
+        with pytest.raises(InputError, match="INTERNAL Error"):
+            query("select lower(a) as b from t", spoilt, "bad")
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(ask, range(40)))

@@ -30,8 +30,10 @@ from stellar.surveys.readers.members import Member, members
 # bytes of one file of spectra or of a light curve; what is larger is something else: DESI's have 500 spectra each, and
 # matrices of resolution that are most of a file
 LARGEST = 1 << 30
-TOGETHER = 64  # files of light curves whose features are made together
-MOST_AT_ONCE = 8  # times so many, side by side
+# Files of light curves whose features are made together, and bytes of their curated rows at most
+TOGETHER, TOGETHER_BYTES = 32, 64 << 20
+MOST_AT_ONCE = 4  # times so many, side by side; a curve's periodogram may take 800 MB
+AHEAD_BYTES = 512 << 20  # curated rows whose features are not made yet, but for one file
 Progress = Callable[[str, int, int], None]
 
 
@@ -90,6 +92,7 @@ class _Made(NamedTuple):
 
     rows: pa.Table | None
     told: list[tuple[str, str]]
+    source: int = 0  # number of the input
 
 
 class _Begun(NamedTuple):
@@ -98,6 +101,7 @@ class _Begun(NamedTuple):
     file: CuratedFile
     where: str
     told: list[tuple[str, str]]
+    source: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,32 +116,36 @@ class _Reader:
     def rows(self, sources: Sequence[Path | pa.Table], tell: Progress) -> Iterator[pa.Table]:
         """Rows of each source in turn, with `id` and `file`; some are made ahead, side by side."""
         cores = min(len(os.sched_getaffinity(0)), MOST_AT_ONCE)
-        ahead: deque[Future[list[_Made]]] = deque()
-        with ThreadPoolExecutor(cores) as pool:
-            for some in self._grouped(self._read(sources, tell)):
-                ahead.append(pool.submit(self._finished, some))
-                while len(ahead) > cores:
-                    yield from self._taken(ahead.popleft())
+        ahead: deque[tuple[Future[list[_Made]], int]] = deque()
+        pool = ThreadPoolExecutor(cores)
+        try:
+            for some in self._grouped(self._read(sources)):
+                ahead.append((pool.submit(self._finished, some), sum(map(_size, some))))
+                while len(ahead) > cores or (len(ahead) > 1 and sum(size for _, size in ahead) > AHEAD_BYTES):
+                    yield from self._taken(ahead.popleft()[0], tell, len(sources))
             while ahead:
-                yield from self._taken(ahead.popleft())
+                yield from self._taken(ahead.popleft()[0], tell, len(sources))
+        finally:
+            pool.shutdown(cancel_futures=True)
         tell("predict", len(sources), len(sources))
 
-    def _taken(self, some: Future[list[_Made]]) -> Iterator[pa.Table]:
-        for rows, told in some.result():
+    def _taken(self, some: Future[list[_Made]], tell: Progress, total: int) -> Iterator[pa.Table]:
+        for rows, told, source in some.result():
+            tell("predict", source, total)
             self.refused.extend(told)
             if rows is not None:
                 yield rows
 
-    def _read(self, sources: Sequence[Path | pa.Table], tell: Progress) -> Iterator[_Made | _Begun]:
-        for done, source in enumerate(sources):
-            tell("predict", done, len(sources))
+    def _read(self, sources: Sequence[Path | pa.Table]) -> Iterator[_Made | _Begun]:
+        for number, source in enumerate(sources):
             if isinstance(source, pa.Table):
-                yield _Made(source, [])
+                yield _Made(source, [], number)
                 continue
             try:
-                yield from self._of(source)
+                for one in self._of(source):
+                    yield one._replace(source=number)
             except Exception as fault:  # of a damaged or hostile file anything may come, and the others are done
-                yield _Made(None, [_refusal(text_of(source), fault)])
+                yield _Made(None, [_refusal(text_of(source), fault)], number)
 
     def _of(self, path: Path) -> Iterator[_Made | _Begun]:
         is_of_curated = self.bundle.meaning.features.startswith("curated.")
@@ -159,12 +167,17 @@ class _Reader:
         def refuse(inside: str, why: str) -> None:
             unread.append((f"{text_of(path)}: {text_of(inside)}", why))
 
-        for member in members(path, limit=LARGEST, refuse=refuse):
-            is_empty = False
-            if unread:
-                yield _Made(None, [*unread])
-                unread.clear()
-            yield self._begun(member, f"{text_of(path)}: {text_of(member.inside)}" if member.inside else text_of(path))
+        try:
+            for member in members(path, limit=LARGEST, refuse=refuse):
+                is_empty = False
+                if unread:
+                    yield _Made(None, [*unread])
+                    unread.clear()
+                where = f"{text_of(path)}: {text_of(member.inside)}" if member.inside else text_of(path)
+                yield self._begun(member, where)
+        except Exception:
+            yield _Made(None, unread)
+            raise
         if is_empty and not unread:
             raise InputError("there is no file in it")
         if unread:
@@ -187,7 +200,8 @@ class _Reader:
         group: list[_Begun] = []
         for one in files:
             is_alike = isinstance(one, _Begun) and (not group or one.file.config is group[0].file.config)
-            if group and (len(group) == most or not is_alike):
+            is_full = len(group) == most or sum(map(_size, group)) > TOGETHER_BYTES
+            if group and (is_full or not is_alike):
                 yield group
                 group = []
             if isinstance(one, _Begun):
@@ -204,7 +218,9 @@ class _Reader:
             with suppress(Exception):  # one of them spoils it: each is tried alone
                 made = curves_together([one.file for one in begun])
         done = [one for one in some if isinstance(one, _Made)]
-        return done + [self._featured(one, rows) for one, rows in zip(begun, made, strict=True)]
+        return done + [
+            self._featured(one, rows)._replace(source=one.source) for one, rows in zip(begun, made, strict=True)
+        ]
 
     def _featured(self, one: _Begun, rows: pa.Table | None) -> _Made:
         where, told = one.where, one.told
@@ -221,6 +237,11 @@ class _Reader:
             why = f"its features have no {', '.join(lacking)}, which the model was trained with"
             return _Made(None, [*told, (where, why)])
         return _Made(rows.append_column("file", pa.array([where] * len(rows), pa.string())), told)
+
+
+def _size(one: _Made | _Begun) -> int:
+    """Bytes that are held until its features are made."""
+    return one.file.table.nbytes if isinstance(one, _Begun) else 0
 
 
 def _refusal(where: str, fault: Exception) -> tuple[str, str]:

@@ -219,8 +219,10 @@ def _metrics(subject: Subject) -> str:
     )
     lines = ["## Metrics", "", intro, *notes]
     if told := details.get("deals"):
-        dealt = f"Each is the mean over {subject.config.split.deals} deals of the folds"
-        lines.append(f"{dealt}; plots, classes and slices are of the first.")
+        dealt = (
+            f"Each is the mean over {subject.config.split.deals} deals of the folds, where the least and most are given"
+        )
+        lines.append(f"{dealt}; plots, classes, slices and differences are of the first.")
     header = ("metric", "value", "lower", "upper", *(("least of the deals", "most") if told else ()))
     rows = [(*row, *_ends(told.get(row[0], ()))) for row in rows] if told else rows
     return "\n".join([*lines, "", table(header, rows)])

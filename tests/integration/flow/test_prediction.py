@@ -166,6 +166,25 @@ def test_a_bad_file_of_an_archive_leaves_the_others(model, files, tmp_path):
     assert [name for name, _ in made.refused] == [f"{tmp_path}/some.zip: b/curve.dat.gz"]
 
 
+def test_a_damaged_member_of_a_zip_leaves_those_behind_it(model, files, tmp_path):
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
+        archive.writestr("a\xe9.dat", "0,1,2\n")
+        archive.writestr("b.dat", "0,1,2\n")
+        archive.write(sorted(files.iterdir())[0], "c.dat")
+    content = (tmp_path / "some.zip").read_bytes().replace("a\xe9".encode(), b"a\xff\xfe", 1)  # there, not in the list
+    (tmp_path / "some.zip").write_bytes(content.replace(b"b.dat0,1,2", b"b.dat9,9,9"))
+    made = predict(model, "shape", [str(tmp_path / "some.zip")])
+    assert made.table["id"].to_pylist() == ["c"]
+    assert [name.rpartition(": ")[2] for name, _ in made.refused] == ["a\xe9.dat", "b.dat"]
+
+
+def test_progress_is_of_what_is_done(model, files):
+    told = []
+    made = predict(model, "shape", [str(files)], lambda *one: told.append(one))
+    assert made.rows == CURVES
+    assert told == [("predict", done, CURVES) for done in range(CURVES + 1)]
+
+
 def test_what_cannot_be_used_is_told_and_the_rest_is_done(model, files, tmp_path):
     from astropy.io import fits
 

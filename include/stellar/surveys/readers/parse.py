@@ -33,7 +33,7 @@ def to_type(values: pa.ChunkedArray | pa.Array, target: pa.DataType) -> tuple[pa
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if _is_text(array.type):
-        return _from_text(array.cast(pa.string()), target)
+        return _from_text(_valid(array.cast(pa.string())), target)
     if _is_text(target):
         return _text_of(array), np.zeros(len(array), bool)
     if pa.types.is_integer(target) and pa.types.is_floating(array.type):
@@ -58,6 +58,15 @@ def _text_of(array: pa.Array) -> pa.Array:
     if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
         return pa.array([None if b is None else b.decode("utf-8", "replace").strip() for b in array.to_pylist()])
     return array.cast(pa.string())
+
+
+def _valid(text: pa.Array) -> pa.Array:
+    """Text whose bytes are UTF-8: others, which a Parquet file may hold, are replaced as in columns of bytes."""
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        return _text_of(text.cast(pa.binary()))
+    return text
 
 
 def _from_text(text: pa.Array, target: pa.DataType) -> tuple[pa.Array, npt.NDArray[np.bool_]]:

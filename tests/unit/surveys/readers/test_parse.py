@@ -66,3 +66,12 @@ def test_numbers_become_truth_and_narrower_types_are_checked() -> None:
 
 def test_what_has_no_meaning_is_bad_not_an_error() -> None:
     assert parsed([[1.0], None], pa.float64()) == ([None, None], [True, False])
+
+
+def test_bytes_that_are_no_text_are_replaced() -> None:
+    raw = pa.array([b" a\xff\xfeb ", b"c", None])
+    text = pa.StringArray.from_buffers(len(raw), *raw.buffers()[1:], raw.buffers()[0])
+    for array in (raw, text):
+        found, bad = to_type(array, pa.string())
+        found.validate(full=True)
+        assert (found.to_pylist(), bad.tolist()) == (["a\ufffd\ufffdb", "c", None], [False] * 3)
