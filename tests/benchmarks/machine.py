@@ -48,15 +48,22 @@ def stilts_version() -> str:
 
 def describe() -> dict:
     """The machine and the versions on both sides."""
-    peers = subprocess.run([PEERS_PYTHON, "-c", _ASK, *PEERS], capture_output=True, text=True, check=True)
     return {
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": memory_gib(),
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "ours": {name: _version(name) for name in OURS},
-        "peers": dict(zip(PEERS, peers.stdout.split(), strict=True)) | {"STILTS": stilts_version()},
+        "peers": dict(zip(PEERS, _peers(), strict=True)) | {"STILTS": stilts_version()},
     }
+
+
+def _peers() -> list[str]:
+    """Versions of the peers; not every part of the benchmark has one that is installed apart."""
+    if not PEERS_PYTHON.exists():
+        return ["-"] * len(PEERS)
+    said = subprocess.run([PEERS_PYTHON, "-c", _ASK, *PEERS], capture_output=True, text=True, check=True)
+    return said.stdout.split()
 
 
 def _version(name: str) -> str:
