@@ -25,7 +25,7 @@ from stellar.registry.bundle import Bundle
 from stellar.registry.feature_tables import Predictions, predictions, tables_of_features, text_of, with_id
 from stellar.registry.store import ArtifactStore
 from stellar.registry.versions import Resolved, resolve
-from stellar.surveys.readers.members import Member, members
+from stellar.surveys.readers.members import members
 
 # bytes of one file of spectra or of a light curve; what is larger is something else: DESI's have 500 spectra each, and
 # matrices of resolution that are most of a file
@@ -35,6 +35,7 @@ TOGETHER, TOGETHER_BYTES = 32, 64 << 20
 MOST_AT_ONCE = 4  # times so many, side by side; a curve's periodogram may take 800 MB
 AHEAD_BYTES = 512 << 20  # curated rows whose features are not made yet, but for one file
 Progress = Callable[[str, int, int], None]
+_Featured = tuple[list[pa.Table], list[tuple[str, str]]]  # rows; where, and why it or a part was left out
 
 
 def predict(
@@ -87,21 +88,18 @@ def predict(
     return made
 
 
-class _Made(NamedTuple):
-    """Rows of features, and what is to be told of their file: where, and why it or a part was left out."""
+class _Part(NamedTuple):
+    """Rows of an input that can be predicted, or the file of it that they are still to be made of."""
 
-    rows: pa.Table | None
-    told: list[tuple[str, str]]
-    source: int = 0  # number of the input
-
-
-class _Begun(NamedTuple):
-    """A file whose features are still to be made."""
-
-    file: CuratedFile
+    source: int  # number of the input
     where: str
-    told: list[tuple[str, str]]
-    source: int = 0
+    rows: pa.Table | None = None
+    file: CuratedFile | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait for their features."""
+        return self.file.table.nbytes if self.file else 0
 
 
 @dataclass(frozen=True)
@@ -116,132 +114,122 @@ class _Reader:
     def rows(self, sources: Sequence[Path | pa.Table], tell: Progress) -> Iterator[pa.Table]:
         """Rows of each source in turn, with `id` and `file`; some are made ahead, side by side."""
         cores = min(len(os.sched_getaffinity(0)), MOST_AT_ONCE)
-        ahead: deque[tuple[Future[list[_Made]], int]] = deque()
+        ahead: deque[tuple[list[_Part], Future[_Featured]]] = deque()
+
+        def first() -> list[pa.Table]:
+            group, future = ahead.popleft()
+            rows, told = future.result()
+            self.refused.extend(told)
+            tell("predict", group[0].source, len(sources))
+            return rows
+
         pool = ThreadPoolExecutor(cores)
         try:
-            for some in self._grouped(self._read(sources)):
-                ahead.append((pool.submit(self._finished, some), sum(map(_size, some))))
-                while len(ahead) > cores or (len(ahead) > 1 and sum(size for _, size in ahead) > AHEAD_BYTES):
-                    yield from self._taken(ahead.popleft()[0], tell, len(sources))
+            for group in self._grouped(self._read(sources)):
+                ahead.append((group, pool.submit(self._featured, group)))
+                while len(ahead) > cores or (len(ahead) > 1 and sum(_size(one) for one, _ in ahead) > AHEAD_BYTES):
+                    yield from first()
             while ahead:
-                yield from self._taken(ahead.popleft()[0], tell, len(sources))
+                yield from first()
         finally:
             pool.shutdown(cancel_futures=True)
         tell("predict", len(sources), len(sources))
 
-    def _taken(self, some: Future[list[_Made]], tell: Progress, total: int) -> Iterator[pa.Table]:
-        for rows, told, source in some.result():
-            tell("predict", source, total)
-            self.refused.extend(told)
-            if rows is not None:
-                yield rows
-
-    def _read(self, sources: Sequence[Path | pa.Table]) -> Iterator[_Made | _Begun]:
+    def _read(self, sources: Sequence[Path | pa.Table]) -> Iterator[_Part]:
         for number, source in enumerate(sources):
             if isinstance(source, pa.Table):
-                yield _Made(source, [], number)
+                yield _Part(number, "", source)
                 continue
             try:
-                for one in self._of(source):
-                    yield one._replace(source=number)
+                yield from self._of(number, source)
             except Exception as fault:  # of a damaged or hostile file anything may come, and the others are done
-                yield _Made(None, [_refusal(text_of(source), fault)], number)
+                self.refused.append(_refusal(text_of(source), fault))
 
-    def _of(self, path: Path) -> Iterator[_Made | _Begun]:
+    def _of(self, number: int, path: Path) -> Iterator[_Part]:
         is_of_curated = self.bundle.meaning.features.startswith("curated.")
         tables = tables_of_features(path, self.bundle, is_of_curated=is_of_curated)
         if tables is not None:
-            yield from (_Made(table, []) for table in tables)
+            yield from (_Part(number, text_of(path), table) for table in tables)
         elif not self.known:
             read = ", ".join(sorted(self.bundle.reads))
             raise InputError(f"it is no table (.parquet, .csv) that has the columns which the model reads: {read}")
         else:
-            yield from self._members(path)
+            yield from self._members(number, path)
 
-    def _members(self, path: Path) -> Iterator[_Made | _Begun]:
+    def _members(self, number: int, path: Path) -> Iterator[_Part]:
         if path.stat().st_size > LARGEST and path.suffix.lower() not in (".tar", ".zip", ".gz", ".tgz"):
             raise InputError(f"it has more than {LARGEST >> 20} MiB; files of spectra and light curves have not")
         is_empty = True
-        unread: list[tuple[str, str]] = []
 
-        def refuse(inside: str, why: str) -> None:
-            unread.append((f"{text_of(path)}: {text_of(inside)}", why))
+        def unread(inside: str, why: str) -> None:
+            nonlocal is_empty
+            is_empty = False
+            self.refused.append((f"{text_of(path)}: {text_of(inside)}", why))
 
-        try:
-            for member in members(path, limit=LARGEST, refuse=refuse):
-                is_empty = False
-                if unread:
-                    yield _Made(None, [*unread])
-                    unread.clear()
-                where = f"{text_of(path)}: {text_of(member.inside)}" if member.inside else text_of(path)
-                yield self._begun(member, where)
-        except Exception:
-            yield _Made(None, unread)
-            raise
-        if is_empty and not unread:
+        for member in members(path, limit=LARGEST, refuse=unread):
+            is_empty = False
+            where = f"{text_of(path)}: {text_of(member.inside)}" if member.inside else text_of(path)
+            try:
+                file = curated_file(
+                    member,
+                    self.family,
+                    self.bundle.meaning.features,
+                    self.known,
+                    lambda why, where=where: self.refused.append((where, why)),
+                )
+            except Exception as fault:  # as above
+                self.refused.append(_refusal(where, fault))
+            else:
+                yield _Part(number, where, file=file)
+        if is_empty:
             raise InputError("there is no file in it")
-        if unread:
-            yield _Made(None, unread)
 
-    def _begun(self, member: Member, where: str) -> _Made | _Begun:
-        told: list[tuple[str, str]] = []
-        features = self.bundle.meaning.features
-        try:
-            file = curated_file(member, self.family, features, self.known, lambda why: told.append((where, why)))
-        except Exception as fault:  # as above
-            return _Made(None, [*told, _refusal(where, fault)])
-        if features == f"curated.{file.config.dataset}":
-            return self._made(file.table, where, told)
-        return _Begun(file, where, told)
-
-    def _grouped(self, files: Iterator[_Made | _Begun]) -> Iterator[list[_Made] | list[_Begun]]:
-        """Files in their order, those together whose features are made together."""
+    def _grouped(self, parts: Iterator[_Part]) -> Iterator[list[_Part]]:
+        """Parts in their order, those together whose features are made together."""
         most = TOGETHER if self.family == "lightcurves" else 1
-        group: list[_Begun] = []
-        for one in files:
-            is_alike = isinstance(one, _Begun) and (not group or one.file.config is group[0].file.config)
-            is_full = len(group) == most or sum(map(_size, group)) > TOGETHER_BYTES
-            if group and (is_full or not is_alike):
+        group: list[_Part] = []
+        for part in parts:
+            is_alike = group and part.file and group[0].file and part.file.config is group[0].file.config
+            if group and (not is_alike or len(group) == most or _size(group) > TOGETHER_BYTES):
                 yield group
                 group = []
-            if isinstance(one, _Begun):
-                group.append(one)
-            else:
-                yield [one]
+            group.append(part)
         if group:
             yield group
 
-    def _finished(self, some: list[_Made] | list[_Begun]) -> list[_Made]:
-        begun = [one for one in some if isinstance(one, _Begun)]
-        made: list[pa.Table | None] = [None] * len(begun)
-        if len(begun) > 1:
+    def _featured(self, group: list[_Part]) -> _Featured:
+        """Rows of a group's parts, and what is to be told of its files."""
+        found: list[pa.Table] = []
+        told: list[tuple[str, str]] = []
+        for part, rows in zip(group, self._together(group), strict=True):
+            try:
+                if rows is None and part.file:
+                    rows = features_of_rows(
+                        part.file, self.family, lambda why, where=part.where: told.append((where, why))
+                    )
+                found.append(self._as_trained(rows, part))
+            except Exception as fault:  # as above
+                told.append(_refusal(part.where, fault))
+        return found, told
+
+    def _together(self, group: list[_Part]) -> list[pa.Table | None]:
+        files = [part.file for part in group if part.file]
+        if len(files) > 1 and not files[0].is_asked_for:
             with suppress(Exception):  # one of them spoils it: each is tried alone
-                made = curves_together([one.file for one in begun])
-        done = [one for one in some if isinstance(one, _Made)]
-        return done + [
-            self._featured(one, rows)._replace(source=one.source) for one, rows in zip(begun, made, strict=True)
-        ]
+                return curves_together(files)
+        return [part.rows for part in group]
 
-    def _featured(self, one: _Begun, rows: pa.Table | None) -> _Made:
-        where, told = one.where, one.told
-        try:
-            if rows is None:
-                rows = features_of_rows(one.file, self.family, lambda why: told.append((where, why)))
-        except Exception as fault:  # as above
-            return _Made(None, [*told, _refusal(where, fault)])
-        return self._made(rows, where, told)
-
-    def _made(self, rows: pa.Table, where: str, told: list[tuple[str, str]]) -> _Made:
+    def _as_trained(self, rows: pa.Table, part: _Part) -> pa.Table:
+        """Rows with their `file`, that have what the model was trained with: fluxes and magnitudes do not all."""
+        if not part.file:
+            return rows
         if lacking := sorted({*self.bundle.reads} - {*rows.column_names}):
-            # fluxes and magnitudes do not give all the same features
-            why = f"its features have no {', '.join(lacking)}, which the model was trained with"
-            return _Made(None, [*told, (where, why)])
-        return _Made(rows.append_column("file", pa.array([where] * len(rows), pa.string())), told)
+            raise InputError(f"its features have no {', '.join(lacking)}, which the model was trained with")
+        return rows.append_column("file", pa.array([part.where] * len(rows), pa.string()))
 
 
-def _size(one: _Made | _Begun) -> int:
-    """Bytes that are held until its features are made."""
-    return one.file.table.nbytes if isinstance(one, _Begun) else 0
+def _size(group: Sequence[_Part]) -> int:
+    return sum(part.size for part in group)
 
 
 def _refusal(where: str, fault: Exception) -> tuple[str, str]:

@@ -70,17 +70,20 @@ class CuratedFile:
     name : str
         The file's name.
     table : pa.Table
-        Its curated rows; of a model of curated columns with `refused` and `row_fault`.
+        Its curated rows; where these are the features themselves, each row of the file, with `refused` and `row_fault`.
     config : Curated
         How they were curated.
     is_one : bool
         Whether the file has one object.
+    is_asked_for : bool
+        Whether the model reads the curated columns themselves.
     """
 
     name: str
     table: pa.Table
     config: Curated
     is_one: bool
+    is_asked_for: bool
 
 
 def features_of(
@@ -98,8 +101,7 @@ def features_of(
         When it is of none, or its rows cannot be used; with the reason.
     """
     tell = tell or (lambda why: None)
-    found = curated_file(member, family, features, known, tell)
-    return found.table if features == f"curated.{found.config.dataset}" else features_of_rows(found, family, tell)
+    return features_of_rows(curated_file(member, family, features, known, tell), family, tell)
 
 
 def curated_file(
@@ -110,7 +112,7 @@ def curated_file(
     config = dialect.curated
     is_asked_for = features == f"curated.{config.dataset}"
     table = _each_row(raw, config) if is_asked_for else _curated(raw, config, tell)
-    return CuratedFile(member.name, table, config, is_one=len(raw) == 1)
+    return CuratedFile(member.name, table, config, is_one=len(raw) == 1, is_asked_for=is_asked_for)
 
 
 def _read(member: Member, family: str, known: Sequence[Dialect]) -> tuple[pa.Table, Dialect]:
@@ -165,8 +167,10 @@ def _curated(raw: pa.Table, config: Curated, tell: Callable[[str], None]) -> pa.
 
 def features_of_rows(file: CuratedFile, family: str, tell: Callable[[str], None]) -> pa.Table:
     """Rows of features of a file's curated rows, with `id`; errors as of `features_of`."""
-    curated, config = file.table, file.config
-    ids = curated[config.id].cast(pa.string())
+    if file.is_asked_for:
+        return file.table
+    curated = file.table
+    ids = curated[file.config.id].cast(pa.string())
     if family == "spectra":
         from stellar.features.spectra import spectra_features
 
@@ -174,9 +178,7 @@ def features_of_rows(file: CuratedFile, family: str, tell: Callable[[str], None]
         rules = list(dict.fromkeys(_too_few_pixels(curated["loglam"][int(row)]) for row in filtered.nonzero()[0]))
         key = "spec_id"
     else:
-        from stellar.features.lightcurves import MAGNITUDES, lightcurve_features
-
-        table, rules_of, reasons = lightcurve_features(curated, ids, MAGNITUDES if config.has("mag") else None)
+        table, rules_of, reasons = _of_curves(curated, ids, file.config)
         rules, key = [rule.replace("_", " ") for rule in rules_of], "lc_id"
     whys = list(dict.fromkeys([*(reason for reason in reasons if reason), *rules]))
     if not table.num_rows:
@@ -187,19 +189,17 @@ def features_of_rows(file: CuratedFile, family: str, tell: Callable[[str], None]
 
 
 def curves_together(files: Sequence[CuratedFile]) -> list[pa.Table | None]:
-    """As `features_of_rows` of each file of light curves that all of which can be used; None of another.
+    """As `features_of_rows` of each file of light curves whose rows can all be used; None of another.
 
     Parameters
     ----------
     files : sequence of CuratedFile
         Of one dialect.
     """
-    from stellar.features.lightcurves import MAGNITUDES, lightcurve_features
-
     config = files[0].config
     curated = pa.concat_tables([one.table for one in files])
-    numbers = pa.array(range(len(curated))).cast(pa.string())
-    table, _, _ = lightcurve_features(curated, pa.chunked_array([numbers]), MAGNITUDES if config.has("mag") else None)
+    numbers = pa.chunked_array([pa.array(range(len(curated))).cast(pa.string())])
+    table, _, _ = _of_curves(curated, numbers, config)
     place = table.schema.get_field_index("object_id")
     rows = table["object_id"].cast(pa.int64()).to_numpy()
     ids = curated[config.id].cast(pa.string()).take(pa.array(rows))
@@ -211,6 +211,15 @@ def curves_together(files: Sequence[CuratedFile]) -> list[pa.Table | None]:
         is_whole = last - first == end - begin
         made.append(_with_id(table.slice(first, last - first), "lc_id", one) if is_whole else None)
     return made
+
+
+def _of_curves(
+    curated: pa.Table, objects: pa.ChunkedArray, config: Curated
+) -> tuple[pa.Table, dict[str, int], list[str | None]]:
+    """`lightcurve_features` of curves as they were curated."""
+    from stellar.features.lightcurves import MAGNITUDES, lightcurve_features
+
+    return lightcurve_features(curated, objects, MAGNITUDES if config.has("mag") else None)
 
 
 def _with_id(table: pa.Table, key: str, file: CuratedFile) -> pa.Table:

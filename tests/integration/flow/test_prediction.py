@@ -129,7 +129,7 @@ def test_files_get_what_the_dataset_s_rows_get(model, files, features, tmp_path)
         assert made.table.drop_columns(["id", "model_version", "file"]).equals(wanted.take(rows))
         assert set(made.table["model_version"].to_pylist()) == {made.version.key[:16]}
         assert made.refused == []
-    assert told[0] == ("predict", 0, CURVES) and told[CURVES] == ("predict", CURVES, CURVES)
+    assert told[0] == ("predict", 0, CURVES) and ("predict", CURVES, CURVES) in told
     files_of = predict(model, "shape", [str(archive), str(first)]).table["file"].to_pylist()
     assert (files_of[0], files_of[-1]) == (f"{archive}: in/{first.name}", str(first))
 
@@ -182,7 +182,7 @@ def test_progress_is_of_what_is_done(model, files):
     told = []
     made = predict(model, "shape", [str(files)], lambda *one: told.append(one))
     assert made.rows == CURVES
-    assert told == [("predict", done, CURVES) for done in range(CURVES + 1)]
+    assert told == [("predict", done, CURVES) for done in (0, 32, 64, 96, CURVES)]  # as many go together
 
 
 def test_what_cannot_be_used_is_told_and_the_rest_is_done(model, files, tmp_path):
