@@ -11,6 +11,10 @@ import io
 import numpy as np
 from astropy.io import fits
 
+from stellar.surveys.readers.layouts import read_spectra_file
+from stellar.surveys.readers.members import Member
+from stellar.surveys.readers.spectrum_rows import BAD
+
 BOSS_GRID = 10 ** (3.5523 + 1e-4 * np.arange(4648))
 DESI_ARMS = {"B": (3600.0, 2751), "R": (5760.0, 2326), "Z": (7520.0, 2881)}  # first Angstrom, pixels of 0.8 Angstrom
 SIGMA = 0.02
@@ -173,3 +177,27 @@ def desi_coadd(depths=(0.6, 0.1), *, sky=True, exposures=False, units="Angstrom"
         hdus += [*made, fits.ImageHDU(np.zeros((targets, 11, pixels), "f4"), name=f"{arm}_RESOLUTION")]
     hdus.append(table("SCORES", TARGETID=fibermap["TARGETID"]))
     return written(hdus)
+
+
+WAVE = BOSS_GRID[::2]
+FLUX, IVAR = seen(WAVE)
+ERROR = IVAR**-0.5
+
+
+def read(data, name="star.fits"):
+    """Rows of a file's bytes or text."""
+    data = data.encode() if isinstance(data, str) else data
+    return read_spectra_file(Member(name, data), {}).to_pylist()
+
+
+def arrays(row):
+    """Wavelength in Angstrom, flux, inverse variance and mask of a row."""
+    return 10 ** np.array(row["loglam"]), np.array(row["flux"]), np.array(row["ivar"]), np.array(row["and_mask"])
+
+
+def is_star(row, depth=0.6, sigmas=6.0, scale=1.0):
+    """Whether every good pixel is within its noise of the star as it was made."""
+    wave, flux, ivar, mask = arrays(row)
+    good = (ivar > 0) & (mask & BAD == 0)
+    assert good.sum() > 0.9 * len(wave) and (np.diff(wave) > 0).all()
+    assert np.abs((flux - star(wave, depth) * scale) * np.sqrt(ivar))[good].max() < sigmas
