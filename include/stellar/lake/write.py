@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import uuid
 from collections.abc import Sequence
@@ -85,17 +86,21 @@ def write_partition(
         When an id column is missing or holds nulls, or a position is not on the sky.
     """
     table = canonical(table, id_column=id_column, sky=sky, position=position, keep_index=keep_index)
-    content = encoded(table)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
     try:
-        with temporary.open("wb", buffering=0) as stream:
-            _write_all(stream.fileno(), memoryview(content))
+        # Straight to the file, and hashed from the pages that it lies in: a buffer of the whole file in between would
+        # be as much memory again, which the kernel has to zero first.
+        with pa.OSFile(os.fspath(temporary), "wb") as sink:
+            _encode(table, sink)
+        with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                size, sha256 = len(content), hashlib.sha256(content).hexdigest()
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return PartitionFile(path, table.num_rows, content.size, hashlib.sha256(content).hexdigest())
+    return PartitionFile(path, table.num_rows, size, sha256)
 
 
 def row_bytes(table: pa.Table) -> float:
@@ -111,10 +116,15 @@ def file_sha256(path: Path) -> str:
 
 def encoded(table: pa.Table) -> pa.Buffer:
     """A canonical table as the bytes of a Parquet file."""
+    sink = pa.BufferOutputStream()
+    _encode(table, sink)
+    return sink.getvalue()
+
+
+def _encode(table: pa.Table, sink: pa.NativeFile) -> None:
     leaves = _leaves(table.schema)
     floats = [name for name, type_ in leaves if pa.types.is_floating(type_) and type_ != pa.float16()]
     words = [name for name, type_ in leaves if pa.types.is_string(type_) or pa.types.is_boolean(type_)]
-    sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
         sink,
         table.schema,
@@ -133,7 +143,6 @@ def encoded(table: pa.Table) -> pa.Buffer:
         writer.write_table(table, row_group_size=_group_rows(table))
         # Not in the schema's own metadata: that would be stored twice.
         writer.add_key_value_metadata(votable_footer(table))
-    return sink.getvalue()
 
 
 def _group_rows(table: pa.Table) -> int:
@@ -141,11 +150,6 @@ def _group_rows(table: pa.Table) -> int:
     most = max(1, min(ROW_GROUP_ROWS, int(ROW_GROUP_BYTES / max(row_bytes(table), 1.0))))
     groups = max(1, -(-table.num_rows // most))
     return max(1, -(-table.num_rows // groups))
-
-
-def _write_all(descriptor: int, content: memoryview) -> None:
-    while content:
-        content = content[os.write(descriptor, content) :]
 
 
 def _leaves(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
