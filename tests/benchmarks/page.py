@@ -13,9 +13,10 @@ Written by `make bench` (`ops/bench.py`) from `docs/benchmarks.json`; a part mea
 
 - **Seconds** are wall time. *Whole process*: from its start to its exit; the input lies in the page cache. *Work*: the
   phases that the process timed itself, without the start of the interpreter and its imports, without our ledger (start
-  of the embedded Postgres, migrations, stop) and without the start of the peers' Dask workers. *Start and ledger
-  apart*: their whole process beside ours less our start and ledger, which the table shows. Medians where a command ran
-  several times.
+  of the embedded Postgres, migrations) and without the start of the peers' Dask workers. *Start and ledger apart*:
+  their whole process beside ours less our start and ledger, which the table shows. Medians where a command ran several
+  times; then all commands took turns, so that each met the same moments of the machine. A command leaves the stop of
+  the Postgres that it started, some 0.05 s, to its keeper, and does not wait for it.
 - **Memory** is the largest sum, over all processes that a command started (Dask workers, Postgres), of their
   proportional set size (PSS), sampled every 40 ms, in a run of its own, because the sampling costs time.
 - Data are made with a fixed seed: id, ra, dec and four floats in Parquet; 60% of the RIGHT rows are LEFT rows scattered

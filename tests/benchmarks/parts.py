@@ -54,17 +54,22 @@ def side_by_side(bench: Bench, sky: skies.Sky, former: dict, repeats: int) -> di
     data, work = skies.make(sky, bench.folder), bench.folder / f"work-{sky.name}"
     bench.say(f"{sky.left:,} x {sky.right:,} rows: seconds of whole processes, memory, last run by phase")
     found = {"left": sky.left, "right": sky.right, "repeats": repeats}
-    found["peers"] = former.get("peers") if not bench.peers else None
-    if found["peers"] is None:
-        found["peers"] = {"date": _now(), "measured": table.run_peers(sky, data, work, repeats, bench.say)}
+    peers = bench.peers or not former.get("peers")
+    runs = table.peers(sky, data, work, bench.say) if peers else {}
+    runs |= table.ours(data, work) if bench.ours else {}
+    date, measured = _now(), table.rounds(runs, repeats, bench.say)
+    mine = {name: one for name, one in measured.items() if name.startswith("stellar ")}
+    theirs = {name: one for name, one in measured.items() if name not in mine}
+    found["peers"] = {"date": date, "measured": theirs} if peers else former["peers"]
     if not bench.ours:
         return found | {name: former[name] for name in ("ours", "pairs") if name in former}
-    found["ours"] = {"date": _now(), "measured": table.run_ours(data, work, repeats, bench.say)}
+    found["ours"] = {"date": date, "measured": mine}
     matched = Path(found["ours"]["measured"]["stellar crossmatch"]["outcome"]["path"])
     checked = pairs.check(data, work, matched)
     found["pairs"] = former.get("pairs", {}) | checked
     for peer, difference in checked.items():
         bench.say(f"  pairs against {peer}: {difference}")
+    table.until_unused(work / "home")
     shutil.rmtree(work / "home")
     if wrong := {peer: one for peer, one in checked.items() if one["wrong"]}:
         raise CommandFailedError(f"matched pairs differ where there is no tie: {wrong}")
@@ -98,7 +103,7 @@ def scaling(bench: Bench, former: dict) -> dict:
         bench.say(f"{sky.left:,} x {sky.right:,} rows")
         with workplace(bench.folder / f"work-{sky.name}") as work:
             data = skies.make(sky, bench.folder)
-            measured = table.run_ours(data, work, 3 if millions < 20 else 1, bench.say)
+            measured = table.rounds(table.ours(data, work), 3 if millions < 20 else 1, bench.say)
         sizes.append({"left": sky.left, "right": sky.right, "measured": measured})
     return {"date": _now(), "sizes": sizes}
 

@@ -1,9 +1,9 @@
 """Import, margins and cross-match of one sky: our commands and the peers, each in a process of its own."""
 
-import functools
 import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -16,6 +16,7 @@ PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 PEERS_SCRIPT = Path(__file__).with_name("peers.py")
 RADIUS_ARCSEC, MARGIN_ARCSEC = 1.0, 10.0
 Say = Callable[[str], None]
+Run = Callable[[bool], Measured]  # takes whether the memory is sampled
 
 
 class Record(TypedDict):
@@ -42,6 +43,12 @@ def record(runs: list[Measured]) -> Record:
     }
 
 
+def until_unused(home: Path) -> None:
+    """Wait until the last command's database has stopped, which the command itself does not wait for."""
+    while (home / "run" / "postgres.json").exists():
+        time.sleep(0.05)
+
+
 def fresh(folder: Path) -> Path:
     """An empty folder."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -62,54 +69,68 @@ def run_stilts(data: Path, out: Path, *, memory: bool) -> Measured:
     return measure([*command, f"out={fresh(out) / 'matched.fits'}", "ofmt=fits-basic"], memory=memory)
 
 
-def run_peers(sky: skies.Sky, data: Path, work: Path, repeats: int, say: Say) -> dict[str, Record]:
-    """Every peer, `repeats` times for the seconds and once for the memory; STILTS only where it is installed."""
+def peers(sky: skies.Sky, data: Path, work: Path, say: Say) -> dict[str, Run]:
+    """How each peer is run; STILTS only where it is installed."""
 
-    def runner(name: str, *arguments: str | Path) -> Callable[..., Measured]:
+    def run(name: str, *arguments: str | Path) -> Run:
         return lambda memory: run_peer(name, *arguments, "--out", fresh(work / name), memory=memory)
 
-    runners: dict[str, Callable[..., Measured]] = {
-        "hats-import": runner("hats-import", "--data", data),
-        "lsdb": runner("lsdb", "--catalogs", work / "hats-import"),
-        "astropy": runner("astropy", "--data", data),
-        "scipy": runner("scipy", "--data", data),
-        "floor": runner("floor", "--data", data, "--rows", str(sky.pairs)),
+    runs: dict[str, Run] = {
+        "hats-import": run("hats-import", "--data", data),
+        "lsdb": run("lsdb", "--catalogs", work / "hats-import"),
+        "astropy": run("astropy", "--data", data),
+        "scipy": run("scipy", "--data", data),
+        "floor": run("floor", "--data", data, "--rows", str(sky.pairs)),
     }
     if shutil.which("stilts"):
-        runners["stilts"] = functools.partial(run_stilts, data, work / "stilts")
+        runs["stilts"] = lambda memory: run_stilts(data, work / "stilts", memory=memory)
     else:
         say("  stilts is not installed (Debian: apt-get install stilts), so it has no row")
-    found = {}
-    for name, run in runners.items():
-        try:
-            found[name] = record([run(memory=k == repeats) for k in range(repeats + 1)])
-        except CommandFailedError as error:  # a peer that cannot do this size is no reason not to measure the others
-            if name in ("hats-import", "floor"):  # save those that all ratios need
-                raise
-            say(f"  {name} failed, so it has no row: {error}")
-            continue
-        say(line(name, found[name]))
-    return found
+    return runs
 
 
-def run_ours(data: Path, work: Path, repeats: int, say: Say) -> dict[str, Record]:
+def ours(data: Path, work: Path) -> dict[str, Run]:
     """`stellar import` twice and `stellar crossmatch`, in a home that does not exist before the first."""
-    columns = ["--id", "id", "--ra", "ra", "--dec", "dec", "--margin", str(MARGIN_ARCSEC)]
-    match = ["left", "right", "--radius", str(RADIUS_ARCSEC), "--name", "matched"]
-    commands = {
-        "import left": [STELLAR, "import", *skies.files(data, "left"), "--name", "left", *columns, "--json"],
-        "import right": [STELLAR, "import", *skies.files(data, "right"), "--name", "right", *columns, "--json"],
-        "crossmatch": [STELLAR, "crossmatch", *match, "--json"],
+    home = work / "home"
+    columns = ["--id", "id", "--ra", "ra", "--dec", "dec", "--margin", str(MARGIN_ARCSEC), "--json"]
+    match = ["left", "right", "--radius", str(RADIUS_ARCSEC), "--name", "matched", "--json"]
+
+    def run(*command: str | Path, first: bool = False) -> Run:
+        def once(memory: bool) -> Measured:
+            if first:
+                until_unused(home)
+                fresh(home)
+            return measure([STELLAR, *command], {"STELLAR_HOME": str(home)}, memory=memory)
+
+        return once
+
+    left, right = (skies.files(data, side) for side in ("left", "right"))
+    return {
+        "stellar import left": run("import", *left, "--name", "left", *columns, first=True),
+        "stellar import right": run("import", *right, "--name", "right", *columns),
+        "stellar crossmatch": run("crossmatch", *match),
     }
-    runs: dict[str, list[Measured]] = {name: [] for name in commands}
+
+
+def rounds(runs: Mapping[str, Run], repeats: int, say: Say) -> dict[str, Record]:
+    """Run all commands `repeats` times for the seconds and once for the memory: each once a round.
+
+    So all of them meet the same moods of a shared machine, whose speed changes by the minute.
+    """
+    found: dict[str, list[Measured]] = {name: [] for name in runs}
     for k in range(repeats + 1):
-        env = {"STELLAR_HOME": str(fresh(work / "home"))}
-        for name, command in commands.items():
-            runs[name].append(measure(command, env, memory=k == repeats))
-    found = {f"stellar {name}": record(measured) for name, measured in runs.items()}
-    for name, one in found.items():
+        for name in [*found]:
+            try:
+                found[name].append(runs[name](k == repeats))
+            except CommandFailedError as error:  # a peer that cannot do this size: the others are measured
+                if name in ("hats-import", "floor") or name.startswith("stellar "):  # save what all ratios need
+                    raise
+                say(f"  {name} failed, so it has no row: {error}")
+                del found[name]
+    records = {name: record(measured) for name, measured in found.items()}
+    for name, one in records.items():
         say(line(name, one))
-    return found
+    return records
 
 
 def line(name: str, one: Record) -> str:

@@ -15,6 +15,8 @@ from threading import Thread, get_ident
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from stellar.engine.context import Context
     from stellar.ledger.server import Server
     from stellar.settings import Settings
@@ -41,7 +43,6 @@ class _Absent:
 def _load(modules: Sequence[str], without: Sequence[str]) -> None:
     absent = _Absent(without)
     sys.meta_path.insert(0, absent)  # type: ignore[arg-type]
-    gc.disable()  # what imports make stays: looking through it is a tenth of the start
     try:
         with _environment(_settings_of_libraries()):
             for name in modules:
@@ -49,6 +50,15 @@ def _load(modules: Sequence[str], without: Sequence[str]) -> None:
             import_module("pyarrow").array([0])  # pyarrow looks for pandas at its first array, and only then
     finally:
         sys.meta_path.remove(absent)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection for a while: what imports make stays, and looking through it is a tenth of the start."""
+    gc.disable()
+    try:
+        yield
+    finally:
         gc.freeze()
         gc.enable()
 
@@ -95,7 +105,7 @@ def timed_context(
     """`stellar.flow.open_context`, with ``start`` and ``ledger`` put into `seconds`.
 
     ``start`` is what it took from the start of the process until all was imported, the ledger's server starting
-    meanwhile; ``ledger`` what it took from then to reach the ledger, and to stop it where it was started for this.
+    meanwhile; ``ledger`` what it took from then to reach the ledger, and to let go of it.
 
     Parameters
     ----------
@@ -105,23 +115,23 @@ def timed_context(
     without : sequence of str
         What those import where it is installed, and the command needs nothing of: not imported by them.
     """
-    from stellar import store
-    from stellar.ledger.server import embedded
-    from stellar.settings import load_settings
+    with _uncollected():
+        from stellar import store
+        from stellar.ledger.server import embedded
+        from stellar.settings import load_settings
 
-    settings = load_settings()
-    store.check_reachable(settings.lake)  # before a server is started for nothing
-    server = embedded(settings)
-    begun = _Start(server, settings) if server else None
-    _load(["stellar.flow.context", *modules], without)
+        settings = load_settings()
+        store.check_reachable(settings.lake)  # before a server is started for nothing
+        server = embedded(settings)
+        begun = _Start(server, settings) if server else None
+        _load(["stellar.flow.context", *modules], without)
     seconds["start"] = round(process_seconds(), 4)
     began = time.perf_counter()
-    if begun:
-        begun.wait()
+    engine = begun.wait() if begun else None
     reached = ended = 0.0
     try:
         with import_module("stellar.flow.context").open_context(
-            settings=settings, postgres=server, ready=begun is not None
+            settings=settings, postgres=server, engine=engine
         ) as ctx:
             reached = time.perf_counter()
             try:
@@ -141,19 +151,24 @@ class _Start(Thread):
     def __init__(self, server: Server, settings: Settings) -> None:
         super().__init__(name="ledger", daemon=True)
         self.server, self.settings = server, settings
+        self.engine: sa.Engine | None = None
         self.fault: BaseException | None = None
         self.start()
 
     def run(self) -> None:
         try:
             self.server.start()
-            import_module("stellar.ledger.connect").bring_up_to_date(self.settings)
+            ledger = import_module("stellar.ledger.connect")
+            ledger.bring_up_to_date(self.settings)
+            self.engine = ledger.open_ledger(self.settings)
+            self.engine.connect().close()  # the pool keeps the connection
         except BaseException as fault:  # of whatever kind, it is raised where the server is waited for
             self.fault = fault
 
-    def wait(self) -> None:
+    def wait(self) -> sa.Engine | None:
         """Wait until the ledger is up; raises what its start raised."""
         self.join()
         if self.fault is not None:
             self.server.stop()
             raise self.fault
+        return self.engine

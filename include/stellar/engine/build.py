@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from stellar.engine.plan import PartitionPlan, Plan, key_of, staging
 from stellar.engine.step import Partition, Step, StepResult
 from stellar.errors import InputError, LedgerError
 from stellar.json_files import write_json
-from stellar.lake.write import PartitionFile, with_index, write_partition
+from stellar.lake.write import PartitionFile, sync, with_index, write_partition
 from stellar.settings import Settings
 from stellar.sky.healpix import INDEX_COLUMN
 
@@ -46,10 +47,15 @@ def build_batch(settings: Settings, step: Step, plan: Plan, batch_no: int) -> No
     if key_of(step, plan.inputs) != plan.key:
         raise LedgerError(f"{step.dataset}: this is not the step that {plan.key[:16]} was planned with; plan it again")
     reader = Reader(settings, step, plan.inputs)
-    for number in plan.batches[batch_no]:
-        one = plan.partitions[number]
-        if read_note(settings, plan.key, one.partition) is None:
-            build_one(settings, step, plan, one, reader)
+    with ThreadPoolExecutor(1, "stellar-disk") as disk:  # a partition reaches the disk while the next is built
+        kept = []
+        for number in plan.batches[batch_no]:
+            one = plan.partitions[number]
+            if read_note(settings, plan.key, one.partition) is None:
+                note = build_one(settings, step, plan, one, reader)
+                kept.append(disk.submit(_keep, settings, plan.key, one.partition, note))
+        for one_kept in kept:
+            one_kept.result()
 
 
 def read_note(settings: Settings, key: str, partition: Partition) -> dict[str, Any] | None:
@@ -65,7 +71,7 @@ def _note(settings: Settings, key: str, partition: Partition) -> Path:
 
 
 def build_one(settings: Settings, step: Step, plan: Plan, one: PartitionPlan, reader: Reader) -> dict[str, Any]:
-    """Build one partition into the plan's staging folder, whatever lies there; returns what `read_note` gives then."""
+    """Build one partition into the plan's staging folder, whatever lies there; returns its note, which is not kept."""
     inputs = {role: reader.read(role, one.partition, one.reads[role]) for role in step.inputs}
     given = inputs[step.primary].rows.num_rows if step.primary else None
     result = step.run(one.partition, inputs, step.params_of(one.partition))
@@ -80,8 +86,15 @@ def build_one(settings: Settings, step: Step, plan: Plan, one: PartitionPlan, re
         keep_edge(table, cell, step.margin_arcsec, edge_file(settings.cache, note["sha256"], step.margin_arcsec))
     if result.quarantine is not None and result.quarantine.num_rows:
         note["quarantine"] = _stage(result.quarantine, folder, f"{stem}.quarantine", None)
-    write_json(_note(settings, plan.key, one.partition), note)
     return note
+
+
+def _keep(settings: Settings, key: str, partition: Partition, note: dict[str, Any]) -> None:
+    """Have a partition's files on the disk, and then its note, with which it counts as staged."""
+    for made in (note, note["quarantine"]):
+        if made is not None:
+            sync(staging(settings, key) / made["file"])
+    write_json(_note(settings, key, partition), note)
 
 
 def _stage(table: pa.Table, folder: Path, stem: str, step: Step | None) -> dict[str, Any]:
@@ -90,10 +103,16 @@ def _stage(table: pa.Table, folder: Path, stem: str, step: Step | None) -> dict[
     own = folder / f".{stem}.{uuid.uuid4().hex}.parquet"
     made: PartitionFile
     if step is None:
-        made = write_partition(table, own, id_column=REFUSED_ID, sky=False)
+        made = write_partition(table, own, id_column=REFUSED_ID, sky=False, synced=False)
     else:
         made = write_partition(
-            table, own, id_column=step.id_column, sky=step.layout != "plain", position=step.position, keep_index=True
+            table,
+            own,
+            id_column=step.id_column,
+            sky=step.layout != "plain",
+            position=step.position,
+            keep_index=True,
+            synced=False,
         )
     named = folder / f"{stem}.{made.sha256[:16]}.parquet"
     own.replace(named)

@@ -330,11 +330,8 @@ class Catalog:
 
 
 def _read_parquet(path: Path, columns: list[str], row_groups: list[int] | None) -> pa.Table:
-    """Those of some columns that a file has. Threads of the caller's own read at once, so this takes none.
-
-    The file is mapped, not copied: it does not change while it lies in the lake.
-    """
-    with pq.ParquetFile(path, pre_buffer=False, memory_map=True) as file:
+    """Those of some columns that a file has. Threads of the caller's own read at once, so this takes none."""
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         present = set(file.schema_arrow.names)
         groups = range(file.num_row_groups) if row_groups is None else row_groups
         names = [name for name in columns if name in present]

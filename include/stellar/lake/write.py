@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from .canonical import canonical, with_index
 from .voparquet import votable_footer
 
-__all__ = ["WRITER", "PartitionFile", "canonical", "file_sha256", "row_bytes", "with_index", "write_partition"]
+__all__ = ["WRITER", "PartitionFile", "canonical", "file_sha256", "row_bytes", "sync", "with_index", "write_partition"]
 
 #: A partition has as few row groups as hold at most this many rows and bytes each, of even sizes.
 ROW_GROUP_ROWS = 100_000
@@ -53,6 +53,7 @@ def write_partition(
     sky: bool | None = None,
     position: tuple[str, str] = ("ra", "dec"),
     keep_index: bool = False,
+    synced: bool = True,
 ) -> PartitionFile:
     """Write rows to a Parquet file, canonical to the byte, complete or not at all.
 
@@ -75,6 +76,8 @@ def write_partition(
         Columns with RA and declination, degrees.
     keep_index : bool
         A `_healpix_29` that the table has is taken as it is, and where it is.
+    synced : bool
+        Whether the file is to be on the disk when this returns; else the caller has to `sync` it before it counts.
 
     Returns
     -------
@@ -93,14 +96,20 @@ def write_partition(
         # be as much memory again, which the kernel has to zero first.
         with pa.OSFile(os.fspath(temporary), "wb") as sink:
             _encode(table, sink)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                size, sha256 = len(content), hashlib.sha256(content).hexdigest()
+        if synced:
+            sync(temporary)
+        with temporary.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            size, sha256 = len(content), hashlib.sha256(content).hexdigest()
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return PartitionFile(path, table.num_rows, size, sha256)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file that was written is on the disk."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def row_bytes(table: pa.Table) -> float:

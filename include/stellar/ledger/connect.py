@@ -64,7 +64,11 @@ def _engine(settings: Settings, role: str) -> sa.Engine:
 
 @contextmanager
 def ledger_session(
-    settings: Settings, role: str = "pipeline", postgres: server.Server | None = None, *, ready: bool = False
+    settings: Settings,
+    role: str = "pipeline",
+    postgres: server.Server | None = None,
+    *,
+    engine: sa.Engine | None = None,
 ) -> Iterator[sa.Engine]:
     """Engine on this home's ledger, migrated; starts the embedded server when none is up and stops it at the end.
 
@@ -78,8 +82,9 @@ def ledger_session(
         `owner`, `pipeline` (writes rows) or `reader` (selects only).
     postgres : Server, optional
         The use of the embedded server to go on with, where the caller has begun to start it; it ends here.
-    ready : bool
-        Whether the caller has started `postgres` and brought the ledger up to date (`bring_up_to_date`) already.
+    engine : sqlalchemy.Engine, optional
+        One with the role, of a caller that has started `postgres` and brought the ledger up to date
+        (`bring_up_to_date`) already, and whose process ends with the session: the server's stop is not waited for.
 
     Raises
     ------
@@ -90,14 +95,20 @@ def ledger_session(
     """
     if role not in ("owner", "pipeline", "reader"):
         raise InputError(f"ledger role {role!r} is none of owner, pipeline, reader")
+    if engine is not None:
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+            if postgres:
+                postgres.let_go()
+        return
     postgres = postgres or server.embedded(settings)
-    if not ready:
-        home.read_layout(settings)
-        if postgres:
-            postgres.start()
+    home.read_layout(settings)
+    if postgres:
+        postgres.start()
     try:
-        if not ready:
-            bring_up_to_date(settings)
+        bring_up_to_date(settings)
         engine = _engine(settings, role)
         try:
             yield engine
