@@ -104,6 +104,7 @@ def scaling(bench: Bench, former: dict) -> dict:
         with workplace(bench.folder / f"work-{sky.name}") as work:
             data = skies.make(sky, bench.folder)
             measured = table.rounds(table.ours(data, work), 3 if millions < 20 else 1, bench.say)
+            table.until_unused(work / "home")
         sizes.append({"left": sky.left, "right": sky.right, "measured": measured})
     return {"date": _now(), "sizes": sizes}
 

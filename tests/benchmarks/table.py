@@ -45,7 +45,8 @@ def record(runs: list[Measured]) -> Record:
 
 def until_unused(home: Path) -> None:
     """Wait until the last command's database has stopped, which the command itself does not wait for."""
-    while (home / "run" / "postgres.json").exists():
+    until = time.monotonic() + 30
+    while (home / "run" / "postgres.json").exists() and time.monotonic() < until:
         time.sleep(0.05)
 
 

@@ -44,10 +44,9 @@ def _load(modules: Sequence[str], without: Sequence[str]) -> None:
     absent = _Absent(without)
     sys.meta_path.insert(0, absent)  # type: ignore[arg-type]
     try:
-        with _environment(_settings_of_libraries()):
-            for name in modules:
-                import_module(name)
-            import_module("pyarrow").array([0])  # pyarrow looks for pandas at its first array, and only then
+        for name in modules:
+            import_module(name)
+        import_module("pyarrow").array([0])  # pyarrow looks for pandas at its first array, and only then
     finally:
         sys.meta_path.remove(absent)  # type: ignore[arg-type]
 
@@ -55,17 +54,22 @@ def _load(modules: Sequence[str], without: Sequence[str]) -> None:
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """No garbage collection for a while: what imports make stays, and looking through it is a tenth of the start."""
+    on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        gc.enable()
+        if on:
+            gc.enable()
 
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Variables that are not set, set for a while: libraries read them when they are loaded, other processes do not."""
+    """Variables that are not set, set for a while: libraries read them when they are loaded.
+
+    Not while a thread runs that may read some: C's `getenv` stumbles over a `setenv` beside it.
+    """
     added = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -115,7 +119,7 @@ def timed_context(
     without : sequence of str
         What those import where it is installed, and the command needs nothing of: not imported by them.
     """
-    with _uncollected():
+    with _uncollected(), _environment(_settings_of_libraries()):
         from stellar import store
         from stellar.ledger.server import embedded
         from stellar.settings import load_settings
@@ -125,9 +129,9 @@ def timed_context(
         server = embedded(settings)
         begun = _Start(server, settings) if server else None
         _load(["stellar.flow.context", *modules], without)
-    seconds["start"] = round(process_seconds(), 4)
-    began = time.perf_counter()
-    engine = begun.wait() if begun else None
+        seconds["start"] = round(process_seconds(), 4)
+        began = time.perf_counter()
+        engine = begun.wait() if begun else None
     reached = ended = 0.0
     try:
         with import_module("stellar.flow.context").open_context(

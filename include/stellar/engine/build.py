@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -48,14 +49,16 @@ def build_batch(settings: Settings, step: Step, plan: Plan, batch_no: int) -> No
         raise LedgerError(f"{step.dataset}: this is not the step that {plan.key[:16]} was planned with; plan it again")
     reader = Reader(settings, step, plan.inputs)
     with ThreadPoolExecutor(1, "stellar-disk") as disk:  # a partition reaches the disk while the next is built
-        kept = []
+        under_way: deque[Future[None]] = deque()
         for number in plan.batches[batch_no]:
             one = plan.partitions[number]
             if read_note(settings, plan.key, one.partition) is None:
-                note = build_one(settings, step, plan, one, reader)
-                kept.append(disk.submit(_keep, settings, plan.key, one.partition, note))
-        for one_kept in kept:
-            one_kept.result()
+                built = build_one(settings, step, plan, one, reader)
+                under_way.append(disk.submit(_keep, settings, plan.key, one.partition, built))
+            while under_way and under_way[0].done():  # a full disk is told of before more is built
+                under_way.popleft().result()
+        for last in under_way:
+            last.result()
 
 
 def read_note(settings: Settings, key: str, partition: Partition) -> dict[str, Any] | None:
@@ -70,8 +73,15 @@ def _note(settings: Settings, key: str, partition: Partition) -> Path:
     return staging(settings, key) / f"{partition.file_name}.json"
 
 
-def build_one(settings: Settings, step: Step, plan: Plan, one: PartitionPlan, reader: Reader) -> dict[str, Any]:
-    """Build one partition into the plan's staging folder, whatever lies there; returns its note, which is not kept."""
+class Built(NamedTuple):
+    """A partition whose files are written under names of their own: what its note will say, and their names then."""
+
+    note: dict[str, Any]
+    files: dict[Path, Path]
+
+
+def build_one(settings: Settings, step: Step, plan: Plan, one: PartitionPlan, reader: Reader) -> Built:
+    """Build one partition into the plan's staging folder, whatever lies there; it does not count as staged yet."""
     inputs = {role: reader.read(role, one.partition, one.reads[role]) for role in step.inputs}
     given = inputs[step.primary].rows.num_rows if step.primary else None
     result = step.run(one.partition, inputs, step.params_of(one.partition))
@@ -79,25 +89,26 @@ def build_one(settings: Settings, step: Step, plan: Plan, one: PartitionPlan, re
     table = _checked(step, one.partition, result, given)
     folder = staging(settings, plan.key)
     stem = one.partition.file_name
-    note = _stage(table, folder, stem, step)
+    files: dict[Path, Path] = {}
+    note = _stage(table, folder, stem, step, files)
     note |= {"key": one.key, "accounting": result.accounting.to_dict(), "quarantine": None}
     cell = one.partition.cell
     if step.margin_arcsec and cell is not None and table.num_rows:
         keep_edge(table, cell, step.margin_arcsec, edge_file(settings.cache, note["sha256"], step.margin_arcsec))
     if result.quarantine is not None and result.quarantine.num_rows:
-        note["quarantine"] = _stage(result.quarantine, folder, f"{stem}.quarantine", None)
-    return note
+        note["quarantine"] = _stage(result.quarantine, folder, f"{stem}.quarantine", None, files)
+    return Built(note, files)
 
 
-def _keep(settings: Settings, key: str, partition: Partition, note: dict[str, Any]) -> None:
-    """Have a partition's files on the disk, and then its note, with which it counts as staged."""
-    for made in (note, note["quarantine"]):
-        if made is not None:
-            sync(staging(settings, key) / made["file"])
-    write_json(_note(settings, key, partition), note)
+def _keep(settings: Settings, key: str, partition: Partition, built: Built) -> None:
+    """Have a partition's files on the disk, then under their names, and then its note, with which it is staged."""
+    for own, named in built.files.items():
+        sync(own)
+        own.replace(named)
+    write_json(_note(settings, key, partition), built.note)
 
 
-def _stage(table: pa.Table, folder: Path, stem: str, step: Step | None) -> dict[str, Any]:
+def _stage(table: pa.Table, folder: Path, stem: str, step: Step | None, files: dict[Path, Path]) -> dict[str, Any]:
     """Write a partition of a step's output, or of what it refused (None), into the staging folder."""
     # each attempt writes a file of its own, and its name is its hash: no other attempt's content can come under it
     own = folder / f".{stem}.{uuid.uuid4().hex}.parquet"
@@ -115,7 +126,7 @@ def _stage(table: pa.Table, folder: Path, stem: str, step: Step | None) -> dict[
             synced=False,
         )
     named = folder / f"{stem}.{made.sha256[:16]}.parquet"
-    own.replace(named)
+    files[own] = named
     return {"file": named.name, "rows": made.rows, "bytes": made.bytes, "sha256": made.sha256}
 
 

@@ -90,7 +90,7 @@ def rebuild_partitions(
     found = []
     try:
         for done, one in enumerate(wanted, start=1):
-            note = build_one(ctx.settings, step, aside, one, reader)
+            note = build_one(ctx.settings, step, aside, one, reader).note
             name, quarantine = one.partition.name, note["quarantine"]
             made = (note["sha256"] if note["rows"] else None, quarantine["sha256"] if quarantine else None)
             found.append(Rebuilt(name, note["rows"], (stored.get(name), refused.get(name)), made))

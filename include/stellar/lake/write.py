@@ -55,7 +55,7 @@ def write_partition(
     keep_index: bool = False,
     synced: bool = True,
 ) -> PartitionFile:
-    """Write rows to a Parquet file, canonical to the byte, complete or not at all.
+    """Write rows to a Parquet file, canonical to the byte, complete or not at all (once it is `synced`).
 
     Rows are sorted by `_healpix_29` (where the table is on the sky), then the id, then all other columns. A NaN in a
     scalar column becomes null, NaNs in lists and structs get one bit pattern, and -0.0 becomes 0.0. The footer holds
@@ -94,7 +94,7 @@ def write_partition(
     try:
         # Straight to the file, and hashed from the pages that it lies in: a buffer of the whole file in between would
         # be as much memory again, which the kernel has to zero first.
-        with pa.OSFile(os.fspath(temporary), "wb") as sink:
+        with pa.OSFile(os.fsencode(temporary), "wb") as sink:
             _encode(table, sink)
         if synced:
             sync(temporary)

@@ -70,7 +70,7 @@ def ledger_session(
     *,
     engine: sa.Engine | None = None,
 ) -> Iterator[sa.Engine]:
-    """Engine on this home's ledger, migrated; starts the embedded server when none is up and stops it at the end.
+    """Engine on this home's ledger, migrated; starts the embedded server when none is up and lets go of it at the end.
 
     A server that somebody else uses (a supervisor, another command) is used with them and left to them.
 
@@ -101,7 +101,7 @@ def ledger_session(
         finally:
             engine.dispose()
             if postgres:
-                postgres.let_go()
+                postgres.leave()
         return
     postgres = postgres or server.embedded(settings)
     home.read_layout(settings)

@@ -197,7 +197,7 @@ class Server:
                     self._prepare()
                     self._launch()
             except BaseException:
-                self.let_go()
+                self._let_go()
                 raise
 
     def stop(self) -> bool:
@@ -205,7 +205,7 @@ class Server:
         if self._users is None:
             return False
         with self._start_lock():
-            self.let_go()
+            self._let_go()
             with (self.settings.run / "postgres.users").open("a") as users:
                 for _ in range(6):  # the warden may hold the lock for a moment before it sees that we want it
                     try:
@@ -217,11 +217,18 @@ class Server:
                     return True
         return False
 
-    def let_go(self) -> None:
+    def leave(self) -> None:
         """`stop` for a process that ends now: the warden stops a server that nobody uses, and nobody waits for it.
 
-        A `start` that comes meanwhile waits until the server is gone.
+        A `start` that comes meanwhile waits until the server is gone. The first process of a container waits itself:
+        with it the kernel kills the others.
         """
+        if os.getpid() == 1:
+            self.stop()
+        else:
+            self._let_go()
+
+    def _let_go(self) -> None:
         if self._users is not None:
             self._users.close()
             self._users = None

@@ -67,6 +67,7 @@ TRAPS = {
         "def stage(*a, **k):\n    count.append(1)\n    return real(*a, **k) if len(count) < 2 else die()\n"
         "b._stage = stage"
     ),
+    "written but not on the disk": "from stellar.engine import build as b\nb.sync = die",
     "staged but not noted": "from stellar.engine import build as b\nb.write_json = die",
     "folder half made": "committing.finish_catalog = die",
     "folder made, not in the ledger": "committing.record_snapshot = die",

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from stellar.errors import InputError, LedgerError
 from stellar.ledger import server
-from stellar.ledger.connect import airflow_url, ledger_session, ledger_url
+from stellar.ledger.connect import airflow_url, ledger_session, ledger_url, open_ledger
 from stellar.ledger.server import Server
 from stellar.settings import load_settings
 
@@ -189,6 +189,39 @@ def test_two_processes_share_one_server_until_the_last_is_done(new, first_leaves
         out, _ = user.communicate("go\n", timeout=60)
         assert (out, user.returncode) == ("fine\n", 0)
     assert gone(pids["pid"])
+
+
+def test_a_server_that_was_left_serves_who_comes_at_once_and_stops_by_itself(settings):
+    left = Server(settings)
+    for _ in range(3):
+        left.start()
+        left.leave()
+        with ledger_session(settings) as engine:
+            assert ask(engine) == 0
+    left.start()
+    pids = address(settings)
+    left.leave()
+    assert wait_for(lambda: gone(pids["pid"]) and gone(pids["warden"]))
+    assert not (settings.run / "postgres.json").exists()
+
+
+def test_the_first_process_of_a_container_waits_for_the_server_that_it_leaves(settings, monkeypatch):
+    left = Server(settings)
+    left.start()
+    pids = address(settings)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    left.leave()
+    assert gone(pids["pid"])
+
+
+def test_a_session_on_an_engine_of_the_callers_leaves_the_server(settings):
+    left = Server(settings)
+    left.start()
+    engine = open_ledger(settings)
+    with ledger_session(settings, postgres=left, engine=engine) as same:
+        assert same is engine and ask(same) == 0
+        pids = address(settings)
+    assert wait_for(lambda: gone(pids["pid"]))
 
 
 def test_two_homes_side_by_side(settings, far):

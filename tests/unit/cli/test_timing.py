@@ -9,10 +9,12 @@ from stellar.cli import timing
 
 def backend(environment):
     code = (
-        "from stellar.cli import timing; timing._load([], [])\n"
+        "from stellar.cli import timing\n"
+        "with timing._environment(timing._settings_of_libraries()):\n    timing._load([], [])\n"
         "import os, pyarrow as pa; print(pa.default_memory_pool().backend_name, 'OPENBLAS_NUM_THREADS' in os.environ)"
     )
-    kept = {name: value for name, value in os.environ.items() if name not in timing._settings_of_libraries()}
+    given = ("ARROW_DEFAULT_MEMORY_POOL", "OPENBLAS_NUM_THREADS")
+    kept = {name: value for name, value in os.environ.items() if name not in given}
     return subprocess.run(
         [sys.executable, "-c", code], env=kept | environment, capture_output=True, text=True, check=True
     ).stdout.strip()

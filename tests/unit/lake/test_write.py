@@ -283,3 +283,14 @@ def test_schema_fields_are_described():
         {"name": "n", "type": "int32", "unit": "", "ucd": "", "description": ""},
     ]
     assert stored_type(pa.struct([("a", pa.large_string())])) == pa.struct([("a", pa.string())])
+
+
+def test_a_write_that_fails_leaves_no_file(tmp_path, monkeypatch):
+    def half(table, sink):
+        sink.write(b"PAR1")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(write, "_encode", half)
+    with pytest.raises(OSError, match="No space left"):
+        write_partition(stars(9), tmp_path / "x.parquet", id_column="star_id")
+    assert not [*tmp_path.iterdir()]
