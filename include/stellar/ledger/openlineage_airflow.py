@@ -83,6 +83,21 @@ class LedgerTransport(Transport):
             return  # of a job or a dataset alone: no run to keep it with
         with _ledger().begin() as connection:
             ol.keep(connection, [body], run_id=run_of(body), key=None)
+        if ends_run(body):  # no task follows that would send it; the scheduler tells of runs in a process beside it
+            send_kept()
+
+
+def ends_run(body: dict[str, Any]) -> bool:
+    """Whether an event is the end of a DAG's run, not of a task's."""
+    return body["eventType"] in ("COMPLETE", "FAIL") and "airflowDagRun" in body["run"].get("facets", {})
+
+
+def send_kept() -> None:
+    """Send what the outbox holds, as a task does at its end."""
+    from stellar.ledger.outbox import send_within
+    from stellar.settings import load_settings
+
+    send_within(_ledger(), load_settings())
 
 
 def run_of(body: dict[str, Any]) -> str | None:

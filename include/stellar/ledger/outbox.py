@@ -1,8 +1,9 @@
 """Sending kept events of OpenLineage to whoever is configured to receive them.
 
-Each command and task that ends sends what is there, for a moment at most; what could not be sent stays in the outbox
-and goes with a later one. After a failure everybody waits a while, so that a receiver that is down costs a run next
-to nothing. An event may arrive twice (the receiver took it, and its answer was lost); receivers know them by their run.
+Each command, task and DAG's run that ends sends what is there, for a moment at most; what could not be sent stays in
+the outbox and goes with a later one. After a failure everybody waits a while, so that a receiver that is down costs a
+run next to nothing. An event may arrive twice (the receiver took it, and its answer was lost); receivers know them by
+their run.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import jsonschema
 import pytest
 import sqlalchemy as sa
+from airflow.providers.openlineage.plugins.facets import AirflowDagRunFacet
 from openlineage.client import event_v2
 from openlineage.client.transport import Config, get_default_factory
 
@@ -69,31 +70,52 @@ def test_an_address_that_is_no_dataset_is_refused(uri):
         ours.sanitize_uri(urlsplit(uri))
 
 
-def test_events_of_the_provider_are_kept_in_the_ledger(settings, ledger, monkeypatch):
+@pytest.fixture
+def transport(settings, ledger, monkeypatch):
+    """The transport as the provider makes it of its setting."""
     monkeypatch.setenv("STELLAR_HOME", str(settings.home))
     monkeypatch.setenv("STELLAR_POSTGRES_URL", settings.postgres_url.get_secret_value())
     ours._ledger.cache_clear()
-    name = f"{ours.__name__}.{ours.LedgerTransport.__name__}"
-    transport = get_default_factory().create({"type": name})
-    assert isinstance(transport, ours.LedgerTransport)
-    run = event_v2.Run("01994d4e-52d0-7e2c-8c1c-000000000001", {})
-    event = event_v2.RunEvent(
+    made = get_default_factory().create({"type": f"{ours.__name__}.{ours.LedgerTransport.__name__}"})
+    assert isinstance(made, ours.LedgerTransport)
+    yield made
+    ours._ledger().dispose()
+    ours._ledger.cache_clear()
+
+
+def told(job, state, facets):
+    """An event as the provider makes it."""
+    return event_v2.RunEvent(
         eventTime=datetime.now(UTC).isoformat(),
-        run=run,
-        job=event_v2.Job("stellar", "build_catalog.settle", {}),
-        eventType=event_v2.RunState.COMPLETE,
+        run=event_v2.Run("01994d4e-52d0-7e2c-8c1c-000000000001", facets),
+        job=event_v2.Job("stellar", job, {}),
+        eventType=state,
         inputs=[],
         outputs=[],
         producer="https://example.org/airflow",
     )
-    transport.emit(event)
-    ours._ledger().dispose()
-    ours._ledger.cache_clear()
+
+
+def test_events_of_the_provider_are_kept_in_the_ledger(transport, ledger):
+    transport.emit(told("build_catalog.settle", event_v2.RunState.COMPLETE, {}))
     with ledger.connect() as connection:
         ((body, job, kind),) = connection.execute(sa.text("SELECT body, job, event_type FROM lineage.event")).all()
     assert (job, kind) == ("build_catalog.settle", "COMPLETE")
     openlineage_schemas.validate(body)
     assert Config is ours.LedgerTransport.config_class
+
+
+@pytest.mark.parametrize("end", [event_v2.RunState.COMPLETE, event_v2.RunState.FAIL])
+def test_the_end_of_a_dag_run_sends_what_is_kept(transport, receiver, monkeypatch, end):
+    monkeypatch.setenv("STELLAR_OPENLINEAGE_URL", f"http://127.0.0.1:{receiver.server_port}")
+    of_the_run = {"airflowDagRun": AirflowDagRunFacet(dag={"dag_id": "a"}, dagRun={"run_id": "manual__1"})}
+    transport.emit(told("a", event_v2.RunState.START, of_the_run))
+    transport.emit(told("a.task", end, {}))
+    assert not receiver.asked, "a task sends at its own end, once for all its events"
+    transport.emit(told("a", end, of_the_run))
+    assert [(event["job"]["name"], event["eventType"]) for _, _, event in receiver.asked] == [
+        ("a", "START"), ("a.task", end.value), ("a", end.value)
+    ]  # fmt: skip
 
 
 def test_a_run_is_named_as_the_ledger_names_it():
