@@ -27,7 +27,7 @@ from stellar.lake import layout
 from stellar.lake.read import Catalog
 from stellar.ledger import snapshots
 from stellar.settings import Settings
-from stellar.sky.healpix import INDEX_COLUMN, Cell, in_margin, margin_ranges, spatial_index
+from stellar.sky.healpix import INDEX_COLUMN, Cell, in_margin, margin_ranges, sky_order, spatial_index
 
 Kind = Literal["absent", "cells", "positions", "files", "staged"]
 
@@ -164,7 +164,7 @@ class Reader:
             indices = [self._index(role, name) for name in names]
             index = np.concatenate(indices) if indices else np.empty(0, np.int64)
             owner = np.repeat(np.arange(len(names)), [len(one) for one in indices])
-            order = np.argsort(index, kind="stable")
+            order = sky_order(index)
             self._located[role] = Located(index[order], owner[order], names)
         return self._located[role]
 

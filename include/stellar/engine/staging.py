@@ -27,7 +27,7 @@ from stellar.errors import IntegrityError
 from stellar.json_files import write_json
 from stellar.lake.schema import INDEX_FIELD, stored_schema
 from stellar.lake.write import file_sha256, row_bytes
-from stellar.sky.healpix import INDEX_COLUMN, spatial_index
+from stellar.sky.healpix import INDEX_COLUMN, sky_order, spatial_index
 
 if TYPE_CHECKING:
     from stellar.surveys.readers.chunks import SourceFile
@@ -187,7 +187,7 @@ def _write(
         for chunk in iter_chunks(source, schema=schema, chunk_bytes=CHUNK_BYTES):
             table = chunk.select(stored.names).cast(stored)
             index = place(table, **options)
-            order = pa.array(np.argsort(index))
+            order = pa.array(sky_order(index))
             placed = table.add_column(0, INDEX_FIELD, pa.array(index)).take(order).combine_chunks()
             parts.write(placed)
             rows += len(table)

@@ -180,7 +180,7 @@ def _order(table: pa.Table, keys: list[str]) -> NDArray[np.int64] | None:
         if (rising | (values[1:] == values[:-1])).all():
             order = np.arange(len(values))
         else:
-            order = np.argsort(values)
+            order = np.argsort(values, kind="stable")  # quick where rows come in runs, as those of staged parts do
             values = values[order]
         tied = values[1:] == values[:-1]
     if tied.any():

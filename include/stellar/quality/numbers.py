@@ -208,7 +208,7 @@ def _repeated(
 
     def suspects(span: tuple[int, int | None]) -> list[NDArray[np.uint64]]:
         new = np.concatenate([np.empty(0, np.uint64), *(kept.of(cell, *span) for cell in fresh)])
-        new.sort()
+        new.sort(kind="stable")  # those of each partition are in order: they are merged, in a fifth of the time
         twice = np.unique(new[1:][new[1:] == new[:-1]])
         known = _known(kept, gone if others else (), *span)
         if len(known):

@@ -23,6 +23,7 @@ from .pixels import (
     in_ranges,
     merge_ranges,
     neighbours_of,
+    sky_order,
     spatial_index,
 )
 from .regions import box_ranges, cone_ranges, point_in_box, point_in_polygon, polygon_ranges
@@ -45,6 +46,7 @@ __all__ = [
     "point_in_box",
     "point_in_polygon",
     "polygon_ranges",
+    "sky_order",
     "spatial_index",
 ]
 

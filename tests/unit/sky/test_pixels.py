@@ -3,8 +3,10 @@
 import healpy
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from stellar.sky.pixels import centres, spatial_index
+from stellar.sky.pixels import centres, sky_order, spatial_index
 from stellar.sky.separation import separation_deg
 
 
@@ -31,3 +33,22 @@ def test_centres(order):
 
 def test_no_pixels_have_no_centres():
     assert [len(x) for x in centres(np.empty(0, np.int64), 5)] == [0, 0]
+
+
+INDICES = st.one_of(
+    st.integers(-(1 << 63), (1 << 63) - 1), st.integers(-1, 12 << 58), st.integers(5 << 58, (5 << 58) + 40)
+)
+
+
+@given(st.lists(INDICES, max_size=300))
+def test_the_order_along_the_sky_is_that_of_a_stable_sort(values):
+    index = np.array(values, np.int64)
+    order = sky_order(index)
+    assert order.dtype == np.int64
+    np.testing.assert_array_equal(order, np.argsort(index, kind="stable"))
+
+
+@pytest.mark.parametrize("span", [1, 1 << 15, 1 << 16, 1 << 40, 12 << 58])
+def test_the_order_of_many_rows_with_and_without_ties(span):
+    index = np.random.default_rng(1).integers(-1, span, 50_000)
+    np.testing.assert_array_equal(sky_order(index), np.argsort(index, kind="stable"))
