@@ -90,9 +90,10 @@ def _settings_of_libraries() -> dict[str, str]:
     A partition after the other needs the same columns again. The kernel zeroes each page that it hands out, and that
     was a quarter of a cross-match: so NumPy and Arrow share one allocator, the C library's, which is told to keep what
     is free, instead of giving it back and asking the kernel for other pages. And OpenBLAS, which no such command asks
-    for anything, makes no threads: they would wait for work in a loop, beside the start of the ledger.
+    for anything, makes no threads: they would wait for work in a loop, beside the start of the ledger. And pydantic
+    does not look through all that is installed for plugins, of which we have none.
     """
-    variables = {"OPENBLAS_NUM_THREADS": "1"}
+    variables = {"OPENBLAS_NUM_THREADS": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
     try:
         libc = ctypes.CDLL(None)
         if libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK) and libc.mallopt(_M_TRIM_THRESHOLD, _MOST_FREE):
