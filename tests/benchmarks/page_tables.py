@@ -113,12 +113,15 @@ def pairs_table(part: dict) -> str:
 
 def side_by_side(part: dict) -> list[str]:
     """The section of a sky on which all were measured."""
-    runs = "median of 3 runs" if part["repeats"] == 3 else "one run"
+    def runs(number: int) -> str:
+        return "one run each" if number == 1 else f"median of {number} runs each"
+
+    peers, mine = (max(len(one["wall"]) for one in part[side]["measured"].values()) for side in ("peers", "ours"))
     floor = part["peers"]["measured"]["floor"]
     ours = part["ours"]["measured"]
     whole = sum(map(work, ours.values()))
     return [
-        f"Ours measured {part['ours']['date']}, peers {part['peers']['date']}; {runs} each.",
+        f"Ours measured {part['ours']['date']} ({runs(mine)}), peers {part['peers']['date']} ({runs(peers)}).",
         import_table(part),
         crossmatch_table(part),
         f"To the floor (read both, write as much as the result: {work(floor):.2f} s): cross-match and write"

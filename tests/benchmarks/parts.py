@@ -16,6 +16,7 @@ from benchmarks.measure import CommandFailedError, measure
 
 LINEAGE = (5_000, 200_000)  # batches behind the score; edges of other lineage in the same ledger
 SCALING_MILLIONS = (1, 5, 20, 50)
+OUR_REPEATS = 3
 HERE = Path(__file__).parent
 
 
@@ -50,14 +51,18 @@ def _now() -> str:
 
 
 def side_by_side(bench: Bench, sky: skies.Sky, former: dict, repeats: int) -> dict:
-    """One sky, our commands and the peers, and whether the pairs agree."""
+    """One sky, our commands and the peers, and whether the pairs agree.
+
+    Ours run `OUR_REPEATS` times: they are short, so one mood of the machine is much of one run. The peers' `repeats`.
+    """
     data, work = skies.make(sky, bench.folder), bench.folder / f"work-{sky.name}"
     bench.say(f"{sky.left:,} x {sky.right:,} rows: seconds of whole processes, memory, last run by phase")
-    found = {"left": sky.left, "right": sky.right, "repeats": repeats}
+    found = {"left": sky.left, "right": sky.right}
     peers = bench.peers or not former.get("peers")
     runs = table.peers(sky, data, work, bench.say) if peers else {}
     runs |= table.ours(data, work) if bench.ours else {}
-    date, measured = _now(), table.rounds(runs, repeats, bench.say)
+    times = {name: OUR_REPEATS if name.startswith("stellar ") else repeats for name in runs}
+    date, measured = _now(), table.rounds(runs, times, bench.say)
     mine = {name: one for name, one in measured.items() if name.startswith("stellar ")}
     theirs = {name: one for name, one in measured.items() if name not in mine}
     found["peers"] = {"date": date, "measured": theirs} if peers else former["peers"]
@@ -103,7 +108,8 @@ def scaling(bench: Bench, former: dict) -> dict:
         bench.say(f"{sky.left:,} x {sky.right:,} rows")
         with workplace(bench.folder / f"work-{sky.name}") as work:
             data = skies.make(sky, bench.folder)
-            measured = table.rounds(table.ours(data, work), 3 if millions < 20 else 1, bench.say)
+            runs = table.ours(data, work)
+            measured = table.rounds(runs, dict.fromkeys(runs, 3 if millions < 20 else 1), bench.say)
             table.until_unused(work / "home")
         sizes.append({"left": sky.left, "right": sky.right, "measured": measured})
     return {"date": _now(), "sizes": sizes}

@@ -113,16 +113,17 @@ def ours(data: Path, work: Path) -> dict[str, Run]:
     }
 
 
-def rounds(runs: Mapping[str, Run], repeats: int, say: Say) -> dict[str, Record]:
-    """Run all commands `repeats` times for the seconds and once for the memory: each once a round.
+def rounds(runs: Mapping[str, Run], repeats: Mapping[str, int], say: Say) -> dict[str, Record]:
+    """Run each command as often as `repeats` says for the seconds, once a round, and in a last one for the memory.
 
     So all of them meet the same moods of a shared machine, whose speed changes by the minute.
     """
     found: dict[str, list[Measured]] = {name: [] for name in runs}
-    for k in range(repeats + 1):
-        for name in [*found]:
+    last = max(repeats[name] for name in runs)
+    for k in range(last + 1):
+        for name in [name for name in found if k < repeats[name] or k == last]:
             try:
-                found[name].append(runs[name](k == repeats))
+                found[name].append(runs[name](k == last))
             except CommandFailedError as error:  # a peer that cannot do this size: the others are measured
                 if name in ("hats-import", "floor") or name.startswith("stellar "):  # save what all ratios need
                     raise

@@ -93,8 +93,9 @@ def stage(lake: Path, dataset: str, source: SourceFile, schema: pa.Schema, optio
     kept.parent.mkdir(parents=True, exist_ok=True)
     drafts: list[Path] = []
     try:
-        rows, unplaced, size = _write(source, schema, options, folder, drafts)
+        # First: so a file that is not in memory is read from end to end, before the many small reads of its columns.
         sha256 = file_sha256(source.path)
+        rows, unplaced, size = _write(source, schema, options, folder, drafts)
         if _sign(source, schema, options) != kept.stem:
             raise IntegrityError(f"{source.path}: was written while it was read; import it again when it is complete")
         batch_id = digest(["staged", STAGER, dataset, source.to_dict(), sha256, _form(schema, options)])

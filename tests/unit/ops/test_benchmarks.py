@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import cones, increment, page, page_models, page_serving, pairs, quality
+from benchmarks import cones, increment, page, page_models, page_serving, pairs, quality, table
 from benchmarks import sky as skies
-from benchmarks.measure import CommandFailedError, measure
+from benchmarks.measure import CommandFailedError, Measured, measure
 from stellar.sky.separation import separation_arcsec
 
 SMALL = skies.Sky("small", 4_000, 2_000, 1_200, 3, box=(100.0, 160.0, -20.0, 20.0))
@@ -176,7 +176,7 @@ def figures():
     hats = record(25.0, workers=1.0, import_left=10.0, import_right=6.0, margin_left=4.0, margin_right=1.0)
     peers = {"hats-import": hats, "lsdb": record(12.0, workers=1.0, open=0.5, crossmatch_and_write=9.0)}
     peers |= {"stilts": record(3.0), "floor": record(0.8, read=0.3, write=0.2)}
-    table = {"left": 2_000_000, "right": 1_000_000, "repeats": 3}
+    table = {"left": 2_000_000, "right": 1_000_000}
     table |= {"ours": {"date": "then", "measured": ours}, "peers": {"date": "before", "measured": peers}}
     table["pairs"] = {"LSDB": {"ours": 5, "theirs": 5, "equal": 4, "ties": 1, "at_the_radius": 0, "wrong": 0}}
     sizes = [
@@ -278,6 +278,21 @@ def test_growth_is_the_worst_between_any_two_sizes():
     part = {"sizes": [size(1, 4.0), size(10, 20.0), size(100, 250.0)]}
     assert page.growth(part) == pytest.approx(1.25)
     assert page.peak_mib(part) == 1024
+
+
+def test_commands_take_turns_as_often_as_each_is_to_and_the_last_round_is_the_memorys():
+    turns = []
+
+    def run(name):
+        return lambda memory: turns.append((name, memory)) or Measured(1.0 + len(turns), 5 * memory, "")
+
+    found = table.rounds({name: run(name) for name in ("peer", "ours")}, {"peer": 1, "ours": 2}, lambda line: None)
+    timed = [(name, False) for name in ("peer", "ours", "ours")]
+    assert turns == [*timed, ("peer", True), ("ours", True)]
+    assert {name: (one["wall"], one["peak_bytes"]) for name, one in found.items()} == {
+        "peer": ([2.0], 5),
+        "ours": ([3.0, 4.0], 5),
+    }
 
 
 def test_light_curve_features_are_judged_by_the_median_of_the_rounds():
