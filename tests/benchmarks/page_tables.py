@@ -113,6 +113,7 @@ def pairs_table(part: dict) -> str:
 
 def side_by_side(part: dict) -> list[str]:
     """The section of a sky on which all were measured."""
+
     def runs(number: int) -> str:
         return "one run each" if number == 1 else f"median of {number} runs each"
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stellar.cli.timing import timed_context
+
+if TYPE_CHECKING:
+    from stellar.settings import Settings
 
 app = typer.Typer()
 
@@ -40,7 +43,17 @@ def command(
     builds the cells that changed. Rows without an id or a place on the sky go to quarantine.own_NAME.
     """
     seconds: dict[str, Any] = {}
-    with timed_context(seconds, modules=MODULES, without=WITHOUT) as ctx:
+    ahead: dict[str, float] = {}
+
+    def stage_ahead(settings: Settings) -> None:
+        from stellar.flow.tables import Clock, stage_files
+        from stellar.lake.names import own_name
+
+        with Clock(ahead)("stage"):
+            stage_files(settings, files, own_name(name), {"id": id_column, "ra": ra, "dec": dec}, tell)
+
+    tell = None if as_json else progress
+    with timed_context(seconds, modules=MODULES, without=WITHOUT, meanwhile=stage_ahead) as ctx:
         from stellar.flow.tables import import_table
 
         outcome = import_table(
@@ -52,8 +65,10 @@ def command(
             dec=dec,
             margin_arcsec=margin,
             promote=promote,
-            progress=None if as_json else progress,
+            progress=tell,
         )
+    for phase, took in ahead.items():
+        outcome["seconds"][phase] = round(outcome["seconds"][phase] + took, 4)
     outcome["seconds"] |= seconds
     if as_json:
         typer.echo(json.dumps(outcome))

@@ -7,8 +7,8 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Thread, get_ident
@@ -105,7 +105,11 @@ def _settings_of_libraries() -> dict[str, str]:
 
 @contextmanager
 def timed_context(
-    seconds: dict[str, Any], *, modules: Sequence[str] = (), without: Sequence[str] = ()
+    seconds: dict[str, Any],
+    *,
+    modules: Sequence[str] = (),
+    without: Sequence[str] = (),
+    meanwhile: Callable[[Settings], object] | None = None,
 ) -> Iterator[Context]:
     """`stellar.flow.open_context`, with ``start`` and ``ledger`` put into `seconds`.
 
@@ -119,18 +123,27 @@ def timed_context(
         What the command's work will need, imported while the server starts.
     without : sequence of str
         What those import where it is installed, and the command needs nothing of: not imported by them.
+    meanwhile : callable, optional
+        A part of the work that asks no ledger, done while that of a home that is still empty is made: this takes a
+        second or two, several times what the imports take. The command comes by it again, finds it done, and tells
+        what was wrong with it.
     """
     with _uncollected(), _environment(_settings_of_libraries()):
         from stellar import store
+        from stellar.ledger.layout import read_layout
         from stellar.ledger.server import embedded
         from stellar.settings import load_settings
 
         settings = load_settings()
         store.check_reachable(settings.lake)  # before a server is started for nothing
+        is_new = meanwhile is not None and read_layout(settings) is None
         server = embedded(settings)
         begun = _Start(server, settings) if server else None
         _load(["stellar.flow.context", *modules], without)
         seconds["start"] = round(process_seconds(), 4)
+        if begun and is_new and meanwhile:
+            with suppress(Exception):
+                meanwhile(settings)
         began = time.perf_counter()
         engine = begun.wait() if begun else None
     reached = ended = 0.0

@@ -130,9 +130,12 @@ class Part:
                 columns = [_array(read, type_, starts, *rows) for type_ in self.schema.types]
                 yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
-    def read_into(self, columns: Sequence[NDArray[Any]], place: int, low: int, high: int) -> int:
-        """Put the rows between two indices into columns of plain numbers, from a place on; the place after them."""
-        first, beyond = self.below(np.array([low, high]))
+    def read_into(self, columns: Sequence[NDArray[Any]], place: int, below: NDArray[np.int64]) -> int:
+        """Put the rows between two indices, of which `below` has the ranks, into columns of plain numbers.
+
+        From a place of them on; returns the place after them.
+        """
+        first, beyond = below
         views = [memoryview(column.view(np.uint8)) for column in columns]
         with self._open() as read:
             for number in np.flatnonzero(beyond > first).tolist():
@@ -358,10 +361,13 @@ class Batches:
         parts = self._parts(names)
         if not all(part.is_plain for part in parts):
             return pa.Table.from_batches([rows for part in parts for rows in part.slices(low, high)], self.schema)
-        columns = [np.empty(sum(part.count(low, high) for part in parts), _dtype(type_)) for type_ in self.schema.types]
+        bounds = np.array([low, high])
+        below = [part.below(bounds) for part in parts]
+        rows = sum(int((beyond - first).sum()) for first, beyond in below)
+        columns = [np.empty(rows, _dtype(type_)) for type_ in self.schema.types]
         done = 0
-        for part in parts:
-            done = part.read_into(columns, done, low, high)
+        for part, ranks in zip(parts, below, strict=True):
+            done = part.read_into(columns, done, ranks)
         return pa.table([pa.array(column) for column in columns], schema=self.schema)
 
     def unplaced(self, names: Iterable[str] | None = None) -> pa.Table:

@@ -129,18 +129,50 @@ def stage_table(
         raise InputError(f"the margin is {margin_arcsec} arcsec; it cannot be negative, nor without end")
     check_maker(ctx, dataset, "import")
     options = {"id": id_column, "ra": ra, "dec": dec}
-    sources, schema = sources_of(files, options)
-    tell = partial(progress, "stage") if progress else None
-    # those that are there are found here: to hand each to a thread takes longer
-    found = [find_staged(ctx.settings.workspace, dataset, source, schema, options) for source in sources]
-    lacking = [source for source, batch in zip(sources, found, strict=True) if batch is None]
-    work = partial(stage_source, ctx.settings.without_secrets(), dataset, schema, options)
-    fresh = map_unordered(ctx.settings, work, lacking, threads=True, progress=tell)
-    staged = [*(batch for batch in found if batch is not None), *fresh]
+    staged, schema = stage_files(ctx.settings, files, dataset, options, progress)
     _check_places(staged, options)
     _record(ctx, dataset, staged)
     ids = sorted({batch.batch_id for batch in staged})
     return import_step(dataset, ids, schema_text(schema), id_column, ra, dec, margin_arcsec)
+
+
+def stage_files(
+    settings: Settings,
+    files: Sequence[str | Path],
+    dataset: str,
+    options: dict[str, str],
+    progress: Progress | None = None,
+) -> tuple[list[Staged], pa.Schema]:
+    """Stage the tables of some files and folders for a dataset, or find them staged; asks no ledger.
+
+    Parameters
+    ----------
+    settings : Settings
+    files, progress
+        As for `import_table`.
+    dataset : str
+        With its layer.
+    options : dict
+        ``id``, ``ra`` and ``dec``: names of columns.
+
+    Returns
+    -------
+    list of Staged, pyarrow.Schema
+        The batches, and the columns that the tables have together.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be read or lacks a column.
+    """
+    sources, schema = sources_of(files, options)
+    tell = partial(progress, "stage") if progress else None
+    # those that are there are found here: to hand each to a thread takes longer
+    found = [find_staged(settings.workspace, dataset, source, schema, options) for source in sources]
+    lacking = [source for source, batch in zip(sources, found, strict=True) if batch is None]
+    work = partial(stage_source, settings.without_secrets(), dataset, schema, options)
+    fresh = map_unordered(settings, work, lacking, threads=True, progress=tell)
+    return [*(batch for batch in found if batch is not None), *fresh], schema
 
 
 def check_maker(ctx: Context, dataset: str, step: str) -> None:
@@ -294,4 +326,4 @@ def make(
     }
 
 
-__all__ = ["Clock", "import_table", "make", "stage_table"]
+__all__ = ["Clock", "import_table", "make", "stage_files", "stage_table"]

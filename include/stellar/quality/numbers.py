@@ -213,7 +213,7 @@ def _repeated(
         known = _known(kept, gone if others else (), *span)
         if len(known):
             new = new[~_has(known, new)]
-        return [twice, *(_common(kept, others, new) if len(new) else [])]
+        return [twice, *(_common(kept, others, new) if others and len(new) else [])]
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
         found = [one for some in pool.map(suspects, _spans(kept, fresh)) for one in some]

@@ -1,7 +1,12 @@
 """Users' own tables: from files of any kind to a current dataset, built anew only where rows changed."""
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import lsdb
 import numpy as np
@@ -298,6 +303,53 @@ def test_what_cannot_be_imported_is_named(ctx, tmp_path):
         bring(ctx, [tmp_path / "gone.parquet"])
     with pytest.raises(InputError, match="no name of a dataset"):
         bring(ctx, [tmp_path / "t.parquet"], "Bad-Name")
+
+
+#: `stellar`, which says how many files are staged in a home as it begins to wait for the ledger.
+LOOKING = """
+import sys
+from pathlib import Path
+from stellar import cli
+from stellar.cli import timing
+home, wait = Path(sys.argv.pop(1)), timing._Start.wait
+def looked(self):
+    print("staged", len([*home.glob("lake/staged/own/*/*.arrow")]), file=sys.stderr)
+    return wait(self)
+timing._Start.wait = looked
+sys.exit(cli.run())
+"""
+
+
+def test_the_first_import_of_a_home_is_staged_while_the_ledger_is_made(bare_home, tmp_path):
+    files = write(tmp_path / "in", stars(400))
+    environment = {name: value for name, value in os.environ.items() if name != "STELLAR_POSTGRES_URL"}
+
+    def stellar(name, id_column):
+        command = ["import", *files, "--name", name, "--id", id_column, "--ra", "RAJ2000", "--dec", "DEJ2000", "--json"]
+        return subprocess.run(
+            [sys.executable, "-c", LOOKING, bare_home, *command],
+            env=environment | {"STELLAR_HOME": str(bare_home)},
+            capture_output=True,
+            text=True,
+        )
+
+    first = stellar("mine", "star")
+    assert first.stderr.split("\n")[0] == "staged 4", first.stderr
+    assert json.loads(first.stdout)["rows"] == 400
+    assert stellar("other", "star").stderr.split("\n")[0] == "staged 4"  # a ledger that is there is asked first
+
+
+def test_what_is_wrong_with_the_first_import_of_a_home_is_told(bare_home, tmp_path):
+    (file,) = write(tmp_path / "in", stars(40), 1)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("stellar"), "import", file, "--name", "mine", "--id", "nothing"],
+        env={name: value for name, value in os.environ.items() if name != "STELLAR_POSTGRES_URL"}
+        | {"STELLAR_HOME": str(bare_home)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode
+    assert "0.parquet: there is no column nothing, ra, dec; it has star, RAJ2000" in " ".join(done.stderr.split())
 
 
 def test_no_promotion_leaves_what_is_current(ctx, tmp_path):
