@@ -30,7 +30,7 @@ def command(
     ra: Annotated[str, typer.Option(help="Column with the right ascension, degrees")] = "ra",
     dec: Annotated[str, typer.Option(help="Column with the declination, degrees")] = "dec",
     margin: Annotated[
-        float, typer.Option(help="Width of the margins to keep, arcsec: the largest radius of later matches")
+        float, typer.Option(min=0, help="Width of the margins to keep, arcsec: the largest radius of later matches")
     ] = 10.0,
     promote: Annotated[
         bool, typer.Option("--promote/--no-promote", help="Make it current once its gate is passed")

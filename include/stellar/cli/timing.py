@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from threading import Thread, get_ident
@@ -125,25 +125,29 @@ def timed_context(
         What those import where it is installed, and the command needs nothing of: not imported by them.
     meanwhile : callable, optional
         A part of the work that asks no ledger, done while that of a home that is still empty is made: this takes a
-        second or two, several times what the imports take. The command comes by it again, finds it done, and tells
-        what was wrong with it.
+        second or two, several times what the imports take. The command comes by it again, and finds it done. What it
+        raises is raised once the ledger is there.
     """
-    with _uncollected(), _environment(_settings_of_libraries()):
-        from stellar import store
-        from stellar.ledger.layout import read_layout
-        from stellar.ledger.server import embedded
-        from stellar.settings import load_settings
+    fault: BaseException | None = None
+    with _environment(_settings_of_libraries()):
+        with _uncollected():
+            from stellar import store
+            from stellar.ledger.layout import read_layout
+            from stellar.ledger.server import embedded
+            from stellar.settings import load_settings
 
-        settings = load_settings()
-        store.check_reachable(settings.lake)  # before a server is started for nothing
-        is_new = meanwhile is not None and read_layout(settings) is None
-        server = embedded(settings)
-        begun = _Start(server, settings) if server else None
-        _load(["stellar.flow.context", *modules], without)
-        seconds["start"] = round(process_seconds(), 4)
-        if begun and is_new and meanwhile:
-            with suppress(Exception):
+            settings = load_settings()
+            store.check_reachable(settings.lake)  # before a server is started for nothing
+            is_new = meanwhile is not None and read_layout(settings) is None
+            server = embedded(settings)
+            begun = _Start(server, settings) if server else None
+            _load(["stellar.flow.context", *modules], without)
+            seconds["start"] = round(process_seconds(), 4)
+        if meanwhile and is_new and begun and begun.fault is None:
+            try:
                 meanwhile(settings)
+            except BaseException as error:  # raised below, where the server is let go
+                fault = error
         began = time.perf_counter()
         engine = begun.wait() if begun else None
     reached = ended = 0.0
@@ -153,6 +157,8 @@ def timed_context(
         ) as ctx:
             reached = time.perf_counter()
             try:
+                if fault is not None:
+                    raise fault
                 yield ctx
             finally:
                 ended = time.perf_counter()

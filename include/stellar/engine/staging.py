@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from stellar.engine.keys import digest
 from stellar.engine.parts import NOWHERE, Batches, Part
-from stellar.errors import IntegrityError
+from stellar.errors import InputError, IntegrityError
 from stellar.json_files import write_json
 from stellar.lake.schema import INDEX_FIELD, stored_schema
 from stellar.lake.write import file_sha256, row_bytes
@@ -94,7 +94,7 @@ def stage(lake: Path, dataset: str, source: SourceFile, schema: pa.Schema, optio
     drafts: list[Path] = []
     try:
         # First: so a file that is not in memory is read from end to end, before the many small reads of its columns.
-        sha256 = file_sha256(source.path)
+        sha256 = _hash(source)
         rows, unplaced, size = _write(source, schema, options, folder, drafts)
         if _sign(source, schema, options) != kept.stem:
             raise IntegrityError(f"{source.path}: was written while it was read; import it again when it is complete")
@@ -121,6 +121,13 @@ def stage(lake: Path, dataset: str, source: SourceFile, schema: pa.Schema, optio
     write_json(folder / f"{batch_id}.json", asdict(staged))
     write_json(kept, {"batch_id": batch_id})
     return staged
+
+
+def _hash(source: SourceFile) -> str:
+    try:
+        return file_sha256(source.path)
+    except OSError as fault:
+        raise InputError(f"{source}: cannot be read: {fault}; look at its rights, or fetch it again") from None
 
 
 def find_staged(

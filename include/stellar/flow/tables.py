@@ -171,7 +171,7 @@ def stage_files(
     found = [find_staged(settings.workspace, dataset, source, schema, options) for source in sources]
     lacking = [source for source, batch in zip(sources, found, strict=True) if batch is None]
     work = partial(stage_source, settings.without_secrets(), dataset, schema, options)
-    fresh = map_unordered(settings, work, lacking, threads=True, progress=tell)
+    fresh = map_unordered(settings, work, lacking, threads=True, progress=tell) if lacking else []
     return [*(batch for batch in found if batch is not None), *fresh], schema
 
 
